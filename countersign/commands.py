@@ -1,0 +1,190 @@
+"""`@command`, `@action`, `@control` and `@step`: what an author writes, checked at import."""
+
+import inspect
+import re
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import Any, Concatenate, Final, Literal, ParamSpec, TypeVar
+
+from .approvals import Approval
+from .arguments import Duration
+from .permissions import Risk, checked_permission
+from .plans import Plan, StepFunction
+from .replies import Reply
+from .schemas import Schema
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C")
+Kind = Literal["command", "control"]
+Visibility = Literal["staff", "private"]
+Function = Callable[..., Coroutine[Any, Any, Any]]
+
+STEPS: Final[dict[str, StepFunction[..., Any]]] = {}
+_NAME = re.compile(r"[a-z][a-z0-9_-]*(?: [a-z][a-z0-9_-]*)?\Z")
+
+
+@dataclass(frozen=True, eq=False)
+class Command:
+    """What can be asked. `code_version` is filled in by the registry from the command's own distribution."""
+
+    name: str
+    function: Function
+    schema: Schema
+    help: str
+    permission: str
+    kind: Kind = "command"
+    risk: Risk = Risk.high
+    approval: Approval | None = None
+    slash: bool = False
+    owner: str = ""
+    visibility: Visibility = "staff"
+    may_loosen: bool = False
+    origin: str = ""
+    code_version: str = ""
+
+    @property
+    def summary(self) -> str:
+        """The first line of its documentation."""
+        return self.help.splitlines()[0]
+
+    @property
+    def usage(self) -> str:
+        return f"/{self.name} {self.schema.usage}".rstrip()
+
+    def versioned(self, code_version: str) -> "Command":
+        return replace(self, code_version=code_version)
+
+
+def command(
+    name: str,
+    *,
+    permission: str,
+    risk: str = "high",
+    approval: Approval | None = None,
+    slash: bool = False,
+    owner: str = "",
+    visibility: Visibility = "staff",
+    may_loosen: bool = False,
+) -> Callable[[Callable[Concatenate[Any, P], Coroutine[Any, Any, Plan | Reply]]], Command]:
+    """Makes an async function, whose first parameter is the context and which returns a Plan or a Reply, a command.
+
+    Raises TypeError at import when the name, permission, risk, documentation, a type or the approval's arguments are wrong.
+    """
+
+    def make(function: Callable[Concatenate[Any, P], Coroutine[Any, Any, Plan | Reply]]) -> Command:
+        return _made(
+            Command(
+                name=name,
+                function=function,
+                schema=Schema.of(function, name=name),
+                help=inspect.getdoc(function) or "",
+                permission=permission,
+                risk=_risk(risk, of=name),
+                approval=approval,
+                slash=slash,
+                owner=owner,
+                visibility=visibility,
+                may_loosen=may_loosen,
+                origin=function.__module__,
+            )
+        )
+
+    return make
+
+
+def control(name: str, *, permission: str = "countersign:use") -> Callable[[Function], Command]:
+    """Makes a use case a command that answers at once in the door's own transaction; only Countersign ships these."""
+
+    def make(function: Function) -> Command:
+        return _made(
+            Command(
+                name=name,
+                function=function,
+                schema=Schema.of(function, name=name),
+                help=inspect.getdoc(function) or "",
+                permission=permission,
+                kind="control",
+                risk=Risk.read,
+                origin=function.__module__,
+            )
+        )
+
+    return make
+
+
+def action(
+    name: str, *, permission: str, idempotent: bool = False, timeout: str = "10m", **options: Any
+) -> Callable[[Callable[Concatenate[Any, P], Coroutine[Any, Any, Any]]], Command]:
+    """The short form: a command whose plan is one step, the function itself. Options are those of `@command`."""
+
+    def make(function: Callable[Concatenate[Any, P], Coroutine[Any, Any, Any]]) -> Command:
+        one = step(idempotent=idempotent, timeout=timeout)(function)
+        summary = (inspect.getdoc(function) or "").split("\n")[0]
+
+        async def planner(ctx: Any, *args: P.args, **kwargs: P.kwargs) -> Plan:
+            call = one(*args, **kwargs)
+            return Plan(f"{summary} {call.title}", call)
+
+        planner.__doc__ = function.__doc__
+        planner.__module__ = function.__module__
+        planner.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+        planner.__annotations__ = dict(function.__annotations__) | {"return": Plan}
+        return command(name, permission=permission, **options)(planner)
+
+    return make
+
+
+def step(
+    *, idempotent: bool = False, timeout: str = "10m"
+) -> Callable[[Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]], StepFunction[P, R]]:
+    """Makes an async function a step. Not declared idempotent means it is never repeated without a person.
+
+    `timeout` is the longest one attempt may take. The step is known by its module and name, under which runs refer to it.
+    """
+
+    def make(function: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]) -> StepFunction[P, R]:
+        name = f"{function.__module__}.{function.__qualname__}"
+        if not inspect.iscoroutinefunction(function):
+            raise TypeError(f"{name}: a step should be an 'async def' function")
+        made: StepFunction[P, R] = StepFunction(
+            name=name,
+            function=function,
+            schema=Schema.of(function, name=name),
+            idempotent=idempotent,
+            timeout=_timeout(timeout, of=name),
+        )
+        STEPS[name] = made
+        return made
+
+    return make
+
+
+def _made(one: Command) -> Command:
+    if not _NAME.match(one.name):
+        raise TypeError(f"command {one.name!r}: a name is one or two lower-case words, for instance 'deploy' or 'policy apply'")
+    if not one.help.strip():
+        raise TypeError(f"command {one.name!r}: add a docstring; its first line is the help that people read")
+    if not inspect.iscoroutinefunction(one.function):
+        raise TypeError(f"command {one.name!r}: should be an 'async def' function")
+    if one.slash and " " in one.name:
+        raise TypeError(f"command {one.name!r}: a slash command's own name is one word")
+    checked_permission(one.permission, of=f"command {one.name!r}")
+    known = {parameter.name for parameter in one.schema.parameters}
+    if one.approval and (unknown := set(one.approval.when or {}) - known):
+        raise TypeError(f"command {one.name!r}: its approval names {sorted(unknown)[0]!r}, which is not an argument")
+    return one
+
+
+def _risk(text: str, *, of: str) -> Risk:
+    try:
+        return Risk[text]
+    except KeyError:
+        raise TypeError(f"command {of!r}: risk {text!r} should be one of {', '.join(Risk.__members__)}") from None
+
+
+def _timeout(text: str, *, of: str) -> Duration:
+    try:
+        return Duration.parse(text)
+    except ValueError as error:
+        raise TypeError(f"{of}: timeout {error}") from None
