@@ -1,0 +1,1 @@
+"""Slack: the client of its Web API and the limits of Block Kit."""

@@ -1,0 +1,55 @@
+"""What can go wrong between us and Slack, in the four ways a sender must tell apart.
+
+Nothing here ever holds a token or a response_url: both are secrets, and an exception ends in logs.
+"""
+
+_SENTENCES = {
+    "account_inactive": "the app was removed from the workspace; install it again",
+    "cant_update_message": "the app may only edit its own messages",
+    "channel_not_found": "Slack knows no such channel, or the app may not see it",
+    "exchanged_trigger_id": "the form was opened already; press the button again",
+    "expired_trigger_id": "Slack gives three seconds to open a form and they are over; press the button again",
+    "expired_url": "the answer came more than 30 minutes after the question",
+    "hash_conflict": "the view changed meanwhile",
+    "invalid_auth": "Slack does not accept the bot token",
+    "is_archived": "the channel is archived",
+    "message_not_found": "the message does not exist any more",
+    "missing_scope": "the app lacks a permission in Slack; update it from the manifest",
+    "not_authed": "no bot token was sent",
+    "not_in_channel": "the app is not in the channel; invite it there",
+    "token_expired": "the bot token has expired",
+    "token_revoked": "the bot token was revoked; install the app again",
+    "used_url": "the response_url was used five times already",
+    "user_not_found": "Slack knows no such person",
+}
+
+
+class SlackError(Exception):
+    """Any failure of a call to Slack."""
+
+
+class SlackRefused(SlackError):
+    """Slack said no, and would say no again: `code` is Slack's word, `sentence` is for a person."""
+
+    def __init__(self, code: str, sentence: str = "") -> None:
+        """Name the refusal; without a sentence the known ones are used."""
+        self.code = code
+        self.sentence = sentence or _SENTENCES.get(code, f"Slack refused with {code!r}")
+        super().__init__(f"{code}: {self.sentence}")
+
+
+class SlackBusy(SlackError):
+    """Slack answered 429: nothing was done; `retry_after` is in seconds."""
+
+    def __init__(self, retry_after: float) -> None:
+        """Keep the seconds that Slack asked to wait."""
+        self.retry_after = retry_after
+        super().__init__(f"Slack asks to wait {retry_after:g} s")
+
+
+class SlackUnclear(SlackError):
+    """The request was sent and no valid answer came: it may or may not have been done. Look before sending again."""
+
+
+class SlackUnreachable(SlackError):
+    """No connection to Slack: certainly nothing was sent."""
