@@ -1,0 +1,1 @@
+"""Background work: the only code that acts on the world."""

@@ -1,0 +1,1 @@
+"""The doors: chat, browser, REST and terminal."""

@@ -1,0 +1,1 @@
+"""Use cases, the registry, policy and the one authorize()."""

@@ -1,0 +1,1 @@
+"""The test kit for authors: the real engine under a pytest fixture."""

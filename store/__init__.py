@@ -1,0 +1,1 @@
+"""Everything remembered: one file is one aggregate: its tables and its named queries."""
