@@ -13,14 +13,14 @@ from integrations.slack.errors import SlackBusy, SlackError, SlackRefused, Slack
 Json = dict[str, Any]
 
 # "It's possible some aspect of the operation succeeded before the error was raised" (docs.slack.dev, errors of every method).
-_UNCLEAR_CODES = ("fatal_error", "internal_error", "request_timeout", "service_unavailable", "team_added_to_org")
+_UNCLEAR_CODES = ("fatal_error", "internal_error", "request_timeout", "service_unavailable")
 _RATE_CODES = ("ratelimited", "rate_limited")
 
 
-async def ask(web: AsyncWebClient, method: str, params: Mapping[str, object], *, timeout: float) -> Json:
+async def ask(web: AsyncWebClient, method: str, params: Mapping[str, object], *, within: float) -> Json:
     """Call a Web API method with a JSON body and return the answer, which has `ok` true. Raises the errors of `errors` only."""
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(within):
             answer = await web.api_call(method, **_arguments(method, params))
             return dict(answer.data) if isinstance(answer.data, dict) else {}
     except Exception as error:
@@ -29,10 +29,10 @@ async def ask(web: AsyncWebClient, method: str, params: Mapping[str, object], *,
     raise failure
 
 
-async def post_json(session: aiohttp.ClientSession, url: str, body: Json, *, timeout: float) -> None:
+async def post_json(session: aiohttp.ClientSession, url: str, body: Json, *, within: float) -> None:
     """Post to a response_url, following no redirect. Raises the errors of `errors` only, none naming the address."""
     try:
-        async with asyncio.timeout(timeout), session.post(url, json=body, allow_redirects=False) as response:
+        async with asyncio.timeout(within), session.post(url, json=body, allow_redirects=False) as response:
             failure = _hook_failure(response.status, response.headers.get("Retry-After"), await response.text())
     except Exception as error:
         failure = _failure("response_url", error)
@@ -65,7 +65,7 @@ def _failure(what: str, error: Exception) -> SlackError:
 
 def _api_failure(what: str, error: SlackApiError) -> SlackError:
     response: Any = error.response
-    status = getattr(response, "status_code", None) or getattr(response, "status", 0)
+    status = getattr(response, "status_code", None) or getattr(response, "status", None) or 0
     data = getattr(response, "data", None)
     code = data.get("error") if isinstance(data, dict) else None
     if status == 429 or code in _RATE_CODES:

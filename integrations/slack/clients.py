@@ -72,7 +72,8 @@ class SlackClient:
         """Prepare the client; call inside the running loop that will use it. Raises ValueError for a hooks_base off loopback."""
         self._timeout = timeout
         self._pin = HookPin(hooks_base)
-        limits = aiohttp.ClientTimeout(total=timeout, connect=timeout)
+        # A connection that does not come about must end first, so that it is told apart from an answer that does not come.
+        limits = aiohttp.ClientTimeout(total=None, connect=timeout * 0.6)
         self._session = aiohttp.ClientSession(timeout=limits)
         base = base_url if base_url.endswith("/") else base_url + "/"
         # retry_handlers=[]: the default one sends chat.postMessage again after a dropped connection, and so posts twice.
@@ -140,12 +141,12 @@ class SlackClient:
         if thread is not None:
             body["thread_ts"] = thread
         self._pin.check(response_url)
-        await post_json(self._session, response_url, body, timeout=self._timeout)
+        await post_json(self._session, response_url, body, within=self._timeout)
 
     async def remove_original(self, response_url: str) -> None:
         """Delete the message that the response_url belongs to; Slack allows no other attribute beside it."""
         self._pin.check(response_url)
-        await post_json(self._session, response_url, {"delete_original": True}, timeout=self._timeout)
+        await post_json(self._session, response_url, {"delete_original": True}, within=self._timeout)
 
     async def open_view(self, trigger_id: str, view: Json) -> str:
         """Open a form and return its view id; the trigger lives three seconds and works once."""
@@ -195,7 +196,7 @@ class SlackClient:
         return None
 
     async def _ask(self, method: str, **params: object) -> Json:
-        return await ask(self.web, method, {key: value for key, value in params.items() if value is not None}, timeout=self._timeout)
+        return await ask(self.web, method, {key: value for key, value in params.items() if value is not None}, within=self._timeout)
 
 
 def _checked(blocks: Sequence[Json]) -> list[Json]:

@@ -1,0 +1,1 @@
+"""Stand-ins for outside systems, each behaving as the real one is documented to."""
