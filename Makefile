@@ -46,7 +46,7 @@ clean: ## delete .venv and the tools' caches; data under .countersign stays
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(VENV)/.created:
-	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not on the PATH. Install Python 3.11 or later, or say which: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c "" 2>/dev/null || { echo "make: $(PYTHON) does not run. Install Python 3.11 or later, or say which: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "make: $(PYTHON) is older than 3.11. Say which Python to use: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "make: $(PYTHON) -m venv failed. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }

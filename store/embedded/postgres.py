@@ -70,7 +70,7 @@ class EmbeddedPostgres:
             self._server.start(launch=self._launch, answers=self._answers)
             if self._server.mine:
                 self._furnish()
-        except OSError as error:
+        except (OSError, psycopg.Error) as error:
             self.stop()
             raise EmbeddedError(f"The embedded Postgres cannot use {self.folder}: {error}") from error
 

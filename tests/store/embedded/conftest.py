@@ -1,12 +1,15 @@
 """Folders for embedded servers, and a look at which processes live in them."""
 
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from store.embedded import EmbeddedPostgres
 
 
 @pytest.fixture
@@ -23,6 +26,25 @@ def shared_data_dir() -> Iterator[Path]:
     folder = _folder()
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def made_once() -> Iterator[Path]:
+    """A data folder with a Postgres that was started and stopped, to copy from: making one takes a second."""
+    folder = _folder()
+    server = EmbeddedPostgres(folder, durable=False)
+    server.start()
+    server.stop()
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def made(made_once: Path, data_dir: Path) -> Path:
+    """The test's data folder, with a Postgres of its own that has run before."""
+    # cp, because shutil does not keep the owner, and as root that is nobody.
+    subprocess.run(["cp", "-a", str(made_once / "postgres"), str(data_dir)], check=True)
+    return data_dir
 
 
 def processes_in(folder: Path) -> list[int]:

@@ -45,33 +45,33 @@ def start(data_dir: Path) -> Iterator[Start]:
     assert processes_in(data_dir) == []
 
 
-def test_data_and_passwords_survive_a_restart(start: Start, data_dir: Path) -> None:
+def test_data_and_passwords_survive_a_restart(start: Start, made: Path) -> None:
     first = start()
     ask(first.urls.owner, "CREATE TABLE kept AS SELECT 'still here' AS note")
     urls = first.urls
     assert ask(urls.worker, "SHOW fsync") == [("off",)]
     first.stop()
     first.stop()
-    assert processes_in(data_dir) == []
+    assert processes_in(made) == []
     second = start(durable=True)
     assert ask(second.urls.owner, "SELECT note FROM kept") == [("still here",)]
     assert ask(second.urls.worker, "SHOW fsync") == [("on",)]
     assert second.urls == urls
 
 
-def test_a_killed_hub_leaves_no_process_and_no_damage(start: Start, data_dir: Path) -> None:
-    hub = subprocess.Popen([sys.executable, "-c", HUB, str(data_dir)], stdout=subprocess.PIPE, text=True)
+def test_a_killed_hub_leaves_no_process_and_no_damage(start: Start, made: Path) -> None:
+    hub = subprocess.Popen([sys.executable, "-c", HUB, str(made)], stdout=subprocess.PIPE, text=True)
     with hub:
         assert hub.stdout is not None
         assert hub.stdout.readline() == "ready\n"
-        assert len(processes_in(data_dir)) > 2
+        assert len(processes_in(made)) > 2
         hub.kill()
-    assert eventually(lambda: processes_in(data_dir) == [])
+    assert eventually(lambda: processes_in(made) == [])
     assert ask(start().urls.worker, "SELECT 1") == [(1,)]
 
 
-def test_a_hub_that_comes_back_at_once_waits_for_the_old_postgres(start: Start, data_dir: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", HUB, str(data_dir)], stdout=subprocess.PIPE, text=True) as hub:
+def test_a_hub_that_comes_back_at_once_waits_for_the_old_postgres(start: Start, made: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", HUB, str(made)], stdout=subprocess.PIPE, text=True) as hub:
         assert hub.stdout is not None
         hub.stdout.readline()
         hub.send_signal(signal.SIGKILL)
@@ -80,19 +80,19 @@ def test_a_hub_that_comes_back_at_once_waits_for_the_old_postgres(start: Start, 
     assert server._server.mine
 
 
-def test_a_crashed_postgres_starts_again_even_if_its_process_id_is_somebody_elses(start: Start, data_dir: Path) -> None:
+def test_a_crashed_postgres_starts_again_even_if_its_process_id_is_somebody_elses(start: Start, made: Path) -> None:
     server = start()
     ask(server.urls.owner, "CREATE TABLE kept AS SELECT 1 AS one")
     server._server.kill()
-    assert processes_in(data_dir) == []
-    marker = data_dir / "postgres" / "data" / "postmaster.pid"
+    assert processes_in(made) == []
+    marker = made / "postgres" / "data" / "postmaster.pid"
     lines = marker.read_text().splitlines()
     marker.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
     server.start()
     assert ask(server.urls.owner, "SELECT one FROM kept") == [(1,)]
 
 
-def test_a_taken_port_is_left_to_its_owner(start: Start) -> None:
+def test_a_taken_port_is_left_to_its_owner(start: Start, made: Path) -> None:
     first = start()
     port = first._kept()["port"]
     first.stop()
@@ -104,7 +104,7 @@ def test_a_taken_port_is_left_to_its_owner(start: Start) -> None:
         assert ask(second.urls.worker, "SELECT 1") == [(1,)]
 
 
-def test_a_second_hub_joins_and_does_not_stop_what_is_not_its_own(start: Start, data_dir: Path) -> None:
+def test_a_second_hub_joins_and_does_not_stop_what_is_not_its_own(start: Start, made: Path) -> None:
     first = start()
     second = start()
     assert second.urls == first.urls
@@ -130,9 +130,9 @@ def test_an_interrupted_first_start_is_begun_again(start: Start, data_dir: Path)
     assert ask(start().urls.worker, "SELECT 1") == [(1,)]
 
 
-def test_lost_passwords_are_one_clear_sentence(start: Start, data_dir: Path) -> None:
+def test_lost_passwords_are_one_clear_sentence(start: Start, made: Path) -> None:
     start().stop()
-    (data_dir / "postgres" / "settings.json").unlink()
+    (made / "postgres" / "settings.json").unlink()
     with pytest.raises(EmbeddedError, match=r"settings\.json is missing but .* is not: restore it"):
         start()
 
