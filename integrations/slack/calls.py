@@ -77,7 +77,7 @@ def _api_failure(what: str, error: SlackApiError) -> SlackError:
 
 
 def _hook_failure(status: int, retry_after: str | None, body: str) -> SlackError | None:
-    if status == 200:
+    if status == 200 and '"ok":false' not in body.replace(" ", ""):
         return None
     if status == 429:
         return SlackBusy(_seconds(retry_after))

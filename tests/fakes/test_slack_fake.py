@@ -282,7 +282,7 @@ async def test_a_direct_message_and_the_home_tab_arrive(room: Room) -> None:
     home = room.fake.home("U_ADA")
     assert home is not None
     assert "your runs" in home.content
-    await room.ada.click(home, "Approve")
+    assert (await room.ada.click(home, "Approve")).ok
     assert room.bot.of("block_actions")[0]["view"]["id"] == home.id
 
 

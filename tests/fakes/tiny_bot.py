@@ -129,7 +129,7 @@ async def _listening(fake: SlackFake, app: AsyncApp, bot: TinyBot) -> AsyncItera
 
     server = web.Application()
     server.router.add_post("/slack/events", events)
-    runner = web.AppRunner(server, shutdown_timeout=0.1)
+    runner = web.AppRunner(server, shutdown_timeout=0.1, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     fake.target_url = f"http://127.0.0.1:{runner.addresses[0][1]}/slack/events"
@@ -157,7 +157,8 @@ def _interactions(bot: TinyBot, app: AsyncApp) -> None:
     async def approve(ack: Any, body: Json, respond: Any) -> None:
         await bot.note(body)
         await ack()
-        await respond(text="noted")
+        if "response_url" in body:
+            await respond(text="noted")
 
     @app.action("deny")
     async def deny(ack: Any, body: Json, client: AsyncWebClient) -> None:

@@ -75,7 +75,7 @@ class SlackFake:
         """Serve on a free port of 127.0.0.1."""
         app = web.Application()
         app.add_routes([*self._api.routes(), web.get("/link/", self.sockets.link)])
-        self._runner = web.AppRunner(app, shutdown_timeout=0.2)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.2, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()

@@ -55,7 +55,7 @@ class WebApi:
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         method = request.match_info["method"]
         args = await _arguments(request)
-        secret = args.pop("token", None) or request.headers.get("Authorization", "").removeprefix("Bearer ")
+        secret = args.pop("token", None) or request.headers.get("Authorization", "").removeprefix("Bearer").strip()
         call = ApiCall(method, args)
         self.requests.append(call)
         return await self._answer(request, call, partial(self._run, call, secret))
@@ -95,14 +95,14 @@ class WebApi:
         method = self.methods.get(call.method)
         if method is None:
             return _refusal(call, SlackSays("unknown_method"))
-        wait = self._wait_for(call, method)
-        if wait is not None:
-            return _busy(call, wait)
         try:
             scopes = frozenset[str]()
             if method.kind != "none":
                 needed = self._scopes(call, method)
                 scopes = self._tokens.check(secret, kind=method.kind, scopes=needed).scopes
+            wait = self._wait_for(call, method)
+            if wait is not None:
+                return _busy(call, wait)
             answer = method.handler(self._world, {**call.params, "scopes": scopes})
         except SlackSays as error:
             return _refusal(call, error)
@@ -127,8 +127,7 @@ class WebApi:
         try:
             respond(self._world, self._hooks.use(secret), call.params)
         except SlackSays as error:
-            call.error = error.code
-            return web.json_response({"ok": False, "error": error.code}, status=404 if error.code.endswith("_url") else 400)
+            return _refusal(call, error)
         return web.Response(text="ok")
 
 
@@ -174,10 +173,13 @@ def _json(text: str) -> Any:
 
 def _refusal(call: ApiCall, error: SlackSays) -> web.Response:
     call.status, call.error = 200, error.code
+    if call.method == "response_url":
+        # Unlike the Web API, a response_url refuses with an HTTP status.
+        call.status = 404 if error.code.endswith("_url") else 400
     answer: Json = {"ok": False, "error": error.code}
     if error.messages:
         answer["response_metadata"] = {"messages": [f"[ERROR] {message}" for message in error.messages]}
-    return web.json_response(answer)
+    return web.json_response(answer, status=call.status)
 
 
 def _busy(call: ApiCall, seconds: int) -> web.Response:
