@@ -1,0 +1,135 @@
+"""The integrations of one process: each client is made once, from the environment, when it is first used."""
+
+import asyncio
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined, from_json
+
+from countersign.arguments import Duration, Secret
+from countersign.errors import CountersignError
+from countersign.integrations import Integration
+
+I = TypeVar("I", bound=Integration)  # noqa: E741
+
+PREFIX: Final = "COUNTERSIGN_"
+HEALTH_SECONDS: Final = 5.0
+_EXAMPLES: Final[dict[Any, str]] = {bool: "true", int: "10", float: "0.5", Duration: "30s", Secret: "…", SecretStr: "…", list: "one,two"}
+
+
+class IntegrationSettingWrong(CountersignError):
+    """A variable of an integration is missing, unknown or wrong; the sentence names it and shows a right one."""
+
+
+class Catalog:
+    """Opens integrations: one instance of a kind for planning, whose `@acts` methods refuse, and one for executing."""
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self._environment = os.environ if environment is None else environment
+        self._opened: dict[tuple[type[Integration], bool], Integration] = {}
+
+    def __call__(self, kind: type[I], /, *, planning: bool) -> I:
+        """The process's instance of `kind`; raises IntegrationSettingWrong when its settings cannot be used."""
+        opened = self._opened.get((kind, planning))
+        if opened is None:
+            opened = kind(settings_of(kind, self._environment))
+            opened.planning = planning
+            self._opened[kind, planning] = opened
+        assert isinstance(opened, kind)  # noqa: S101  for the type checker; the key is the kind
+        return opened
+
+    async def health(self) -> dict[str, str]:
+        """A sentence for each integration opened so far, by name; an empty one means it can be used."""
+        kinds = {kind: one for (kind, _), one in sorted(self._opened.items(), key=lambda item: not item[0][1])}
+        return dict(zip((kind.name for kind in kinds), await asyncio.gather(*map(_health, kinds.values())), strict=True))
+
+    async def close(self) -> None:
+        """Closes every instance, and then raises what went wrong with any of them. Using the catalog again opens new ones."""
+        opened, self._opened = list(self._opened.values()), {}
+        ends = await asyncio.gather(*(one.close() for one in opened), return_exceptions=True)
+        if failures := [end for end in ends if isinstance(end, BaseException)]:
+            raise BaseExceptionGroup("integrations did not close", failures)
+
+
+def settings_of(kind: type[Integration], environment: Mapping[str, str]) -> BaseModel:
+    """The kind's Settings read from `COUNTERSIGN_<NAME>__<FIELD>`. A list is written with commas or as JSON; an empty variable is unset."""
+    fields = kind.Settings.model_fields
+    given = {}
+    for variable, text in environment.items():
+        if not variable.startswith(_prefix(kind)) or not text.strip():
+            continue
+        field = variable.removeprefix(_prefix(kind)).lower()
+        if field not in fields:
+            known = ", ".join(_variable(kind, name) for name in fields) or "none"
+            raise IntegrationSettingWrong(f"{variable} is not a setting of {kind.name}; there are: {known}")
+        given[field] = _read(text, fields[field])
+    try:
+        return kind.Settings.model_validate(given)
+    except ValidationError as error:
+        raise _explained(kind, error) from None
+
+
+def _read(text: str, field: FieldInfo) -> Any:
+    shape = _shape(field.annotation)
+    if shape in (list, tuple, set, frozenset) and not text.lstrip().startswith("["):
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if shape in (list, tuple, set, frozenset, dict) or (isinstance(shape, type) and issubclass(shape, BaseModel)):
+        try:
+            return from_json(text)
+        except ValueError:
+            return text
+    return text.strip()
+
+
+def _explained(kind: type[Integration], error: ValidationError) -> IntegrationSettingWrong:
+    first = error.errors(include_url=False, include_input=False)[0]
+    problem = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    name = str(first["loc"][0]) if first["loc"] else ""
+    field = kind.Settings.model_fields.get(name)
+    if field is None:
+        return IntegrationSettingWrong(f"{_prefix(kind)}…: {problem}")
+    problem = "is required" if first["type"] == "missing" else problem
+    return IntegrationSettingWrong(f"{_variable(kind, name)} {problem}, for instance {_variable(kind, name)}={_example(field)}")
+
+
+def _example(field: FieldInfo) -> str:
+    if field.examples:
+        return str(field.examples[0])
+    shape = _shape(field.annotation)
+    if field.default not in (PydanticUndefined, None) and field.default_factory is None and shape not in (Secret, SecretStr):
+        written = TypeAdapter[Any](field.annotation or str).dump_python(field.default, mode="json")
+        return ",".join(map(str, written)) if isinstance(written, list) and written else str(written)
+    return _EXAMPLES.get(shape, "text")
+
+
+def _shape(annotation: Any) -> Any:
+    """`list` for `list[str]`, `int` for `int | None`, the type itself otherwise."""
+    inner = [one for one in get_args(annotation) if one is not type(None)]
+    if get_origin(annotation) in (list, tuple, set, frozenset, dict):
+        return get_origin(annotation)
+    return _shape(inner[0]) if len(inner) == 1 else annotation
+
+
+def _prefix(kind: type[Integration]) -> str:
+    return f"{PREFIX}{re.sub(r'[^A-Z0-9]', '_', kind.name.upper())}__"
+
+
+def _variable(kind: type[Integration], field: str) -> str:
+    return f"{_prefix(kind)}{field.upper()}"
+
+
+async def _health(one: Integration) -> str:
+    try:
+        async with asyncio.timeout(HEALTH_SECONDS):
+            await one.health()
+    except TimeoutError:
+        return f"{one.name} did not answer within {HEALTH_SECONDS:g} s"
+    except CountersignError as error:
+        return str(error)
+    except Exception as error:  # a client's bug must not hide the health of the others; its text may hold secrets, its type does not
+        return f"{one.name} failed with {type(error).__name__}"
+    return ""
