@@ -30,7 +30,7 @@ check: setup ## lint, format, types and import rules; under two minutes
 	@$(BIN)/lint-imports --no-logo
 
 bench: setup ## measure every number that the docs publish
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 long: setup ## run the long chaos and property tests
 	@$(BIN)/python -m pytest -m long --timeout 3600 $(ARGS)

@@ -1,0 +1,58 @@
+"""What the numbers have to be, as ratios of the same rounds wherever there is somebody to compare with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks import acks, handovers, results
+from benchmarks.hubs import OURS
+from benchmarks.rounds import Figure, shown
+from benchmarks.sides.blmove import Blmove
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A bound on our median (`over` is None) or on the median of our ratio to another side; the bound itself is good enough."""
+
+    figure: str
+    bound: str
+    limit: float
+    over: str | None = None
+
+    def row(self, figures: Sequence[Figure]) -> tuple[str, str, str, str]:
+        """Figure, what is asked, what was measured, and whether that is met."""
+        asked = f"{self.bound} {shown(self.limit)}" + (f"x {self.over}" if self.over else "")
+        value = self._value(figures)
+        if value is None:
+            return self.figure, asked, "-", "not measured"
+        met = value >= self.limit if self.bound == "at least" else value <= self.limit
+        return self.figure, asked, shown(value) + ("x" if self.over else ""), "met" if met else "MISSED"
+
+    def _value(self, figures: Sequence[Figure]) -> float | None:
+        for figure in figures:
+            if figure.name == self.figure and {OURS, self.over or OURS} <= figure.rounds.keys():
+                spread = figure.ratio(OURS, over=self.over) if self.over else figure.spread(OURS)
+                return spread.median if spread else None
+        return None
+
+
+TARGETS = (
+    # Our ack comes after a commit; Bolt's keeps nothing.
+    Target(acks.RATE, "at least", 1, over=acks.DIRECT),
+    Target(acks.IDLE, "at most", 1 / 4, over=acks.DEFAULT),
+    Target(acks.NOT_OK, "at most", 0),
+    Target(handovers.P50, "at most", 4, over=Blmove.name),
+    Target(handovers.P99, "at most", 5),
+    Target(handovers.CPU, "at most", 0.5),
+    Target(results.IDLE, "at most", 1 / 40, over=results.NAIVE),
+    Target(results.IDLE, "at most", 2.5, over=results.RESPONDING),
+    Target(results.RATE, "at least", 10, over=results.NAIVE),
+    Target(results.RATE, "at least", 2, over=results.RESPONDING),
+    Target(results.MISSING, "at most", 0),
+)
+
+
+def verdict(figures: Sequence[Figure]) -> str:
+    """The table of all targets, met or not."""
+    rows = [("Figure", "Target", f"{OURS}", "Verdict"), *(target.row(figures) for target in TARGETS)]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
