@@ -8,6 +8,7 @@ from typing import Any
 
 from .arguments import Duration
 from .permissions import checked_permission
+from .values import written
 
 
 class Verdict(StrEnum):
@@ -28,6 +29,7 @@ class Approval:
 
     `when` limits the rule to invocations whose arguments equal the given values (a list means any of them).
     `asker_may` lets the asker's own vote count; the card then says so. `expires` is how long people may decide.
+    `also` names further permissions that a voter must hold, where several rules were merged into one.
     """
 
     by: str
@@ -35,22 +37,25 @@ class Approval:
     when: Mapping[str, Any] | None = None
     expires: str = "24h"
     asker_may: bool = False
+    also: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         checked_permission(self.by, of="Approval")
         if self.count < 1:
             raise TypeError(f"Approval(by={self.by!r}): count should be at least 1, or leave the approval out")
         try:
-            Duration.parse(self.expires)
+            expires = Duration.parse(self.expires)
         except ValueError as error:
             raise TypeError(f"Approval(by={self.by!r}): expires {error}") from None
+        if not expires:
+            raise TypeError(f"Approval(by={self.by!r}): expires should leave people some time, for instance '24h'")
 
     def applies_to(self, arguments: Mapping[str, Any]) -> bool:
         """Whether the rule concerns these canonical arguments."""
         return all(matches(arguments.get(name), wanted) for name, wanted in (self.when or {}).items())
 
     def as_json(self) -> dict[str, Any]:
-        return {"by": self.by, "count": self.count, "expires": self.expires, "asker_may": self.asker_may}
+        return {"by": self.by, "count": self.count, "expires": self.expires, "asker_may": self.asker_may, "also": list(self.also)}
 
 
 @dataclass(frozen=True)
@@ -73,22 +78,27 @@ class Tally:
 
 
 def matches(value: Any, wanted: Any) -> bool:
-    """Equality, or membership when a list is wanted; both sides are compared as they are written in canonical arguments."""
-    return str(value) in map(str, wanted) if isinstance(wanted, list | tuple | set | frozenset) else str(value) == str(wanted)
+    """Equality, or membership when a list is wanted; both sides are compared as a person would type them.
+
+    An argument that is itself a list matches when any of its values does, so that a rule on production also concerns `staging, prod`.
+    """
+    if isinstance(value, list | tuple):
+        return any(matches(one, wanted) for one in value)
+    wanted_values = wanted if isinstance(wanted, list | tuple | set | frozenset) else [wanted]
+    return written(value) in map(written, wanted_values)
 
 
-def evaluate(
-    rule: Approval, *, asker: str, digest: str, now: datetime, expires_at: datetime, decisions: Iterable[Decision]
-) -> Tally:
+def evaluate(rule: Approval, *, asker: str, digest: str, now: datetime, expires_at: datetime, decisions: Iterable[Decision]) -> Tally:
     """Whether these decisions approve exactly `digest` under `rule` at `now`. Pure: no clock, no I/O.
 
-    Only decisions on the same digest made before `expires_at` count, one per person, the first of each; a denial by anybody but the
-    asker ends it; the asker's own approval never counts unless the rule says `asker_may`.
+    Only decisions on the same digest made before `expires_at` count, one per person, the first of each; at the same instant
+    a denial goes before an approval. A denial by anybody ends it, the asker's own (a withdrawal) too. The asker's own approval never counts
+    unless the rule says `asker_may`.
     """
     approvers: list[str] = []
     denied = False
     seen: set[str] = set()
-    for decision in sorted(decisions, key=lambda one: one.at):
+    for decision in sorted(decisions, key=lambda one: (one.at, one.verdict is Verdict.approve, one.person)):
         if decision.digest != digest or decision.at >= expires_at or decision.person in seen:
             continue
         seen.add(decision.person)

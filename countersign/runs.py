@@ -38,14 +38,14 @@ FINISHED: Final = frozenset(
 
 _ONWARD: Final[dict[RunStatus, frozenset[RunStatus]]] = {
     _S.submitted: frozenset({_S.planning}),
-    _S.planning: frozenset({_S.answered, _S.awaiting_approval, _S.queued, _S.failed, _S.submitted}),
+    _S.planning: frozenset({_S.answered, _S.awaiting_approval, _S.queued, _S.failed}),
     _S.awaiting_approval: frozenset({_S.queued, _S.denied, _S.expired}),
     _S.queued: frozenset({_S.running, _S.stale}),
-    _S.stale: frozenset({_S.awaiting_approval, _S.queued, _S.failed}),
-    _S.running: frozenset({_S.waiting, _S.succeeded, _S.undoing, _S.interrupted, _S.failed, _S.stale, _S.queued}),
+    _S.stale: frozenset({_S.awaiting_approval, _S.queued}),
+    _S.running: frozenset({_S.waiting, _S.succeeded, _S.undoing, _S.interrupted, _S.failed}),
     _S.waiting: frozenset({_S.running}),
     _S.undoing: frozenset({_S.rolled_back, _S.rollback_failed, _S.interrupted}),
-    _S.interrupted: frozenset({_S.running, _S.undoing, _S.failed, _S.queued}),
+    _S.interrupted: frozenset({_S.running, _S.undoing, _S.failed}),
 }
 
 MOVES: Final[dict[RunStatus, frozenset[RunStatus]]] = {

@@ -1,1 +1,10 @@
-"""The commands we ship. They are loaded through the entry point group, like anybody's plugin; nothing imports them."""
+"""The commands Countersign ships, loaded through the entry point group like anybody's."""
+
+from .accesses import grant, link, revoke
+from .decisions import approve, cancel_run, deny
+from .explanations import explain
+from .helps import show_help, whoami
+from .histories import audit, run, runs
+from .policychanges import apply
+
+__all__ = ["apply", "approve", "audit", "cancel_run", "deny", "explain", "grant", "link", "revoke", "run", "runs", "show_help", "whoami"]

@@ -1,0 +1,160 @@
+"""The one `authorize()`: every door, every read, every click and every execution asks here. Pure: what it is given is what it knows."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from countersign.approvals import Approval, matches
+from countersign.arguments import Duration
+from countersign.commands import Command
+from countersign.invocations import Door, Place
+from countersign.permissions import Risk
+from store.people import Person
+
+from .policies import ADMIN, APPROVE, Policy, Rule, approval_of, covers, rule_names
+
+
+@dataclass(frozen=True)
+class Request:
+    """What somebody wants to do: use a permission, for a command with canonical arguments after defaults, through a door, in a place."""
+
+    permission: str
+    door: Door
+    place: Place
+    command: Command | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """Yes, and because of what."""
+
+    because: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """No: `sentence` for the person, `reason` for the audit (one word)."""
+
+    sentence: str
+    reason: str
+
+
+def authorize(policy: Policy, person: Person, request: Request) -> Allowed | Refused:
+    """Whether this person may do this, here, now. No grant means refused; every matching rule must pass."""
+    if not person.active:
+        return Refused("Your account is not active any more.", "actor_inactive")
+    for rule in policy.file.rules:
+        if rule.deny and _matches(rule, person, request):
+            return Refused(rule.deny, f"denied_by_rule:{rule.line}")
+    return _holds(policy, person, request.permission, request.command)
+
+
+def required_approval(policy: Policy, person: Person, request: Request, *, alone: bool) -> tuple[Approval | None, tuple[str, ...]]:
+    """The strictest approval that the author, the matching rules and the profile ask for, and where each part comes from.
+
+    Policy may tighten the author's approval; it loosens it only where the author said `may_loosen`. `alone` is true where only one
+    person was ever registered: their own approval then counts, and is marked.
+    """
+    command = request.command
+    assert command is not None  # noqa: S101  only commands are planned
+    rules = [rule for rule in policy.file.rules if rule.approve and _matches(rule, person, request)]
+    found = [(approval_of(rule.approve), f"rule {rule.name!r}, line {rule.line}") for rule in rules if rule.approve]
+    author = command.approval if command.approval and command.approval.applies_to(request.arguments) else None
+    if author and not (command.may_loosen and rules):
+        found.append((author, f"the author of {command.name}"))
+    if not rules and (default := _default(command.risk)):
+        found.append((default, f"profile {policy.profile}, risk {command.risk.name}"))
+    wanted = [(one, source) for one, source in found if one]
+    if not wanted:
+        return None, ()
+    strictest = _strictest([one for one, _ in wanted])
+    return replace(strictest, asker_may=alone), tuple(source for _, source in wanted)
+
+
+def may_vote(policy: Policy, person: Person, rule: Approval, *, asker: str, command: Command | None) -> Allowed | Refused:
+    """Whether this person's vote would count under a frozen rule."""
+    if not person.active:
+        return Refused("Your account is not active any more.", "actor_inactive")
+    if person.service:
+        return Refused("Service accounts never vote.", "service_account")
+    if person.name == asker and not rule.asker_may:
+        return Refused("You asked for this; someone else must approve your request.", "self_approval")
+    for permission in (rule.by, *rule.also):
+        if isinstance(answer := _holds(policy, person, permission, command), Refused):
+            return answer
+    return Allowed(f"holds {rule.by}")
+
+
+def voters(policy: Policy, people: Iterable[Person], rule: Approval, *, asker: str, command: Command | None) -> list[Person]:
+    """Everybody whose vote would count, by name."""
+    return [one for one in people if isinstance(may_vote(policy, one, rule, asker=asker, command=command), Allowed)]
+
+
+def holders(policy: Policy, people: Iterable[Person], permission: str, command: Command | None = None) -> list[Person]:
+    """Everybody who holds a permission, by name."""
+    return [one for one in people if one.active and isinstance(_holds(policy, one, permission, command), Allowed)]
+
+
+def may_see(policy: Policy, person: Person, *, visibility: str, asker: str, owner: str, rule: Approval | None) -> bool:
+    """Whether this person may read a run: `staff` runs are open to every active person, `private` ones to those concerned."""
+    if not person.active:
+        return False
+    if visibility == "staff" or person.name == asker or owner in person.groups or owner == person.name:
+        return True
+    if rule is not None and isinstance(may_vote(policy, person, rule, asker=asker, command=None), Allowed):
+        return True
+    explicit = policy.permissions_of(person.roles, person.groups)
+    return any(covers(pattern, "countersign:audit") for pattern in explicit)
+
+
+def is_admin(policy: Policy, person: Person) -> bool:
+    return person.active and isinstance(_holds(policy, person, ADMIN, None), Allowed)
+
+
+def _holds(policy: Policy, person: Person, permission: str, command: Command | None) -> Allowed | Refused:
+    patterns = policy.permissions_of(person.roles, person.groups)
+    if any(covers(pattern, permission) for pattern in patterns):
+        return Allowed(f"{permission} through a role")
+    if _given_by_profile(policy, person, permission, command):
+        return Allowed(f"profile {policy.profile}")
+    roles = policy.roles_with(permission)
+    held = f"it belongs to the role {' or '.join(roles)}" if roles else "no role carries it"
+    return Refused(f"This needs the permission {permission}; {held}.", "missing_permission")
+
+
+def _given_by_profile(policy: Policy, person: Person, permission: str, command: Command | None) -> bool:
+    """`team` gives every member what no role claims, up to risk `high`; `strict` gives only help and whoami."""
+    if permission == "countersign:use":
+        return True
+    if policy.profile == "strict" or person.service:
+        return False
+    return permission not in policy.named and (command is None or command.risk < Risk.critical)
+
+
+def _default(risk: Risk) -> Approval | None:
+    if risk < Risk.high:
+        return None
+    return Approval(by=APPROVE, count=1 if risk is Risk.high else 2)
+
+
+def _strictest(found: list[Approval]) -> Approval:
+    """Most people first; permissions of the others stay as further conditions, and the shortest time wins."""
+    first = max(found, key=lambda one: one.count)
+    also = {permission for one in found for permission in (one.by, *one.also)} - {first.by, APPROVE}
+    expires = min((Duration.parse(one.expires) for one in found), default=Duration.parse(first.expires))
+    return Approval(by=first.by, count=first.count, expires=str(expires), also=tuple(sorted(also)))
+
+
+def _matches(rule: Rule, person: Person, request: Request) -> bool:
+    command = request.command
+    if command is None or not rule_names(rule, command):
+        return False
+    conditions = (
+        all(matches(request.arguments.get(name), wanted) for name, wanted in rule.when.items()),
+        not rule.people or person.name in rule.people,
+        not rule.groups or bool(person.groups & set(rule.groups)),
+        not rule.doors or request.door.value in rule.doors,
+        not rule.channels or request.place.channel in rule.channels,
+    )
+    return all(conditions)

@@ -1,0 +1,147 @@
+"""A line of text as a command and its arguments, forgiving what phones and word processors do to quotes and dashes."""
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from countersign.commands import Command
+from countersign.errors import CountersignError
+
+LONGEST_TEXT: Final = 8_000
+_CURLY: Final = str.maketrans(
+    {"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "‘": "'", "’": "'", "\u00a0": " ", "\u202f": " ", "\u2007": " "}
+)
+_LONG_DASH = re.compile(r"(^|\s)[—–]-?(?=\w)")
+_NAMED = re.compile(r"([A-Za-z_][\w-]*)=(.*)\Z", re.DOTALL)
+
+
+class NotUnderstood(CountersignError):
+    """The text is not a command line; the message says where it breaks."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A command line taken apart: words before any value is given a meaning."""
+
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """Arguments as typed for one command, and the options that every command understands."""
+
+    arguments: Mapping[str, str]
+    dry_run: bool = False
+    reason: str = ""
+    help: bool = False
+
+
+def split(text: str) -> Line:
+    """The words of a command line; raises NotUnderstood for an open quote, an oversized or an empty text."""
+    if len(text) > LONGEST_TEXT:
+        raise NotUnderstood(f"The command is longer than {LONGEST_TEXT} characters.")
+    if "\0" in text:
+        raise NotUnderstood("The command contains a NUL character.")
+    plain = _LONG_DASH.sub(r"\1--", text.translate(_CURLY)).strip()
+    lexer = shlex.shlex(plain, posix=True, punctuation_chars=False)
+    lexer.whitespace_split, lexer.commenters = True, ""
+    lexer.quotes = '"' if plain.count("'") % 2 else "\"'"
+    try:
+        words = tuple(lexer)
+    except ValueError:
+        raise NotUnderstood('A quote is opened but not closed; write "…" around values with spaces.') from None
+    if words:
+        words = (words[0].removeprefix("/"), *words[1:])
+    if not words or not words[0]:
+        raise NotUnderstood("Say what to do, for instance: help")
+    return Line(words)
+
+
+def find_command(line: Line, names: Mapping[str, Command]) -> tuple[Command | None, Sequence[str]]:
+    """The command that the first one or two words name, and the words after them."""
+    first = line.words[0].lower()
+    pair = " ".join(line.words[:2]).lower()
+    if pair in names:
+        return names[pair], line.words[2:]
+    if first in names:
+        return names[first], line.words[1:]
+    return None, line.words[1:]
+
+
+@dataclass
+class _Reading:
+    named: dict[str, str] = field(default_factory=dict)
+    positional: list[str] = field(default_factory=list)
+    options: dict[str, str] = field(default_factory=dict)
+
+
+def read_arguments(command: Command, words: Sequence[str]) -> Call:
+    """Arguments as `name=value`, `--name value`, `--name=value` or by position; raises NotUnderstood with the usage.
+
+    A word `--` ends options; `--dry-run`, `--reason "…"` and `--help` belong to every command.
+    """
+    reading = _Reading()
+    rest = list(words)
+    known = {one.name for one in command.schema.parameters}
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            reading.positional.extend(rest)
+            break
+        if word.startswith("--") and len(word) > 2:
+            _read_option(command, reading, word[2:], rest)
+        elif (match := _NAMED.match(word)) and match[1].replace("-", "_").lower() in known:
+            _give(command, reading, match[1], match[2])
+        else:
+            reading.positional.append(word)
+    _place(command, reading)
+    return Call(
+        arguments=reading.named,
+        dry_run="dry_run" in reading.options,
+        reason=reading.options.get("reason", ""),
+        help="help" in reading.options,
+    )
+
+
+def _read_option(command: Command, reading: _Reading, option: str, rest: list[str]) -> None:
+    name, given, value = option.partition("=")
+    key = name.replace("-", "_").lower()
+    parameter = next((one for one in command.schema.parameters if one.name == key), None)
+    if parameter is None and key in ("dry_run", "help"):
+        reading.options[key] = "yes"
+    elif parameter is None and key != "reason":
+        raise NotUnderstood(f"--{name[:40]} is not an option of {command.name}. Usage: {command.usage}")
+    elif parameter is not None and parameter.boolean and not given:
+        _give(command, reading, key, "yes")
+    elif not given and not rest:
+        raise NotUnderstood(f"--{name} needs a value. Usage: {command.usage}")
+    elif parameter is None:
+        reading.options["reason"] = value if given else rest.pop(0)
+    else:
+        _give(command, reading, key, value if given else rest.pop(0))
+
+
+def _give(command: Command, reading: _Reading, name: str, value: str) -> None:
+    key = name.replace("-", "_").lower()
+    if key in reading.named:
+        raise NotUnderstood(f"{key} is given twice. Usage: {command.usage}")
+    reading.named[key] = value
+
+
+def _place(command: Command, reading: _Reading) -> None:
+    free = [one.name for one in command.schema.parameters if one.name not in reading.named]
+    if len(reading.positional) > len(free) and free and command.schema.parameters[-1].name == free[-1] and _takes_the_rest(command):
+        split_at = len(free) - 1
+        reading.positional[split_at:] = [" ".join(reading.positional[split_at:])]
+    if len(reading.positional) > len(free):
+        extra = reading.positional[len(free)][:40]
+        raise NotUnderstood(f"'{extra}' is one value too many. Usage: {command.usage}")
+    reading.named.update(zip(free, reading.positional, strict=False))
+
+
+def _takes_the_rest(command: Command) -> bool:
+    """A last free-text argument takes all remaining words, so that nobody has to quote a sentence."""
+    last = command.schema.parameters[-1]
+    return last.kind is str and not last.choices and last.source is None

@@ -1,0 +1,50 @@
+"""What a process knows before anybody asks: the commands, the policy in force, and how to seal. Replaced whole when one changes."""
+
+from dataclasses import dataclass, field
+
+from countersign.commands import Command
+from store.databases import ReadSession
+from store.people import Person, find_all_people
+from store.policies import find_policy
+from store.secrets import Sealer
+from store.workers import find_choices
+
+from .authorizing import Allowed, Request, authorize
+from .policies import Policy, PolicyError, compile_policy
+from .registries import Registry
+
+
+@dataclass(frozen=True)
+class Rulebook:
+    """Everything `submit`, `decide` and the controls look up. `alone`: only one person was ever registered."""
+
+    registry: Registry
+    policy: Policy
+    sealer: Sealer
+    alone: bool = False
+    choices: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def commands_for(self, person: Person, request: Request) -> list[Command]:
+        """The commands this person may use, by name; help and autocomplete show only these."""
+        allowed = []
+        for name in sorted(self.registry.commands):
+            one = self.registry.commands[name]
+            asked = Request(permission=one.permission, door=request.door, place=request.place, command=one)
+            if isinstance(authorize(self.policy, person, asked), Allowed):
+                allowed.append(one)
+        return allowed
+
+
+async def read_rulebook(session: ReadSession, *, registry: Registry, sealer: Sealer) -> Rulebook:
+    """The rulebook as the database has it now; raises PolicyError when no policy is in force."""
+    stored = await find_policy(session)
+    if stored is None:
+        raise PolicyError("no policy is in force yet; start a worker once, or run: countersign migrate")
+    people = await find_all_people(session)
+    return Rulebook(
+        registry=registry,
+        policy=compile_policy(stored.body),
+        sealer=sealer,
+        alone=len([one for one in people if not one.service]) == 1,
+        choices=await find_choices(session),
+    )

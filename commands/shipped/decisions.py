@@ -1,0 +1,39 @@
+"""approve, deny and cancel, as one types them."""
+
+from commands.authorizing import Refused
+from commands.cancel import cancel
+from commands.controls import ControlContext
+from commands.decide import Vote, decide
+from countersign.approvals import Verdict
+from countersign.commands import control
+from countersign.replies import Reply
+
+from .histories import find_visible
+
+
+@control("approve")
+async def approve(ctx: ControlContext, number: str, reason: str = "") -> Reply:
+    """Approve the plan of a run as it is now."""
+    return await _say(ctx, number, Verdict.approve, reason)
+
+
+@control("deny")
+async def deny(ctx: ControlContext, number: str, reason: str = "") -> Reply:
+    """Deny the plan of a run; say why, so that the asker can act on it."""
+    return await _say(ctx, number, Verdict.deny, reason)
+
+
+@control("cancel")
+async def cancel_run(ctx: ControlContext, number: str) -> Reply:
+    """Cancel a run: before it starts nothing happens; while it runs it stops and what was done is offered to be undone."""
+    row = await find_visible(ctx, number)
+    answer = await cancel(ctx.session, ctx.rulebook, ctx.person, row.id, door=ctx.invocation.door)
+    return Reply(text=answer.sentence)
+
+
+async def _say(ctx: ControlContext, number: str, verdict: Verdict, reason: str) -> Reply:
+    row = await find_visible(ctx, number)
+    answer = await decide(
+        ctx.session, ctx.rulebook, ctx.person, Vote(row.id, verdict, ctx.invocation.door, reason=reason or ctx.invocation.reason)
+    )
+    return Reply(text=answer.sentence if isinstance(answer, Refused) else f"#{row.number}: {answer.sentence}")

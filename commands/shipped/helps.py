@@ -1,0 +1,61 @@
+"""help and whoami."""
+
+from commands.authorizing import Request
+from commands.controls import ControlContext
+from countersign.commands import Command, control
+from countersign.errors import CountersignError
+from countersign.permissions import Risk
+from countersign.replies import Reply
+
+
+@control("help")
+async def show_help(ctx: ControlContext, command: str = "") -> Reply:
+    """Show what you may run, or how to use one command."""
+    request = Request(permission="countersign:use", door=ctx.invocation.door, place=ctx.invocation.place)
+    allowed = ctx.rulebook.commands_for(ctx.person, request)
+    if not command:
+        return Reply(text="What you may run here. For one of them: help COMMAND", code="\n".join(_lines(allowed)))
+    name = command.strip().removeprefix("/").lower()
+    found = next((one for one in allowed if one.name == name), None)
+    if found is None:
+        near = ctx.rulebook.registry.nearest(name, among=[one.name for one in allowed])
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise CountersignError(f"You have no command '{name[:40]}'.{hint}")
+    return Reply(text=found.help, code="\n".join(_details(found)))
+
+
+@control("whoami")
+async def whoami(ctx: ControlContext) -> Reply:
+    """Show who Countersign takes you for, your groups and what you may do."""
+    person, policy = ctx.person, ctx.rulebook.policy
+    permissions = sorted(policy.permissions_of(person.roles, person.groups))
+    lines = [
+        f"person       {person.name}",
+        f"groups       {', '.join(sorted(person.groups)) or 'none'}",
+        f"permissions  {', '.join(permissions) or 'none by role'}",
+        f"profile      {policy.profile}",
+        f"time zone    {person.timezone}",
+    ]
+    return Reply(text=f"You are {person.name}.", code="\n".join(lines))
+
+
+def _lines(commands: list[Command]) -> list[str]:
+    width = max((len(one.usage) for one in commands), default=0)
+    return [f"{one.usage.ljust(min(width, 46))}  {one.summary}" for one in commands]
+
+
+def _details(command: Command) -> list[str]:
+    lines = [f"usage       {command.usage}", f"permission  {command.permission}"]
+    if command.kind == "command":
+        lines.append(f"risk        {command.risk.name}")
+    if command.approval:
+        when = ", ".join(f"{name}={value}" for name, value in (command.approval.when or {}).items())
+        lines.append(f"approval    {command.approval.count} of those who hold {command.approval.by}{f', when {when}' if when else ''}")
+    elif command.risk >= Risk.high:
+        lines.append("approval    as policy says")
+    for one in command.schema.parameters:
+        note = f"one of {', '.join(one.choices)}" if one.choices else one.hint or ("required" if one.required else "")
+        lines.append(f"  {one.name.ljust(10)}{note}")
+    if command.owner:
+        lines.append(f"owner       {command.owner}")
+    return lines

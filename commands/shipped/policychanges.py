@@ -1,0 +1,52 @@
+"""policy apply: the policy changes only by an approved run whose plan is the new text's difference."""
+
+import difflib
+
+from commands.policies import ADMIN, PolicyError, PolicyFile, check_policy, compile_policy
+from countersign import Context, Plan, PlanningContext, PlanRefused, command, step
+from countersign.approvals import Approval
+from store.audits import AuditEvent, record
+from store.people import save_people
+from store.policies import apply_policy, find_policy
+
+from .accesses import run_of
+
+
+@command("policy apply", permission=ADMIN, approval=Approval(by=ADMIN, count=1))
+async def apply(ctx: PlanningContext, text: str) -> Plan:
+    """Put a new policy in force; the plan shows what changes. From a terminal: countersign policy apply FILE"""
+    try:
+        new = compile_policy(text)
+    except PolicyError as error:
+        raise PlanRefused(str(error)) from None
+    old = ctx.services.rulebook.policy
+    if new.digest == old.digest:
+        raise PlanRefused("This policy is in force already.")
+    if problems := check_policy(new, ctx.services.rulebook.registry.commands):
+        raise PlanRefused(f"The policy has problems: {problems[0]}")
+    if old.roles_with(ADMIN) and not _has_admin(new.file):
+        raise PlanRefused("Nobody would be an admin under this policy, so nobody could change it again.")
+    ctx.watch("policy in force", old.digest)
+    difference = "\n".join(difflib.unified_diff(old.body.splitlines(), text.splitlines(), "in force", "new", lineterm="", n=2))
+    return Plan(
+        f"policy {old.digest[:12]} → {new.digest[:12]}",
+        put_in_force(text).undone_by(put_in_force(old.body)),
+        preview=difference[:3_000],
+    )
+
+
+@step(idempotent=True, timeout="30s")
+async def put_in_force(ctx: Context, text: str) -> None:
+    policy = compile_policy(text)
+    async with ctx.services.transaction() as session:
+        before = await find_policy(session)
+        await apply_policy(session, digest=policy.digest, body=policy.body, by=ctx.asker.name)
+        await save_people(session, {name: entry.model_dump() for name, entry in policy.file.people.items()})
+        detail = {"digest": policy.digest, "before": before.digest if before else ""}
+        await record(session, [AuditEvent("policy:applied", ctx.asker.name, run_of(ctx), detail)])
+
+
+def _has_admin(file: PolicyFile) -> bool:
+    admin_roles = {name for name, patterns in file.roles.items() if any(one in ("*:*", ADMIN, "countersign:*") for one in patterns)}
+    admin_groups = {name for name, carried in file.groups.items() if admin_roles & set(carried)}
+    return any(admin_groups & set(entry.groups) for entry in file.people.values())

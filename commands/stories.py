@@ -1,0 +1,220 @@
+"""tell: a run as a card. Every door shows the same card; what a reader may not see is not on it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from countersign.approvals import Approval
+from countersign.replies import Button, Card, Field, Tone
+from countersign.runs import FINISHED, RunStatus
+from countersign.schemas import SECRET_KEY
+from store.approvals import ApprovalRequestRow, DecisionRow, find_decisions, find_request
+from store.databases import ReadSession
+from store.journals import Phase, StepRow, StepState, find_lines, find_steps
+from store.runs import RunRow
+
+from .resume import LABELS, Choice
+
+FALLBACK_LENGTH: Final = 120
+_STATES: Final[dict[RunStatus, tuple[str, Tone]]] = {
+    RunStatus.submitted: ("asked", Tone.neutral),
+    RunStatus.planning: ("planning", Tone.neutral),
+    RunStatus.answered: ("answered", Tone.neutral),
+    RunStatus.awaiting_approval: ("waiting for approval", Tone.waiting),
+    RunStatus.queued: ("approved, about to start", Tone.busy),
+    RunStatus.stale: ("the world has changed since the approval", Tone.waiting),
+    RunStatus.running: ("running", Tone.busy),
+    RunStatus.waiting: ("waiting", Tone.waiting),
+    RunStatus.succeeded: ("succeeded", Tone.good),
+    RunStatus.failed: ("failed", Tone.bad),
+    RunStatus.undoing: ("undoing", Tone.busy),
+    RunStatus.rolled_back: ("failed and undone", Tone.bad),
+    RunStatus.rollback_failed: ("failed, and the undo failed", Tone.bad),
+    RunStatus.interrupted: ("interrupted: somebody has to say what happened", Tone.bad),
+    RunStatus.denied: ("denied", Tone.bad),
+    RunStatus.expired: ("expired", Tone.bad),
+    RunStatus.cancelled: ("cancelled", Tone.neutral),
+    RunStatus.refused: ("refused", Tone.bad),
+}
+_RISKY: Final = 3
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the database knows about a run, read once for every place that shows it."""
+
+    run: RunRow
+    request: ApprovalRequestRow | None
+    decisions: Sequence[DecisionRow]
+    steps: Sequence[StepRow]
+    lines: Sequence[str]
+
+
+async def read_facts(session: ReadSession, run: RunRow, *, lines: int = 5) -> Facts:
+    """The request, decisions, journal and last log lines of a run."""
+    request = await find_request(session, run.id) if run.revision else None
+    decisions = await find_decisions(session, request.id) if request else []
+    started = run.status not in (RunStatus.submitted, RunStatus.planning, RunStatus.awaiting_approval, RunStatus.answered)
+    steps = await find_steps(session, run.id, revision=run.revision) if started else []
+    log = await find_lines(session, run.id, last=lines) if steps else []
+    return Facts(run, request, decisions, steps, [one.line for one in log])
+
+
+async def tell(session: ReadSession, run: RunRow, *, details: bool = False, shared: bool = False) -> Card:
+    """The card of a run; `details` tells more than ten lines, `shared` is a place where a private run shows only that it exists."""
+    return card_of(await read_facts(session, run, lines=20 if details else 5), details=details, shared=shared)
+
+
+def card_of(facts: Facts, *, details: bool = False, shared: bool = False) -> Card:
+    """The card for these facts. Pure."""
+    run = facts.run
+    status = RunStatus(run.status)
+    words, tone = _STATES[status]
+    hidden = shared and run.visibility == "private"
+    title = f"#{run.number} {run.command if hidden else asked(run)}"
+    if hidden:
+        return Card(
+            title=title, fallback=_cut(f"{title}: {words}"), tone=tone, text="Private: only those concerned see more.", footer=words
+        )
+    plan = run.plan or {}
+    body = run.outcome or plan.get("summary", "")
+    fields = [Field(label="Asked by", value=run.asker), Field(label="State", value=f"{words}{' (dry run)' if run.dry_run else ''}")]
+    fields += _approval_fields(facts) + [Field(**one) for one in plan.get("fields", ())]
+    if run.reason:
+        fields.append(Field(label="Reason", value=run.reason))
+    return Card(
+        title=title[:150],
+        fallback=_fallback(facts, words),
+        tone=tone,
+        text="\n".join(_text_lines(plan, run, body)),
+        fields=tuple(fields),
+        code=_code(facts, details=details),
+        footer=_footer(run),
+        buttons=_buttons(facts, details=details),
+    )
+
+
+def asked(run: RunRow) -> str:
+    """The command with its arguments as one would type them, secrets as dots."""
+    shown = " ".join(f"{name}={_value(value)}" for name, value in run.arguments.items() if value not in (None, ""))
+    return f"{run.command} {shown}".strip()[:300]
+
+
+def _text_lines(plan: Mapping[str, Any], run: RunRow, body: str) -> list[str]:
+    summary = plan.get("summary", "")
+    lines = [body] + ([summary] if summary and summary != body else [])
+    if plan.get("warning") and run.status not in FINISHED:
+        lines.append(str(plan["warning"]))
+    without = [one["title"] for one in plan.get("steps", ()) if not one.get("undo")]
+    if (without and run.status in (RunStatus.awaiting_approval, RunStatus.stale)) or (without and run.dry_run):
+        lines.append(f"Cannot be undone: {'; '.join(without)[:200]}")
+    return [line for line in lines if line]
+
+
+def _approval_fields(facts: Facts) -> list[Field]:
+    if facts.request is None:
+        return []
+    rule = Approval(**facts.request.rule)
+    yes = [one.person for one in facts.decisions if one.verdict == "approve"]
+    no = [one for one in facts.decisions if one.verdict == "deny"]
+    own = " (self-approved)" if facts.run.asker in yes else ""
+    fields = [Field(label="Approvals", value=f"{len(yes)} of {rule.count}{': ' + ', '.join(yes) if yes else ''}{own}")]
+    if no:
+        fields.append(Field(label="Denied by", value=", ".join(f"{one.person}{': ' + one.reason if one.reason else ''}" for one in no)))
+    if facts.run.status == RunStatus.awaiting_approval:
+        fields.append(Field(label="Until", value=f"{facts.request.expires_at:%Y-%m-%d %H:%M} UTC"))
+    return fields
+
+
+def _code(facts: Facts, *, details: bool) -> str:
+    """Before it starts: the steps and the preview; after: how far each step is and the end of the log."""
+    plan = facts.run.plan or {}
+    lines = [_step_line(facts, position, one) for position, one in enumerate(plan.get("steps", ()))]
+    limit = 40 if details else 6
+    if len(lines) > limit:
+        lines = [*lines[: limit - 1], f"… and {len(lines) - limit + 1} more steps"]
+    if changed := (plan.get("changed") if facts.run.status in (RunStatus.awaiting_approval, RunStatus.stale) else None):
+        lines += ["changed since it was approved:", *(f"  {one}" for one in changed[:8])]
+    if plan.get("preview") and (details or facts.run.status == RunStatus.awaiting_approval):
+        lines += ["", *plan["preview"].splitlines()[: 40 if details else 8]]
+    if facts.lines and (details or facts.run.status != RunStatus.succeeded):
+        lines += ["", *facts.lines[-(20 if details else 3) :]]
+    return "\n".join(line[:200] for line in lines)[-2_800:]
+
+
+def _step_line(facts: Facts, position: int, step: Mapping[str, Any]) -> str:
+    done = next((one for one in facts.steps if one.position == position and one.phase == Phase.do), None)
+    undone = next((one for one in facts.steps if one.position == position and one.phase == Phase.undo), None)
+    mark = {None: "·", StepState.calling: "▸", StepState.done: "✓", StepState.failed: "✗", StepState.not_done: "·"}[
+        StepState(done.state) if done else None
+    ]
+    line = f"{mark} {step['title']}"
+    if undone is not None:
+        line += " ↩ undone" if undone.state == StepState.done else " ↩ undo failed" if undone.state == StepState.failed else " ↩ undoing"
+    elif done is not None and done.error:
+        line += f": {done.error}"
+    elif done is not None and done.state == StepState.calling and done.progress:
+        line += f"  {_bar(done.progress)}"
+    return line
+
+
+def _bar(progress: Mapping[str, Any]) -> str:
+    total = float(progress.get("total") or 0)
+    share = min(1.0, float(progress.get("done") or 0) / total) if total else 0.0
+    filled = round(share * 10)
+    return f"{'█' * filled}{'░' * (10 - filled)} {share:.0%} {progress.get('note', '')}".rstrip()
+
+
+def _buttons(facts: Facts, *, details: bool) -> tuple[Button, ...]:
+    run = facts.run
+    target = str(run.id)
+    digest = facts.request.digest if facts.request else ""
+    confirm = f"{asked(run)[:120]}?" if run.risk >= _RISKY else ""
+    buttons: list[Button] = []
+    if run.status == RunStatus.awaiting_approval:
+        buttons = [
+            Button(
+                label="Approve", intent="approve", target=target, digest=digest, style="primary", confirm=confirm and f"Approve {confirm}"
+            ),
+            Button(label="Deny", intent="deny", target=target, digest=digest, style="danger", ask_reason=True),
+        ]
+    if run.status == RunStatus.interrupted:
+        buttons = [
+            Button(label=LABELS[one], intent=f"resume_{one.value}", target=target, confirm=f"{LABELS[one]}: {asked(run)[:80]}?")
+            for one in Choice
+        ]
+    if run.plan and not details:
+        buttons.append(Button(label="Details", intent="details", target=target))
+    if run.status not in FINISHED and run.status != RunStatus.interrupted:
+        buttons.append(Button(label="Cancel", intent="cancel", target=target))
+    return tuple(buttons)
+
+
+def _footer(run: RunRow) -> str:
+    parts = [f"run {run.id}"]
+    if run.digest:
+        parts.append(f"digest {run.digest[:12]}")
+    if run.revision > 1:
+        parts.append(f"plan {run.revision}")
+    return " · ".join(parts)
+
+
+def _fallback(facts: Facts, words: str) -> str:
+    run = facts.run
+    summary = (run.plan or {}).get("summary", "")
+    if run.status == RunStatus.awaiting_approval and facts.request:
+        tail = f" · until {facts.request.expires_at:%H:%M} UTC"
+        return _cut(f"{run.asker} asks: {run.command}: {summary or asked(run)}", FALLBACK_LENGTH - len(tail)) + tail
+    return _cut(f"#{run.number} {run.command} {words}: {run.outcome or summary or asked(run)}")
+
+
+def _cut(text: str, length: int = FALLBACK_LENGTH) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping) and SECRET_KEY in value:
+        return "••••••"
+    text = "yes" if value is True else "no" if value is False else str(value)
+    return f'"{text}"' if " " in text else text[:80]

@@ -1,0 +1,191 @@
+"""submit: a verified request becomes a run, a refusal that is remembered, a question for missing arguments, or a call of a control."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import uuid4
+
+from countersign.commands import Command
+from countersign.errors import BadArgument, MissingArguments
+from countersign.invocations import Door, Invocation, Origin
+from countersign.replies import Form
+from countersign.runs import RunStatus
+from store.audits import AuditEvent
+from store.people import Person
+from store.runs import NewRun
+
+from .authorizing import Refused, Request, authorize
+from .parsing import Call, NotUnderstood, find_command, read_arguments, split
+from .rulebooks import Rulebook
+
+
+@dataclass(frozen=True)
+class Birth:
+    """A run to be created (`refused` if its status says so) and what to say once it is."""
+
+    run: NewRun
+    command: Command
+    sentence: str = ""
+
+
+@dataclass(frozen=True)
+class NotBorn:
+    """Nothing to run: what to say, and the event to record."""
+
+    sentence: str
+    event: AuditEvent
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Required arguments are missing: a form asks for them."""
+
+    form: Form
+    sentence: str
+
+
+@dataclass(frozen=True)
+class ControlCall:
+    """A control to be called in the door's own transaction."""
+
+    command: Command
+    values: Mapping[str, Any]
+    arguments: Mapping[str, Any]
+
+
+Prepared = Birth | NotBorn | Ask | ControlCall
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    command: Command
+    given: Mapping[str, Any]
+    typed_in_chat: bool
+    dry_run: bool
+    reason: str
+
+
+def prepare(rulebook: Rulebook, person: Person, invocation: Invocation) -> Prepared:
+    """Parses, validates and authorizes without touching the database; what is decided here is decided again at execution."""
+    try:
+        wanted = _from_text(rulebook, person, invocation) if invocation.text else _from_arguments(rulebook, person, invocation)
+        if isinstance(wanted, NotBorn):
+            return wanted
+        return _checked(rulebook, person, invocation, wanted)
+    except NotUnderstood as error:
+        return _unheard(person, invocation, str(error), "not_understood")
+
+
+def _checked(rulebook: Rulebook, person: Person, invocation: Invocation, wanted: _Wanted) -> Prepared:
+    command = wanted.command
+    if wanted.typed_in_chat and (shown := sorted(command.schema.secrets & set(wanted.given))):
+        sentence = f"{shown[0]}: a secret is never typed into chat; leave it out and a form asks for it. Change it if it was real."
+        return _unheard(person, invocation, sentence, "secret_in_chat", command=command.name)
+    try:
+        values = command.schema.validate(wanted.given)
+    except MissingArguments as error:
+        return Ask(form_for(rulebook, command, wanted.given), f"{error}. Usage: {command.usage}")
+    except BadArgument as error:
+        detail = {"argument": error.argument}
+        return _unheard(person, invocation, f"{error}. Usage: {command.usage}", "wrong_argument", command=command.name, **detail)
+    arguments = command.schema.written(values)
+    request = Request(
+        permission=command.permission, door=invocation.door, place=invocation.place, command=command, arguments=_marked(rulebook, arguments)
+    )
+    answer = authorize(rulebook.policy, person, request)
+    if command.kind == "control":
+        if isinstance(answer, Refused):
+            return _unheard(person, invocation, answer.sentence, answer.reason, command=command.name)
+        return ControlCall(command, values, arguments)
+    run = _new_run(rulebook, person, invocation, wanted, arguments)
+    if isinstance(answer, Refused):
+        refused = replace(run, status=RunStatus.refused, outcome=answer.sentence, because=answer.reason, secrets={})
+        return Birth(refused, command, answer.sentence)
+    return Birth(run, command)
+
+
+def form_for(rulebook: Rulebook, command: Command, given: Mapping[str, Any]) -> Form:
+    """Every argument of the command as a form question, what was given filled in."""
+    initial = {name: str(value) for name, value in given.items() if name not in command.schema.secrets}
+    inputs = command.schema.inputs(initial, choices=rulebook.choices)
+    return Form(title=command.name[:24], intent="submit", target=command.name, inputs=inputs, submit_label="Ask for it")
+
+
+def _from_text(rulebook: Rulebook, person: Person, invocation: Invocation) -> _Wanted | NotBorn:
+    line = split(invocation.text)
+    command, words = find_command(line, rulebook.registry.commands)
+    if command is None:
+        return _unknown(rulebook, person, invocation, line.words[0])
+    call: Call = read_arguments(command, words)
+    if call.help:
+        helper = rulebook.registry.commands["help"]
+        return _Wanted(helper, {"command": command.name}, typed_in_chat=False, dry_run=False, reason="")
+    return _Wanted(
+        command,
+        call.arguments,
+        typed_in_chat=invocation.door in (Door.slack, Door.discord, Door.browser, Door.terminal),
+        dry_run=call.dry_run or invocation.dry_run,
+        reason=call.reason or invocation.reason,
+    )
+
+
+def _from_arguments(rulebook: Rulebook, person: Person, invocation: Invocation) -> _Wanted | NotBorn:
+    command = rulebook.registry.find(invocation.command)
+    if command is None:
+        return _unknown(rulebook, person, invocation, invocation.command)
+    return _Wanted(command, invocation.arguments, typed_in_chat=False, dry_run=invocation.dry_run, reason=invocation.reason)
+
+
+def _unknown(rulebook: Rulebook, person: Person, invocation: Invocation, name: str) -> NotBorn:
+    request = Request(permission="countersign:use", door=invocation.door, place=invocation.place)
+    names = [one.name for one in rulebook.commands_for(person, request)]
+    near = rulebook.registry.nearest(name, among=names)
+    hint = f"Did you mean {' or '.join(near)}?" if near else "Type help to see what you may run."
+    return _unheard(person, invocation, f"There is no command '{name[:40]}'. {hint}", "unknown_command", command=name[:40])
+
+
+def _unheard(person: Person, invocation: Invocation, sentence: str, reason: str, **detail: str) -> NotBorn:
+    body = {"reason": reason, "door": invocation.door, "place": invocation.place.as_json(), "trace": invocation.trace, **detail}
+    return NotBorn(sentence, AuditEvent("request:refused", person.name, None, body))
+
+
+def _new_run(rulebook: Rulebook, person: Person, invocation: Invocation, wanted: _Wanted, arguments: Mapping[str, Any]) -> NewRun:
+    found: dict[str, bytes] = {}
+    stored = rulebook.sealer.taken_out(arguments, found)
+    sealed_answer = rulebook.sealer.seal(invocation.answer_to) if invocation.answer_to else b""
+    return NewRun(
+        key=invocation.key or str(uuid4()),
+        command=wanted.command.name,
+        code_version=wanted.command.code_version,
+        risk=int(wanted.command.risk),
+        visibility=wanted.command.visibility,
+        owner=wanted.command.owner,
+        asker=person.name,
+        door=invocation.door,
+        place=invocation.place.as_json(),
+        arguments=stored,
+        origins={name: Origin.typed if _given(wanted.given, name) else Origin.default for name in arguments},
+        policy=rulebook.policy.digest,
+        reason=wanted.reason[:500],
+        dry_run=wanted.dry_run,
+        answer_to=base64.b64encode(sealed_answer).decode() or None,
+        trace=invocation.trace,
+        secrets={mark: base64.b64encode(one).decode() for mark, one in found.items()},
+    )
+
+
+def _given(given: Mapping[str, Any], name: str) -> bool:
+    return given.get(name) not in (None, "")
+
+
+def _marked(rulebook: Rulebook, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    unused: dict[str, bytes] = {}
+    marked: Mapping[str, Any] = (
+        rulebook.sealer.taken_out(arguments, unused) if any(_is_secret(one) for one in arguments.values()) else arguments
+    )
+    return marked
+
+
+def _is_secret(value: Any) -> bool:
+    return hasattr(value, "reveal")

@@ -1,0 +1,174 @@
+"""The audit: insert-only events. A trigger adds id, order and time to each event's text and hashes it; see migration 0002."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple, Self
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Column, Computed, ForeignKey, Identity, Index, Table, UniqueConstraint, Uuid, desc, select, text, tuple_
+from sqlalchemy.orm import Mapped, mapped_column
+from uuid6 import uuid7
+
+from store.bases import Base
+from store.databases import ReadSession, WriteSession
+
+INSERT_EVENT: Final = "INSERT INTO audit_events (id, canonical)"
+"""How any statement records an event in itself: this, then a SELECT of `gen_random_uuid()` and
+`json_build_object('kind', …, 'actor', …, 'run', …, 'detail', …)::text`. The trigger refuses the keys id, seq, at and at_us."""
+
+MOST_ROWS: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """A fact to record: what happened (`run:submitted`), who did it, and in which run.
+
+    `detail` is JSON and carries digests, never secrets.
+    """
+
+    kind: str
+    actor: str
+    run: UUID | None = None
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+class Cursor(NamedTuple):
+    """The place of an event in the order of time: microseconds since 1970, then the order of insertion."""
+
+    at_us: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """A recorded event. `at` is in UTC."""
+
+    id: UUID
+    cursor: Cursor
+    kind: str
+    actor: str
+    run: UUID | None
+    detail: dict[str, Any]
+
+    @property
+    def at(self) -> datetime:
+        """When the database recorded it."""
+        return _EPOCH + timedelta(microseconds=self.cursor.at_us)
+
+    @classmethod
+    def _of(cls, row: "AuditEventRow") -> Self:
+        detail = json.loads(row.canonical).get("detail") or {}
+        return cls(row.id, Cursor(row.at_us, row.seq), row.kind, row.actor, row.run_id, detail)
+
+
+class AuditEventRow(Base):
+    """An event as stored; only `id` and `canonical` are ever inserted."""
+
+    __tablename__ = "audit_events"
+    __table_args__ = (
+        Index("ix_audit_events_at_us", "at_us", "seq"),
+        Index("ix_audit_events_kind", "kind", "at_us", "seq"),
+        Index("ix_audit_events_run_id", "run_id", "at_us", "seq", postgresql_where=text("run_id IS NOT NULL")),
+    )
+
+    seq: Mapped[int] = mapped_column(BigInteger, Identity(always=True))
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    canonical: Mapped[str]
+    leaf: Mapped[bytes]
+    at_us: Mapped[int] = mapped_column(BigInteger, Computed("substr(canonical, 54, 16)::bigint", persisted=True))
+    kind: Mapped[str] = mapped_column(Computed("canonical::jsonb ->> 'kind'", persisted=True))
+    actor: Mapped[str] = mapped_column(Computed("canonical::jsonb ->> 'actor'", persisted=True))
+    run_id: Mapped[UUID | None] = mapped_column(Computed("(canonical::jsonb ->> 'run')::uuid", persisted=True))
+
+
+class AuditBlockRow(Base):
+    """A signed block header; `prev` and `root` are SHA-256 digests, times are microseconds since 1970."""
+
+    __tablename__ = "audit_blocks"
+
+    n: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    prev: Mapped[bytes]
+    root: Mapped[bytes]
+    count: Mapped[int]
+    first_us: Mapped[int] = mapped_column(BigInteger)
+    last_us: Mapped[int] = mapped_column(BigInteger)
+    sealed_us: Mapped[int] = mapped_column(BigInteger)
+    key_id: Mapped[str]
+    signature: Mapped[bytes]
+
+
+class AuditLeafRow(Base):
+    """Where an event is sealed: its block, its position from 0 and the hash that the block's root covers."""
+
+    __tablename__ = "audit_leaves"
+    __table_args__ = (UniqueConstraint("block", "position"),)
+
+    event_id: Mapped[UUID] = mapped_column(ForeignKey("audit_events.id"), primary_key=True)
+    block: Mapped[int] = mapped_column(BigInteger)
+    position: Mapped[int]
+    leaf: Mapped[bytes]
+
+
+audit_unsealed = Table(
+    "audit_unsealed",
+    Base.metadata,
+    Column("at_us", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("event_id", Uuid, nullable=False),
+    Index("ix_audit_unsealed_at_us", "at_us", "seq"),
+)
+
+
+async def record(session: WriteSession, events: Sequence[AuditEvent]) -> None:
+    """Insert the events in this order, in one statement and in the caller's transaction."""
+    if events:
+        await session.execute(
+            _RECORD, {"ids": [UUID(int=uuid7().int) for _ in events], "canonicals": [_text_of(event) for event in events]}
+        )
+
+
+async def find_trail(session: ReadSession, run_id: UUID) -> list[AuditRow]:
+    """Everything recorded about one run, oldest first."""
+    query = select(AuditEventRow).where(AuditEventRow.run_id == run_id).order_by(AuditEventRow.at_us, AuditEventRow.seq)
+    return [AuditRow._of(row) for row in await session.scalars(query)]
+
+
+async def search(
+    session: ReadSession,
+    *,
+    kind: str | None = None,
+    actor: str | None = None,
+    run: UUID | None = None,
+    before: Cursor | None = None,
+    limit: int = 50,
+) -> list[AuditRow]:
+    """Events that match everything given, newest first; the next page comes before the last row's `cursor`.
+
+    Raises ValueError when `limit` is not between 1 and 1,000.
+    """
+    if not 1 <= limit <= MOST_ROWS:
+        raise ValueError(f"limit must be between 1 and {MOST_ROWS}, not {limit}")
+    query = select(AuditEventRow).order_by(desc(AuditEventRow.at_us), desc(AuditEventRow.seq)).limit(limit)
+    for column, wanted in ((AuditEventRow.kind, kind), (AuditEventRow.actor, actor), (AuditEventRow.run_id, run)):
+        if wanted is not None:
+            query = query.where(column == wanted)
+    if before is not None:
+        query = query.where(tuple_(AuditEventRow.at_us, AuditEventRow.seq) < before)
+    return [AuditRow._of(row) for row in await session.scalars(query)]
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_RECORD: Final = text(f"{INSERT_EVENT} SELECT * FROM unnest(cast(:ids AS uuid[]), cast(:canonicals AS text[]))")
+# An escape that JSON allows and Postgres does not: NUL. The even number of backslashes before it are escaped backslashes.
+_NUL: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+
+
+def _text_of(event: AuditEvent) -> str:
+    # Half a surrogate pair or a NUL, which a stranger may send, must not make recording fail.
+    run = None if event.run is None else str(event.run)
+    body = {"kind": event.kind, "actor": event.actor, "run": run, "detail": event.detail}
+    written = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _NUL.sub("\\1\N{REPLACEMENT CHARACTER}", written).encode(errors="replace").decode()

@@ -1,0 +1,178 @@
+"""The step journal, intent before effect, and run logs. Every write is fenced by the attempt of the worker that makes it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+from sqlalchemy import BigInteger, ForeignKey, Identity, Index, select, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from .bases import Base, Stamp
+from .databases import ReadSession, WriteSession
+
+LOG_LINES_KEPT: Final = 10_000
+
+
+class StepState(StrEnum):
+    calling = "calling"
+    done = "done"
+    failed = "failed"
+    not_done = "not_done"
+
+
+class Phase(StrEnum):
+    do = "do"
+    undo = "undo"
+
+
+class StepRow(Base):
+    __tablename__ = "steps"
+
+    run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    revision: Mapped[int] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    phase: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    state: Mapped[str]
+    attempt: Mapped[int]
+    worker: Mapped[str]
+    started_at: Mapped[Stamp]
+    ended_at: Mapped[datetime | None]
+    result: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
+    error: Mapped[str] = mapped_column(server_default=text("''"))
+    progress: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+
+
+class LogLineRow(Base):
+    __tablename__ = "log_lines"
+    __table_args__ = (Index("ix_log_lines_run_id", "run_id", "n"),)
+
+    n: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"))
+    position: Mapped[int]
+    at: Mapped[Stamp]
+    line: Mapped[str]
+
+
+class LostClaim(Exception):
+    """The worker's claim on the run has ended, so nothing more may be written for it."""
+
+
+@dataclass(frozen=True)
+class StepKey:
+    """One step of one revision of a run in one phase, and the attempt under which it is carried out."""
+
+    run_id: UUID
+    revision: int
+    position: int
+    phase: Phase
+    attempt: int
+
+
+_FENCE: Final = "EXISTS (SELECT FROM runs r WHERE r.id = :run_id AND r.attempt = :attempt AND r.worker IS NOT NULL FOR SHARE)"
+_BEGIN = text(f"""
+INSERT INTO steps (run_id, revision, position, phase, name, state, attempt, worker)
+SELECT :run_id, :revision, :position, :phase, :name, 'calling', :attempt, :worker WHERE {_FENCE}
+ON CONFLICT (run_id, revision, position, phase) DO UPDATE
+SET state = 'calling', attempt = excluded.attempt, worker = excluded.worker, started_at = countersign_now(), ended_at = NULL, error = ''
+WHERE steps.state <> 'done' RETURNING 1
+""")
+_END = text(f"""
+WITH ended AS (UPDATE steps SET state = :state, ended_at = countersign_now(), result = cast(:result AS jsonb), error = :error
+               WHERE run_id = :run_id AND revision = :revision AND position = :position AND phase = :phase AND attempt = :attempt
+                 AND {_FENCE} RETURNING run_id, name),
+noted AS (INSERT INTO audit_events (id, canonical) SELECT gen_random_uuid(), json_build_object('kind', 'step:' || cast(:state AS text),
+          'actor', 'countersign', 'run', e.run_id, 'detail', jsonb_strip_nulls(jsonb_build_object('step', e.name, 'position',
+          cast(:position AS int), 'phase', cast(:phase AS text), 'attempt', cast(:attempt AS int),
+          'error', nullif(cast(:error AS text), ''))))::text
+          FROM ended e)
+SELECT 1 FROM ended
+""")  # noqa: S608  built from constants
+
+
+async def begin_step(session: WriteSession, key: StepKey, *, name: str, worker: str) -> None:
+    """Records the intent to call; raises LostClaim when the worker's claim has ended or the step is done already."""
+    row = await session.execute(_BEGIN, _parameters(key) | {"name": name, "worker": worker})
+    if row.first() is None:
+        raise LostClaim
+
+
+async def end_step(session: WriteSession, key: StepKey, *, state: StepState, result: Any = None, error: str = "") -> None:
+    """Records how the call ended; raises LostClaim when the worker's claim has ended."""
+    row = await session.execute(
+        _END, _parameters(key) | {"state": state, "result": None if result is None else Jsonb(result), "error": error}
+    )
+    if row.first() is None:
+        raise LostClaim
+
+
+async def note_progress(session: WriteSession, key: StepKey, progress: dict[str, Any]) -> None:
+    """Keeps the latest progress and makes the run's messages current at most every 2 s; raises LostClaim when the claim has ended."""
+    row = await session.execute(
+        text(
+            "UPDATE steps SET progress = cast(:progress AS jsonb) WHERE run_id = :run_id AND revision = :revision AND position = :position"
+            f" AND phase = :phase AND attempt = :attempt AND {_FENCE} RETURNING 1"
+        ),
+        _parameters(key) | {"progress": Jsonb(progress)},
+    )
+    if row.first() is None:
+        raise LostClaim
+    await session.execute(
+        text(
+            "UPDATE messages SET wanted = wanted + 1, due_at = least(due_at, greatest(countersign_now(), edited_at + interval '2 seconds'))"
+            " WHERE run_id = :run_id AND kind <> 'reply'"
+        ),
+        {"run_id": key.run_id},
+    )
+
+
+async def add_lines(session: WriteSession, key: StepKey, lines: Sequence[str]) -> None:
+    """Adds lines to the run's log; raises LostClaim when the claim has ended."""
+    row = await session.execute(
+        text(
+            "INSERT INTO log_lines (run_id, position, line) SELECT :run_id, :position, unnest(cast(:lines AS text[]))"
+            f" WHERE {_FENCE} RETURNING 1"
+        ),
+        {"run_id": key.run_id, "position": key.position, "attempt": key.attempt, "lines": list(lines)},
+    )
+    if lines and row.first() is None:
+        raise LostClaim
+
+
+async def settle_step(session: WriteSession, run_id: UUID, *, revision: int, happened: bool) -> bool:
+    """A person's word on the step that was in flight: it happened, or it did not. False when no step is in doubt."""
+    row = await session.execute(
+        text(
+            "UPDATE steps SET state = :state, ended_at = countersign_now() WHERE run_id = :run AND revision = :revision"
+            " AND state IN ('calling', 'failed') RETURNING 1"
+        ),
+        {"run": run_id, "revision": revision, "state": StepState.done if happened else StepState.not_done},
+    )
+    return row.first() is not None
+
+
+async def find_steps(session: ReadSession, run_id: UUID, *, revision: int) -> list[StepRow]:
+    """The journal of one revision, in the order the calls were begun."""
+    query = select(StepRow).where(StepRow.run_id == run_id, StepRow.revision == revision).order_by(StepRow.started_at, StepRow.position)
+    return list(await session.scalars(query.execution_options(populate_existing=True)))
+
+
+async def find_lines(session: ReadSession, run_id: UUID, *, after: int = 0, last: int = 200) -> list[LogLineRow]:
+    """At most `last` lines after line number `after`, oldest first."""
+    query = select(LogLineRow).where(LogLineRow.run_id == run_id, LogLineRow.n > after).order_by(LogLineRow.n.desc()).limit(last)
+    return list(await session.scalars(query))[::-1]
+
+
+def _parameters(key: StepKey) -> dict[str, Any]:
+    return {
+        "run_id": key.run_id,
+        "revision": key.revision,
+        "position": key.position,
+        "phase": key.phase,
+        "attempt": key.attempt,
+    }

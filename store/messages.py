@@ -1,0 +1,187 @@
+"""Outgoing messages: one row is one thing shown in one place, kept current by editing; nothing that is not delivered is dropped."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+from uuid6 import uuid7
+
+from .bases import Base, Identifier, Stamp
+from .databases import ReadSession, WriteSession
+
+
+class MessageRow(Base):
+    __tablename__ = "messages"
+    __table_args__ = (
+        UniqueConstraint("run_id", "kind", "platform", "team", "channel", "person"),
+        Index("ix_messages_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index("ix_messages_place", "platform", "channel", "created_at"),
+    )
+
+    id: Mapped[Identifier]
+    run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"))
+    kind: Mapped[str]
+    platform: Mapped[str]
+    team: Mapped[str]
+    channel: Mapped[str]
+    thread: Mapped[str] = mapped_column(server_default=text("''"))
+    person: Mapped[str] = mapped_column(server_default=text("''"))
+    wanted: Mapped[int] = mapped_column(server_default=text("1"))
+    shown: Mapped[int] = mapped_column(server_default=text("0"))
+    urgent: Mapped[bool] = mapped_column(server_default=text("true"))
+    due_at: Mapped[datetime | None]
+    lease_until: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    posting: Mapped[bool] = mapped_column(server_default=text("false"))
+    remote_channel: Mapped[str | None]
+    remote_id: Mapped[str | None]
+    card: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    edited_at: Mapped[datetime | None]
+    error: Mapped[str] = mapped_column(server_default=text("''"))
+    dead_at: Mapped[datetime | None]
+    created_at: Mapped[Stamp]
+
+
+@dataclass(frozen=True)
+class NewMessage:
+    """A place where a run is to be shown. `kind`: `card`, `direct` (to an approver or the asker) or `reply` (shown once)."""
+
+    run_id: UUID
+    kind: str
+    platform: str
+    team: str
+    channel: str = ""
+    thread: str = ""
+    person: str = ""
+    card: dict[str, Any] | None = None
+    id: UUID = field(default_factory=lambda: UUID(bytes=uuid7().bytes))
+
+
+_ADD = text("""
+WITH added AS (INSERT INTO messages (id, run_id, kind, platform, team, channel, thread, person, card, due_at)
+               SELECT id, run_id, kind, platform, team, channel, thread, person, card, countersign_now()
+               FROM jsonb_to_recordset(cast(:rows AS jsonb)) AS m(id uuid, run_id uuid, kind text, platform text, team text, channel text,
+                    thread text, person text, card jsonb)
+               ON CONFLICT DO NOTHING RETURNING 1)
+SELECT pg_notify('countersign_work', 'messages') FROM (SELECT count(*) AS n FROM added) c WHERE c.n > 0
+""")
+
+
+async def add_messages(session: WriteSession, messages: Sequence[NewMessage]) -> None:
+    """Adds places where runs are shown; a place that shows the run already stays as it is."""
+    if messages:
+        rows = [
+            {**{name: getattr(one, name) for name in one.__dataclass_fields__}, "id": str(one.id), "run_id": str(one.run_id)}
+            for one in messages
+        ]
+        await session.execute(_ADD, {"rows": Jsonb(rows)})
+
+
+_TAKE = text("""
+WITH chosen AS (SELECT id FROM messages WHERE due_at <= countersign_now() AND dead_at IS NULL
+                  AND (lease_until IS NULL OR lease_until < countersign_now())
+                ORDER BY urgent DESC, due_at LIMIT :limit FOR UPDATE SKIP LOCKED)
+UPDATE messages m SET lease_until = countersign_now() + interval '30 seconds', attempts = m.attempts + 1 FROM chosen c WHERE m.id = c.id
+RETURNING m.*
+""")
+
+
+async def take_due(session: WriteSession, *, limit: int) -> list[Any]:
+    """Takes due messages for 30 s, urgent ones first; whoever takes them again after a crash sees `posting` if a post was under way."""
+    return list((await session.execute(_TAKE, {"limit": limit})).all())
+
+
+async def mark_posting(session: WriteSession, ids: Sequence[UUID]) -> None:
+    """Intent before effect: a post whose outcome is unclear is looked for before it is made again."""
+    await session.execute(text("UPDATE messages SET posting = true WHERE id = ANY(:ids)"), {"ids": list(ids)})
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """What is shown now: the version of the run's state, the card, and where the platform keeps it."""
+
+    id: UUID
+    version: int
+    card: dict[str, Any]
+    remote_channel: str | None = None
+    remote_id: str | None = None
+
+
+_DONE = text("""
+UPDATE messages m SET shown = d.version, card = d.card, remote_channel = coalesce(d.remote_channel, m.remote_channel),
+       remote_id = coalesce(d.remote_id, m.remote_id), edited_at = countersign_now(), lease_until = NULL, attempts = 0, posting = false,
+       error = '', due_at = CASE WHEN m.wanted > d.version AND m.kind <> 'reply' THEN
+                                 CASE WHEN m.urgent THEN countersign_now() ELSE countersign_now() + interval '2 seconds' END END
+FROM jsonb_to_recordset(cast(:rows AS jsonb)) AS d(id uuid, version int, card jsonb, remote_channel text, remote_id text)
+WHERE m.id = d.id RETURNING m.id, m.platform, m.channel, m.due_at IS NOT NULL AS more
+""")
+
+
+async def mark_delivered(session: WriteSession, delivered: Sequence[Delivered]) -> list[Any]:
+    """Records what is shown; a message whose run has moved on meanwhile stays due."""
+    if not delivered:
+        return []
+    rows = [{**{name: getattr(one, name) for name in one.__dataclass_fields__}, "id": str(one.id)} for one in delivered]
+    return list((await session.execute(_DONE, {"rows": Jsonb(rows)})).all())
+
+
+async def put_off(session: WriteSession, message_id: UUID, *, seconds: float, error: str, unclear: bool, dead: bool = False) -> None:
+    """Keeps a message that could not be delivered for `seconds`, or for a person to look at when `dead`."""
+    await session.execute(
+        text(
+            "UPDATE messages SET lease_until = NULL, due_at = countersign_now() + cast(:seconds AS interval), error = :error,"
+            " posting = posting AND :unclear, dead_at = CASE WHEN :dead THEN countersign_now() END WHERE id = :id"
+        ),
+        {"id": message_id, "seconds": f"{seconds} seconds", "error": error[:300], "unclear": unclear, "dead": dead},
+    )
+
+
+async def put_off_channel(session: WriteSession, *, platform: str, channel: str, seconds: float) -> None:
+    """Every due message of a channel waits: the platform said how long."""
+    await session.execute(
+        text(
+            "UPDATE messages SET due_at = countersign_now() + cast(:seconds AS interval) WHERE platform = :platform"
+            " AND coalesce(remote_channel, channel) = :channel AND due_at < countersign_now() + cast(:seconds AS interval)"
+        ),
+        {"platform": platform, "channel": channel, "seconds": f"{seconds} seconds"},
+    )
+
+
+async def next_due(session: ReadSession) -> float | None:
+    """Seconds until the next message is due (0 when one is due now); None when none waits."""
+    row = (
+        await session.execute(
+            text(
+                "SELECT extract(epoch FROM min(greatest(due_at, coalesce(lease_until, due_at))) - countersign_now()) AS seconds"
+                " FROM messages WHERE due_at IS NOT NULL AND dead_at IS NULL"
+            )
+        )
+    ).one()
+    return None if row.seconds is None else max(0.0, float(row.seconds))
+
+
+async def find_in_place(session: ReadSession, *, platform: str, channel: str, person: str, limit: int) -> list[Any]:
+    """What a room shows in a channel to a person, oldest first: the channel's cards and what is for this person alone."""
+    rows = await session.execute(
+        text(
+            "SELECT * FROM (SELECT id, run_id, kind, person, card, shown, created_at, edited_at FROM messages"
+            " WHERE platform = :platform AND channel = :channel AND (person = '' OR person = :person) AND card IS NOT NULL AND shown > 0"
+            " ORDER BY created_at DESC LIMIT :limit) latest ORDER BY created_at"
+        ),
+        {"platform": platform, "channel": channel, "person": person, "limit": limit},
+    )
+    return list(rows.all())
+
+
+async def find_message_by_remote(session: ReadSession, *, platform: str, remote_channel: str, remote_id: str) -> Any | None:
+    row = await session.execute(
+        text("SELECT * FROM messages WHERE platform = :platform AND remote_channel = :channel AND remote_id = :remote"),
+        {"platform": platform, "channel": remote_channel, "remote": remote_id},
+    )
+    return row.first()

@@ -1,0 +1,187 @@
+"""People, their chat accounts and the groups they are in. A person's name is their immutable handle."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from .bases import Base, Stamp
+from .databases import ReadSession, WriteSession
+
+
+class PersonRow(Base):
+    __tablename__ = "people"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    email: Mapped[str | None] = mapped_column(unique=True)
+    active: Mapped[bool] = mapped_column(server_default=text("true"))
+    service: Mapped[bool] = mapped_column(server_default=text("false"))
+    timezone: Mapped[str] = mapped_column(server_default=text("'UTC'"))
+    created_at: Mapped[Stamp]
+
+
+class ChatAccountRow(Base):
+    __tablename__ = "chat_accounts"
+    __table_args__ = (Index("ix_chat_accounts_person", "person"),)
+
+    platform: Mapped[str] = mapped_column(primary_key=True)
+    team: Mapped[str] = mapped_column(primary_key=True)
+    account: Mapped[str] = mapped_column(primary_key=True)
+    person: Mapped[str] = mapped_column(ForeignKey("people.name"))
+    linked_at: Mapped[Stamp]
+    linked_by: Mapped[str]
+
+
+class MembershipRow(Base):
+    __tablename__ = "memberships"
+
+    person: Mapped[str] = mapped_column(ForeignKey("people.name"), primary_key=True)
+    group: Mapped[str] = mapped_column(primary_key=True)
+    until: Mapped[datetime | None]
+
+
+@dataclass(frozen=True)
+class Account:
+    """One account on one platform; identity is (platform, team, immutable id), never a name."""
+
+    platform: str
+    team: str
+    account: str
+
+
+@dataclass(frozen=True)
+class Person:
+    """A person as policy sees them now: active or not, their groups, and roles granted to them or their groups at run time."""
+
+    name: str
+    active: bool
+    groups: frozenset[str]
+    roles: frozenset[str]
+    service: bool = False
+    timezone: str = "UTC"
+    email: str = ""
+
+
+_PERSON = """
+SELECT p.name, p.active, p.service, p.timezone, coalesce(p.email, '') AS email,
+       coalesce((SELECT array_agg(m."group") FROM memberships m
+                 WHERE m.person = p.name AND (m.until IS NULL OR m.until > countersign_now())), '{{}}') AS groups,
+       coalesce((SELECT array_agg(g.role) FROM grants g
+                 WHERE g.ended_at IS NULL AND (g.until IS NULL OR g.until > countersign_now())
+                   AND (g.subject = p.name OR g.subject IN
+                        (SELECT '@' || m."group" FROM memberships m WHERE m.person = p.name
+                                AND (m.until IS NULL OR m.until > countersign_now())))), '{{}}') AS roles
+FROM people p {where}
+"""
+_BY_NAME = text(_PERSON.format(where="WHERE p.name = ANY(:names)"))
+_BY_ACCOUNT = text(
+    _PERSON.format(
+        where="JOIN chat_accounts c ON c.person = p.name WHERE c.platform = :platform AND c.team = :team AND c.account = :account"
+    )
+)
+_ALL = text(_PERSON.format(where="WHERE p.active"))
+
+
+async def find_person(session: ReadSession, name: str) -> Person | None:
+    return (await find_people(session, [name])).get(name)
+
+
+async def find_people(session: ReadSession, names: Sequence[str]) -> dict[str, Person]:
+    """The known ones of these people, by name."""
+    rows = await session.execute(_BY_NAME, {"names": list(names)})
+    return {row.name: _person(row) for row in rows}
+
+
+async def find_all_people(session: ReadSession) -> list[Person]:
+    """Every active person, by name."""
+    return sorted((_person(row) for row in await session.execute(_ALL)), key=lambda one: one.name)
+
+
+async def find_by_account(session: ReadSession, account: Account) -> Person | None:
+    """The person this account is linked to, if any, active or not."""
+    row = (await session.execute(_BY_ACCOUNT, {"platform": account.platform, "team": account.team, "account": account.account})).first()
+    return _person(row) if row else None
+
+
+async def find_accounts(session: ReadSession, names: Sequence[str], *, platform: str) -> dict[str, Account]:
+    """One account on `platform` for each of these people who has one; the one linked first."""
+    rows = await session.execute(
+        text(
+            "SELECT DISTINCT ON (person) person, team, account FROM chat_accounts"
+            " WHERE person = ANY(:names) AND platform = :platform ORDER BY person, linked_at"
+        ),
+        {"names": list(names), "platform": platform},
+    )
+    return {row.person: Account(platform, row.team, row.account) for row in rows}
+
+
+async def find_name_by_email(session: ReadSession, email: str) -> str | None:
+    row = (await session.execute(text("SELECT name FROM people WHERE email = lower(:email) AND active"), {"email": email})).first()
+    return str(row.name) if row else None
+
+
+async def link_account(session: WriteSession, account: Account, person: str, *, by: str) -> bool:
+    """Links the account once; False when it is linked already, or when the person has another account in that team."""
+    row = await session.execute(
+        text(
+            "INSERT INTO chat_accounts (platform, team, account, person, linked_by)"
+            " SELECT :platform, :team, :account, :person, :by WHERE NOT EXISTS"
+            " (SELECT FROM chat_accounts WHERE platform = :platform AND team = :team AND person = :person)"
+            " ON CONFLICT DO NOTHING RETURNING 1"
+        ),
+        {"platform": account.platform, "team": account.team, "account": account.account, "person": person, "by": by},
+    )
+    return row.first() is not None
+
+
+async def unlink_account(session: WriteSession, account: Account) -> bool:
+    row = await session.execute(
+        text("DELETE FROM chat_accounts WHERE platform = :platform AND team = :team AND account = :account RETURNING 1"),
+        {"platform": account.platform, "team": account.team, "account": account.account},
+    )
+    return row.first() is not None
+
+
+async def save_people(session: WriteSession, people: Mapping[str, Mapping[str, Any]]) -> None:
+    """Brings people and memberships in line with policy: named people exist and are active with these groups, nobody is removed."""
+    for name, entry in people.items():
+        await session.execute(
+            text(
+                "INSERT INTO people (name, email, timezone) VALUES (:name, lower(:email), :timezone)"
+                " ON CONFLICT (name) DO UPDATE SET email = excluded.email, timezone = excluded.timezone"
+            ),
+            {"name": name, "email": entry.get("email"), "timezone": entry.get("timezone", "UTC")},
+        )
+        groups = list(entry.get("groups", ()))
+        await session.execute(
+            text('DELETE FROM memberships WHERE person = :name AND until IS NULL AND NOT "group" = ANY(:groups)'),
+            {"name": name, "groups": groups},
+        )
+        await session.execute(
+            text(
+                'INSERT INTO memberships (person, "group") SELECT :name, unnest(cast(:groups AS text[]))'
+                ' ON CONFLICT (person, "group") DO UPDATE SET until = NULL'
+            ),
+            {"name": name, "groups": groups},
+        )
+
+
+async def deactivate(session: WriteSession, name: str) -> bool:
+    """Ends a person's rights at once; runs they asked for are refused at execution."""
+    row = await session.execute(text("UPDATE people SET active = false WHERE name = :name AND active RETURNING 1"), {"name": name})
+    return row.first() is not None
+
+
+def _person(row: Any) -> Person:
+    return Person(
+        name=row.name,
+        active=row.active,
+        groups=frozenset(row.groups),
+        roles=frozenset(row.roles),
+        service=row.service,
+        timezone=row.timezone,
+        email=row.email,
+    )

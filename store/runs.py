@@ -1,0 +1,366 @@
+"""Runs: the row, and `create()` and `move()`, the only writers of a run's status; each writes status and audit in one statement."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+from sqlalchemy import BigInteger, ForeignKey, Identity, Index, select, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+from uuid6 import uuid7
+
+from countersign.runs import FINISHED, RunId, RunStatus, sources_of
+
+from .bases import Base, Identifier, Stamp
+from .databases import ReadSession, WriteSession
+
+ACTIVE: Final = tuple(status for status in RunStatus if status not in FINISHED)
+CLAIMABLE: Final = (RunStatus.submitted, RunStatus.planning, RunStatus.queued, RunStatus.running, RunStatus.undoing)
+
+
+class RunRow(Base):
+    __tablename__ = "runs"
+    __table_args__ = (
+        Index("ix_runs_due", "status", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index("ix_runs_asker", "asker", "number"),
+        Index("ix_runs_command", "command", "number"),
+        Index("ix_runs_lease", "worker", postgresql_where=text("lease_until IS NOT NULL")),
+    )
+
+    id: Mapped[Identifier]
+    number: Mapped[int] = mapped_column(BigInteger, Identity(always=True), unique=True)
+    command: Mapped[str]
+    code_version: Mapped[str]
+    status: Mapped[str]
+    risk: Mapped[int]
+    visibility: Mapped[str]
+    owner: Mapped[str] = mapped_column(server_default=text("''"))
+    asker: Mapped[str] = mapped_column(ForeignKey("people.name"))
+    door: Mapped[str]
+    place: Mapped[dict[str, Any]]
+    arguments: Mapped[dict[str, Any]]
+    origins: Mapped[dict[str, Any]]
+    reason: Mapped[str] = mapped_column(server_default=text("''"))
+    dry_run: Mapped[bool] = mapped_column(server_default=text("false"))
+    answer_to: Mapped[bytes | None]
+    policy: Mapped[str]
+    trace: Mapped[str]
+    plan: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    digest: Mapped[str | None]
+    revision: Mapped[int] = mapped_column(server_default=text("0"))
+    attempt: Mapped[int] = mapped_column(server_default=text("0"))
+    failures: Mapped[int] = mapped_column(server_default=text("0"))
+    worker: Mapped[str | None]
+    lease_until: Mapped[datetime | None]
+    due_at: Mapped[datetime | None]
+    cancelled_by: Mapped[str | None]
+    choice: Mapped[str | None]
+    outcome: Mapped[str] = mapped_column(server_default=text("''"))
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    created_at: Mapped[Stamp]
+    moved_at: Mapped[Stamp]
+
+
+_SELECT = select(RunRow)
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """A run about to be born, with the idempotency key of the request that asked for it."""
+
+    key: str
+    command: str
+    code_version: str
+    risk: int
+    visibility: str
+    asker: str
+    door: str
+    place: dict[str, Any]
+    arguments: dict[str, Any]
+    origins: dict[str, Any]
+    policy: str
+    status: RunStatus = RunStatus.submitted
+    owner: str = ""
+    reason: str = ""
+    dry_run: bool = False
+    answer_to: str | None = None
+    trace: str = ""
+    outcome: str = ""
+    secrets: dict[str, str] = field(default_factory=dict)
+    because: str = ""
+    id: UUID = field(default_factory=lambda: UUID(bytes=uuid7().bytes))
+
+
+@dataclass(frozen=True)
+class Born:
+    """What became of a request: its run, whether this delivery created it, and the run's number and status now."""
+
+    run_id: RunId
+    fresh: bool
+    number: int
+    status: RunStatus
+
+
+_CREATE = text("""
+WITH wanted AS (SELECT * FROM jsonb_to_recordset(cast(:rows AS jsonb)) AS w(
+       id uuid, key text, command text, code_version text, status text, risk int, visibility text, owner text, asker text, door text,
+       place jsonb, arguments jsonb, origins jsonb, reason text, dry_run bool, answer_to text, policy text, trace text, outcome text,
+       secrets jsonb, because text)),
+fresh AS (INSERT INTO inbox (key, run_id) SELECT key, id FROM wanted ON CONFLICT DO NOTHING RETURNING key, run_id),
+born AS (INSERT INTO runs (id, command, code_version, status, risk, visibility, owner, asker, door, place, arguments, origins, reason,
+                           dry_run, answer_to, policy, trace, outcome, due_at)
+         SELECT w.id, w.command, w.code_version, w.status, w.risk, w.visibility, w.owner, w.asker, w.door, w.place, w.arguments,
+                w.origins, w.reason, w.dry_run, decode(w.answer_to, 'base64'), w.policy, w.trace, w.outcome,
+                CASE w.status WHEN 'submitted' THEN countersign_now() END
+         FROM wanted w JOIN fresh f ON f.run_id = w.id RETURNING id, number, status),
+kept AS (INSERT INTO secrets (run_id, mark, sealed)
+         SELECT w.id, s.key, decode(s.value, 'base64') FROM wanted w JOIN fresh f ON f.run_id = w.id, jsonb_each_text(w.secrets) s),
+noted AS (INSERT INTO audit_events (id, canonical)
+         SELECT gen_random_uuid(), json_build_object('kind', 'run:' || w.status, 'actor', w.asker, 'run', w.id, 'detail',
+                jsonb_strip_nulls(jsonb_build_object('command', w.command, 'arguments', w.arguments, 'origins', w.origins, 'door', w.door,
+                'place', w.place, 'policy', w.policy, 'code', w.code_version, 'trace', w.trace, 'dry_run', nullif(w.dry_run, false),
+                'reason', nullif(w.reason, ''), 'because', nullif(w.because, ''))))::text
+         FROM wanted w JOIN born b USING (id)),
+woken AS (SELECT pg_notify('countersign_work', b.status) FROM born b WHERE b.status = 'submitted' LIMIT 1)
+SELECT w.key, coalesce(f.run_id, i.run_id) AS run_id, b.id IS NOT NULL AS fresh, coalesce(b.number, r.number) AS number,
+       coalesce(b.status, r.status) AS status, (SELECT count(*) FROM woken) AS woken
+FROM wanted w LEFT JOIN fresh f ON f.run_id = w.id LEFT JOIN born b ON b.id = w.id
+LEFT JOIN inbox i ON i.key = w.key LEFT JOIN runs r ON r.id = i.run_id
+""")
+
+_KNOWN = text("SELECT i.key, r.id, r.number, r.status FROM inbox i JOIN runs r ON r.id = i.run_id WHERE i.key = ANY(:keys)")
+
+
+async def create(session: WriteSession, runs: Sequence[NewRun]) -> dict[str, Born]:
+    """Gives birth to runs, their inbox keys, secrets and audit events in one statement.
+
+    Returns what became of each key; a key seen before gives the earlier run with `fresh` false.
+    """
+    rows = await session.execute(_CREATE, {"rows": Jsonb([_as_row(one) for one in runs])})
+    born, unseen = {}, []
+    for row in rows:
+        if row.fresh or (row.run_id is not None and row.key not in born):
+            born[row.key] = Born(row.run_id, row.fresh, row.number or 0, RunStatus(row.status or "submitted"))
+        if row.run_id is None:
+            unseen.append(row.key)
+    if unseen := [key for key in unseen if key not in born]:  # another transaction committed the same key after our snapshot was taken
+        for row in await session.execute(_KNOWN, {"keys": unseen}):
+            born[row.key] = Born(row.id, False, row.number, RunStatus(row.status))
+    return born
+
+
+@dataclass(frozen=True)
+class Move:
+    """A wanted change of status. It happens only from an allowed status, and by a worker only under the attempt it claimed.
+
+    `choice` is a person's word on an interrupted run, for the worker that takes it up; every move without one clears it. `come_from` narrows
+    the allowed sources. `keep_lease` leaves the claim in place (a worker goes on); otherwise it ends.
+    """
+
+    run_id: UUID
+    to: RunStatus
+    by: str
+    because: str = ""
+    attempt: int | None = None
+    come_from: tuple[RunStatus, ...] = ()
+    plan: dict[str, Any] | None = None
+    digest: str | None = None
+    code_version: str | None = None
+    revision: int | None = None
+    outcome: str | None = None
+    result: dict[str, Any] | None = None
+    choice: str | None = None
+    keep_lease: bool = False
+    forgive: bool = False
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+_MOVE = text("""
+WITH wanted AS (SELECT * FROM jsonb_to_recordset(cast(:moves AS jsonb)) AS w(
+       run_id uuid, "to" text, "by" text, because text, attempt int, come_from jsonb, plan jsonb, digest text, code_version text,
+       revision int, outcome text, result jsonb, choice text, keep_lease bool, forgive bool, ready bool, detail jsonb)),
+moved AS (UPDATE runs r SET status = w."to", moved_at = countersign_now(),
+                 plan = coalesce(w.plan, r.plan), digest = coalesce(w.digest, r.digest),
+                 code_version = coalesce(w.code_version, r.code_version),
+                 revision = coalesce(w.revision, r.revision), outcome = coalesce(w.outcome, r.outcome),
+                 result = coalesce(w.result, r.result),
+                 choice = w.choice, failures = CASE WHEN w.forgive THEN 0 ELSE r.failures END,
+                 worker = CASE WHEN w.keep_lease THEN r.worker END, lease_until = CASE WHEN w.keep_lease THEN r.lease_until END,
+                 due_at = CASE WHEN w.ready THEN countersign_now() WHEN w.keep_lease THEN r.due_at END
+          FROM wanted w WHERE r.id = w.run_id AND w.come_from ? r.status
+                          AND (w.attempt IS NULL OR (r.attempt = w.attempt AND r.worker IS NOT NULL))
+          RETURNING r.id, w."to", w."by", w.because, w.digest, w.outcome, w.revision, w.detail, w.ready, w.choice, r.digest AS signed),
+noted AS (INSERT INTO audit_events (id, canonical)
+          SELECT gen_random_uuid(), json_build_object('kind', 'run:' || m."to", 'actor', m."by", 'run', m.id, 'detail',
+                 jsonb_strip_nulls(m.detail || jsonb_build_object('because', nullif(m.because, ''), 'digest', m.signed,
+                 'revision', m.revision, 'outcome', nullif(m.outcome, ''), 'choice', m.choice)))::text FROM moved m),
+shown AS (UPDATE messages s SET wanted = s.wanted + 1, urgent = NOT m."to" = ANY(:passing), due_at = CASE
+                 WHEN m."to" = ANY(:passing) THEN greatest(countersign_now(), s.edited_at + interval '2 seconds')
+                 ELSE countersign_now() END
+          FROM moved m WHERE s.run_id = m.id AND s.kind <> 'reply'),
+woken AS (SELECT pg_notify('countersign_work', w) FROM
+          (SELECT DISTINCT "to" AS w FROM moved WHERE ready UNION SELECT 'messages' FROM moved) AS wakes)
+SELECT id, (SELECT count(*) FROM woken) FROM moved
+""")
+
+
+async def move(session: WriteSession, moves: Sequence[Move]) -> set[RunId]:
+    """Moves runs; returns those that moved. A run that is not where the table allows, or whose worker lost its claim, stays as it is."""
+    if not moves:
+        return set()
+    passing = [RunStatus.planning, RunStatus.running, RunStatus.queued]
+    rows = await session.execute(_MOVE, {"moves": Jsonb([_as_move(one) for one in moves]), "passing": passing})
+    return {row.id for row in rows}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A run held by this worker under `attempt` until its lease ends."""
+
+    run_id: RunId
+    attempt: int
+    status: RunStatus
+    failures: int
+
+
+_CLAIM = text("""
+WITH chosen AS (SELECT id, status, lease_until IS NOT NULL AS lost FROM runs
+                WHERE id = ANY(:ids) AND status = ANY(:statuses) AND due_at IS NOT NULL
+                  AND (lease_until IS NULL OR lease_until < countersign_now())
+                  AND (code_version = ANY(:versions) OR lease_until IS NOT NULL OR due_at < countersign_now() - interval '60 seconds')
+                FOR UPDATE SKIP LOCKED),
+held AS (UPDATE runs r SET worker = :worker, attempt = r.attempt + 1, lease_until = countersign_now() + cast(:lease AS interval),
+                failures = r.failures + c.lost::int
+         FROM chosen c WHERE r.id = c.id RETURNING r.id, r.attempt, r.status, r.failures, c.lost),
+noted AS (INSERT INTO audit_events (id, canonical)
+          SELECT gen_random_uuid(), json_build_object('kind', 'run:reclaimed', 'actor', 'countersign', 'run', h.id, 'detail',
+                 jsonb_build_object('worker', cast(:worker AS text), 'attempt', h.attempt, 'status', h.status))::text
+          FROM held h WHERE h.lost)
+SELECT id, attempt, status, failures FROM held
+""")
+
+
+async def claim(
+    session: WriteSession, ids: Sequence[UUID], *, statuses: Sequence[RunStatus], worker: str, lease: float, versions: Sequence[str]
+) -> list[Claim]:
+    """Claims those of these runs that are due, unclaimed or whose lease has ended, and whose code this worker has (or nobody offers).
+
+    `lease` is in seconds. The attempt is counted here; a claim of a run whose lease had ended counts as one failure.
+    """
+    rows = await session.execute(
+        _CLAIM,
+        {"ids": list(ids), "statuses": list(statuses), "worker": worker, "lease": f"{lease} seconds", "versions": list(versions)},
+    )
+    return [Claim(row.id, row.attempt, RunStatus(row.status), row.failures) for row in rows]
+
+
+async def renew(session: WriteSession, *, worker: str, lease: float) -> int:
+    """Extends every lease this worker still holds; returns how many."""
+    rows = await session.execute(_RENEW, {"worker": worker, "lease": f"{lease} seconds"})
+    return len(rows.all())
+
+
+RENEW: Final = (
+    "UPDATE runs SET lease_until = countersign_now() + cast(:lease AS interval)"
+    " WHERE worker = :worker AND lease_until > countersign_now() RETURNING 1"
+)
+_RENEW = text(RENEW)
+
+
+async def release(session: WriteSession, *, slot: str, but: str) -> int:
+    """Ends the leases of earlier processes of a supervised slot, which are known to be gone; `but` is the one living now."""
+    rows = await session.execute(
+        text(
+            "UPDATE runs SET lease_until = countersign_now() - interval '1 second'"
+            " WHERE starts_with(worker, :slot) AND worker <> :but AND lease_until > countersign_now() RETURNING 1"
+        ),
+        {"slot": slot, "but": but},
+    )
+    return len(rows.all())
+
+
+async def find_due(session: ReadSession, *, statuses: Sequence[RunStatus], quiet: float, limit: int) -> list[UUID]:
+    """Runs that a worker should take: due for `quiet` seconds, and unclaimed or with an ended lease; oldest first."""
+    rows = await session.execute(
+        text(
+            "SELECT id FROM runs WHERE status = ANY(:statuses) AND due_at <= countersign_now() - cast(:quiet AS interval)"
+            " AND (lease_until IS NULL OR lease_until < countersign_now()) ORDER BY due_at LIMIT :limit"
+        ),
+        {"statuses": list(statuses), "quiet": f"{quiet} seconds", "limit": limit},
+    )
+    return [row.id for row in rows]
+
+
+async def ask_to_cancel(session: WriteSession, run_id: UUID, *, by: str) -> bool:
+    """Leaves word for the worker that holds this run; it stops between or inside steps."""
+    row = await session.execute(
+        text("UPDATE runs SET cancelled_by = :by WHERE id = :id AND status IN ('running', 'undoing') AND cancelled_by IS NULL RETURNING 1"),
+        {"id": run_id, "by": by},
+    )
+    return row.first() is not None
+
+
+async def find_run(session: ReadSession, run_id: UUID) -> RunRow | None:
+    return await session.get(RunRow, run_id, populate_existing=True)
+
+
+async def lock_run(session: WriteSession, run_id: UUID) -> RunRow | None:
+    """The run, locked until the transaction ends, so that two clicks at the same instant are decided one after the other."""
+    return await session.get(RunRow, run_id, populate_existing=True, with_for_update=True)
+
+
+async def find_runs(session: ReadSession, run_ids: Sequence[UUID]) -> dict[UUID, RunRow]:
+    """These runs by id; unknown ids are left out."""
+    rows = await session.scalars(_SELECT.where(RunRow.id.in_(run_ids)))
+    return {row.id: row for row in rows}
+
+
+async def search_runs(
+    session: ReadSession,
+    *,
+    asker: str | None = None,
+    command: str | None = None,
+    statuses: Sequence[RunStatus] = (),
+    before: int | None = None,
+    limit: int = 20,
+) -> list[RunRow]:
+    """Runs, newest first, at most `limit`; `before` is the number of the last one seen."""
+    query = _SELECT.order_by(RunRow.number.desc()).limit(limit)
+    if asker is not None:
+        query = query.where(RunRow.asker == asker)
+    if command is not None:
+        query = query.where(RunRow.command == command)
+    if statuses:
+        query = query.where(RunRow.status.in_(statuses))
+    if before is not None:
+        query = query.where(RunRow.number < before)
+    return list(await session.scalars(query))
+
+
+async def find_by_reference(session: ReadSession, reference: str) -> RunRow | None:
+    """The run meant by `12`, `#12` or an id."""
+    cleaned = reference.strip().removeprefix("#")
+    if cleaned.isdecimal() and len(cleaned) < 18:
+        return (await session.scalars(_SELECT.where(RunRow.number == int(cleaned)))).first()
+    try:
+        return await find_run(session, UUID(cleaned))
+    except ValueError:
+        return None
+
+
+def _as_row(run: NewRun) -> dict[str, Any]:
+    return {**{name: getattr(run, name) for name in run.__dataclass_fields__}, "id": str(run.id), "status": run.status.value}
+
+
+def _as_move(one: Move) -> dict[str, Any]:
+    allowed = set(sources_of(one.to)) & set(one.come_from or RunStatus)
+    row = {name: getattr(one, name) for name in one.__dataclass_fields__}
+    return row | {
+        "run_id": str(one.run_id),
+        "to": one.to.value,
+        "come_from": sorted(allowed),
+        "ready": one.to in CLAIMABLE and not one.keep_lease,
+    }

@@ -1,0 +1,110 @@
+"""Sealed secrets: any process may seal, only a worker's private key opens. A secret is known by its mark, a keyed digest."""
+
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+from uuid import UUID
+
+from nacl.public import PrivateKey, PublicKey, SealedBox
+from sqlalchemy import ForeignKey, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from countersign.arguments import Secret
+from countersign.schemas import SECRET_KEY
+
+from .bases import Base
+from .databases import ReadSession
+
+
+class SecretRow(Base):
+    __tablename__ = "secrets"
+
+    run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    mark: Mapped[str] = mapped_column(primary_key=True)
+    sealed: Mapped[bytes]
+
+
+@dataclass(frozen=True)
+class Sealer:
+    """Seals to the workers' public key and marks with a key of its own, so that equal secrets give equal digests and nothing more."""
+
+    public_key: PublicKey
+    mark_key: bytes
+
+    def seal(self, value: str) -> bytes:
+        return SealedBox(self.public_key).encrypt(value.encode())
+
+    def mark(self, value: str) -> str:
+        """HMAC-SHA256 under a key outside the database, as 64 hexadecimal digits."""
+        return hmac.new(self.mark_key, value.encode(), hashlib.sha256).hexdigest()
+
+    def taken_out(self, data: Any, found: dict[str, bytes]) -> Any:
+        """JSON data with every Secret replaced by its mark; the sealed values are added to `found` by mark."""
+        if isinstance(data, Secret):
+            mark = self.mark(data.reveal())
+            found[mark] = self.seal(data.reveal())
+            return {SECRET_KEY: mark}
+        if isinstance(data, Mapping):
+            return {name: self.taken_out(one, found) for name, one in data.items()}
+        if isinstance(data, list | tuple):
+            return [self.taken_out(one, found) for one in data]
+        return data
+
+
+@dataclass(frozen=True)
+class Opener:
+    """The workers' private key."""
+
+    private_key: PrivateKey
+
+    def open(self, sealed: bytes) -> str:
+        return SealedBox(self.private_key).decrypt(sealed).decode()
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The key files under DATA_DIR: `seal.public` for everybody, `seal.private` for workers, `mark` for both; made on first start."""
+
+    folder: Path
+
+    @classmethod
+    def prepared(cls, folder: Path) -> Self:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        keys = cls(folder)
+        if not (folder / "seal.private").exists():
+            private = PrivateKey.generate()
+            _keep(folder / "seal.private", bytes(private))
+            _keep(folder / "seal.public", bytes(private.public_key))
+            _keep(folder / "mark", bytes(PrivateKey.generate()))
+        return keys
+
+    def sealer(self) -> Sealer:
+        return Sealer(PublicKey((self.folder / "seal.public").read_bytes()), (self.folder / "mark").read_bytes())
+
+    def opener(self) -> Opener:
+        return Opener(PrivateKey((self.folder / "seal.private").read_bytes()))
+
+
+async def find_secrets(session: ReadSession, run: UUID, opener: Opener) -> dict[str, str]:
+    """The run's secrets by mark, opened; only workers can."""
+    rows = await session.execute(text("SELECT mark, sealed FROM secrets WHERE run_id = :run"), {"run": run})
+    return {row.mark: opener.open(bytes(row.sealed)) for row in rows}
+
+
+def put_back(data: Any, secrets: Mapping[str, str]) -> Any:
+    """JSON data with every mark replaced by its Secret."""
+    if isinstance(data, Mapping):
+        if set(data) == {SECRET_KEY}:
+            return Secret(secrets[data[SECRET_KEY]])
+        return {name: put_back(one, secrets) for name, one in data.items()}
+    if isinstance(data, Sequence) and not isinstance(data, str):
+        return [put_back(one, secrets) for one in data]
+    return data
+
+
+def _keep(path: Path, value: bytes) -> None:
+    path.touch(mode=0o600)
+    path.write_bytes(value)

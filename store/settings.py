@@ -1,0 +1,109 @@
+"""Every knob, from the environment only, frozen. A wrong value stops the boot with the variable's name and an example."""
+
+from pathlib import Path
+from typing import Final, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX: Final = "COUNTERSIGN_"
+_EXAMPLES: Final = {
+    "port": "8000",
+    "database_url": "postgresql+psycopg://countersign_web:…@db.example.test/countersign",
+    "migrate_database_url": "postgresql+psycopg://countersign_owner:…@db.example.test/countersign",
+    "redis_url": "redis://localhost:6379/0",
+    "data_dir": "/var/lib/countersign",
+    "public_url": "https://countersign.example.test",
+    "slack_signing_secret": "the 32 hexadecimal digits under Basic Information of your Slack app",
+    "slack_bot_token": "xoxb-…",
+    "slack_app_token": "xapp-…",
+    "slack_api_url": "http://127.0.0.1:9000/api/",
+    "log_format": "json",
+    "lease_seconds": "15",
+    "secret_key": "32 or more random characters",
+}
+
+
+class WrongSetting(Exception):
+    """An environment variable cannot be used; the message names it and shows a right value."""
+
+
+class Settings(BaseSettings):
+    """The environment, each variable prefixed `COUNTERSIGN_`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    port: int = Field(8000, ge=1, le=65_535)
+    host: str = "127.0.0.1"
+    database_url: str = ""
+    migrate_database_url: str = ""
+    listen_database_url: str = ""
+    redis_url: SecretStr = SecretStr("")
+    data_dir: Path = Path(".countersign")
+    public_url: str = ""
+    policy: Path | None = None
+    secret_key: SecretStr = SecretStr("")
+    slack_bot_token: SecretStr = SecretStr("")
+    slack_signing_secret: SecretStr = SecretStr("")
+    slack_app_token: SecretStr = SecretStr("")
+    slack_api_url: str = "https://slack.com/api/"
+    runbooks: Path | None = None
+    commands: Path | None = None
+    anchor: Path | None = None
+    log_format: Literal["json", "text"] = "json"
+    lease_seconds: float = Field(15, ge=1, le=600)
+    planning_processes: int = Field(1, ge=1, le=64)
+    executing_processes: int = Field(1, ge=1, le=64)
+    threads: int = Field(4, ge=1, le=64)
+    demo: bool = False
+
+    @classmethod
+    def read(cls, **overrides: object) -> Self:
+        """The settings in force; raises WrongSetting naming the variable."""
+        try:
+            return cls(**overrides)  # type: ignore[arg-type]
+        except ValidationError as error:
+            raise _explained(error) from None
+
+    @field_validator("slack_api_url")
+    @classmethod
+    def _ends_with_slash(cls, value: str) -> str:
+        if not value.startswith(("https://", "http://127.0.0.1", "http://localhost", "http://[::1]")):
+            raise ValueError("should be https, or http on loopback")
+        return value if value.endswith("/") else value + "/"
+
+    @field_validator("database_url", "migrate_database_url", "listen_database_url")
+    @classmethod
+    def _names_the_driver(cls, value: str) -> str:
+        plain = value.removeprefix("postgres://").removeprefix("postgresql://")
+        return value if plain == value else f"postgresql+psycopg://{plain}"
+
+    @model_validator(mode="after")
+    def _slack_is_whole(self) -> Self:
+        if self.slack_bot_token.get_secret_value() and not (
+            self.slack_signing_secret.get_secret_value() or self.slack_app_token.get_secret_value()
+        ):
+            raise ValueError("slack_signing_secret: is empty although slack_bot_token is set; every request would be refused")
+        if self.demo and self.host not in ("127.0.0.1", "localhost", "::1"):
+            raise ValueError("host: demo people have no passwords, so --demo runs on 127.0.0.1 only")
+        if self.demo and self.slack_bot_token.get_secret_value() and self.slack_api_url.startswith("https://"):
+            raise ValueError("slack_bot_token: demo people would act in a real workspace; unset it or run without --demo")
+        return self
+
+    @property
+    def has_slack(self) -> bool:
+        return bool(self.slack_bot_token.get_secret_value())
+
+    @property
+    def url(self) -> str:
+        """The address people open, without a slash at the end."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+
+def _explained(error: ValidationError) -> WrongSetting:
+    first = error.errors(include_url=False, include_input=False)[0]
+    message = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    name = str(first["loc"][0]) if first["loc"] else message.partition(":")[0]
+    message = message if first["loc"] else message.partition(": ")[2]
+    example = _EXAMPLES.get(name)
+    return WrongSetting(f"{PREFIX}{name.upper()}: {message}" + (f" (for instance {example})" if example else ""))

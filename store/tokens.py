@@ -1,0 +1,100 @@
+"""Personal API tokens, browser sessions and one-time links. Only hashes are stored: the value is shown once."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, text
+from sqlalchemy.dialects.postgresql import ARRAY, TEXT
+from sqlalchemy.orm import Mapped, mapped_column
+from uuid6 import uuid7
+
+from .bases import Base, Identifier, Stamp
+from .databases import ReadSession, WriteSession
+
+
+class TokenRow(Base):
+    __tablename__ = "tokens"
+
+    id: Mapped[Identifier]
+    hash: Mapped[bytes] = mapped_column(unique=True)
+    kind: Mapped[str]
+    person: Mapped[str | None] = mapped_column(ForeignKey("people.name"))
+    label: Mapped[str]
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(TEXT))
+    created_at: Mapped[Stamp]
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+
+
+@dataclass(frozen=True)
+class Token:
+    """A live token: whose it is and what it may be used for."""
+
+    id: UUID
+    kind: str
+    person: str | None
+    scopes: frozenset[str]
+
+
+async def issue_token(session: WriteSession, *, kind: str, person: str | None, label: str, scopes: tuple[str, ...], lifetime: float) -> str:
+    """Makes a token of `kind` (`api`, `session` or `link`) that lives `lifetime` seconds; returns its value, which is kept nowhere."""
+    value = f"cs_{kind}_{secrets.token_urlsafe(32)}"
+    await session.execute(
+        text(
+            "INSERT INTO tokens (id, hash, kind, person, label, scopes, expires_at)"
+            " VALUES (:id, :hash, :kind, :person, :label, :scopes, countersign_now() + cast(:lifetime AS interval))"
+        ),
+        {
+            "id": UUID(bytes=uuid7().bytes),
+            "hash": _hash(value),
+            "kind": kind,
+            "person": person,
+            "label": label,
+            "scopes": list(scopes),
+            "lifetime": f"{lifetime} seconds",
+        },
+    )
+    return value
+
+
+async def find_token(session: ReadSession, value: str, *, kind: str) -> Token | None:
+    """The live token of this kind with this value."""
+    row = (
+        await session.execute(
+            text(
+                "SELECT id, kind, person, scopes FROM tokens WHERE hash = :hash AND kind = :kind AND ended_at IS NULL"
+                " AND expires_at > countersign_now()"
+            ),
+            {"hash": _hash(value), "kind": kind},
+        )
+    ).first()
+    return Token(row.id, row.kind, row.person, frozenset(row.scopes)) if row else None
+
+
+async def spend_token(session: WriteSession, value: str, *, kind: str) -> Token | None:
+    """Uses a one-time token up: the first caller gets it, every later one None."""
+    row = (
+        await session.execute(
+            text(
+                "UPDATE tokens SET ended_at = countersign_now(), used_at = countersign_now() WHERE hash = :hash AND kind = :kind"
+                " AND ended_at IS NULL AND expires_at > countersign_now() RETURNING id, kind, person, scopes"
+            ),
+            {"hash": _hash(value), "kind": kind},
+        )
+    ).first()
+    return Token(row.id, row.kind, row.person, frozenset(row.scopes)) if row else None
+
+
+async def end_token(session: WriteSession, value: str) -> None:
+    """Ends a token or session at once."""
+    await session.execute(
+        text("UPDATE tokens SET ended_at = countersign_now() WHERE hash = :hash AND ended_at IS NULL"), {"hash": _hash(value)}
+    )
+
+
+def _hash(value: str) -> bytes:
+    return hashlib.sha256(value.encode()).digest()
