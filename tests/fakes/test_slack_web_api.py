@@ -29,10 +29,10 @@ class Slack:
             return response.status, await response.text()
 
     def trigger(self, user: str = "U_ADA") -> str:
-        return self.fake._courier.triggers.issue(user)
+        return self.fake.trigger(user)
 
     def hook(self, channel: str = "C_OPS", user: str = "U_ADA", **more: Any) -> str:
-        return self.fake._courier.response_url(self.fake.world.channels[channel], self.fake.world.users[user], **more)
+        return self.fake.response_url(channel, user, **more)
 
 
 @pytest.fixture

@@ -139,6 +139,14 @@ class SlackFake:
         """Return the account itself, to change it in the middle of a story."""
         return self.world.user(id)
 
+    def trigger(self, user: str) -> str:
+        """Issue a trigger_id outside any act, for tests of a client alone."""
+        return self._courier.triggers.issue(user)
+
+    def response_url(self, channel: str, user: str, *, original: Message | None = None) -> str:
+        """Issue a response_url outside any act, for tests of a client alone."""
+        return self._courier.response_url(self.world.channels[channel], self.world.user(user), original=original)
+
     @property
     def requests(self) -> list[ApiCall]:
         """Every call that reached the Web API or a response_url, refused ones included, in order."""

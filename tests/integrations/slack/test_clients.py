@@ -35,7 +35,7 @@ def post(client: SlackClient, key: str = "k1", **more: Any) -> Awaitable[Posted]
 
 
 def hook(fake: SlackFake) -> str:
-    return fake._courier.response_url(fake.world.channels["C_OPS"], fake.world.users["U_ADA"])
+    return fake.response_url("C_OPS", "U_ADA")
 
 
 async def test_a_message_is_posted_edited_and_shown_alone(client: SlackClient, fake: SlackFake) -> None:
@@ -61,7 +61,7 @@ async def test_people_and_direct_channels_are_looked_up(client: SlackClient, fak
 
 
 async def test_forms_and_the_home_tab(client: SlackClient, fake: SlackFake) -> None:
-    view_id = await client.open_view(fake._courier.triggers.issue("U_ADA"), deploy_form())
+    view_id = await client.open_view(fake.trigger("U_ADA"), deploy_form())
     assert fake.last_view("U_ADA").id == view_id
     home = {"type": "home", "blocks": card("your runs")}
     first = await client.publish_home("U_ADA", home)
@@ -80,6 +80,15 @@ async def test_a_lost_answer_is_unclear_sent_once_and_found_by_its_key(client: S
     assert len(fake.calls("chat.postMessage")) == 1
     (message,) = fake.messages("C_OPS")
     assert await client.find_by_key("C_OPS", "k1", since) == Posted("C_OPS", message.ts)
+
+
+async def test_a_dropped_connection_is_not_tried_again_behind_our_back(fake: SlackFake) -> None:
+    fake.fail_next("chat.postMessage", "drop_after")
+    # Long enough for slack_sdk's own retry, which waits about a second first.
+    async with SlackClient(fake.bot_token, base_url=fake.api_url, timeout=5) as client:
+        with pytest.raises(SlackUnclear):
+            await post(client)
+    assert len(fake.messages("C_OPS")) == 1
 
 
 @pytest.mark.parametrize("mode", ["drop", "hang", "500", "fatal_error", "internal_error"])
@@ -160,7 +169,7 @@ async def test_a_response_url_is_answered_until_it_is_used_up(client: SlackClien
 
 async def test_a_response_url_edits_and_removes_its_message(client: SlackClient, fake: SlackFake) -> None:
     message = fake.world.add_message(fake.world.channels["C_OPS"], "before", [])
-    url = fake._courier.response_url(fake.world.channels["C_OPS"], fake.world.users["U_ADA"], original=message)
+    url = fake.response_url("C_OPS", "U_ADA", original=message)
     await client.respond(url, text="after", replace_original=True)
     assert message.text == "after"
     await client.remove_original(url)
