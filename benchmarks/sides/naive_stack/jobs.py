@@ -14,7 +14,7 @@ from benchmarks.sides.naive_stack.settings import DATABASE_URL, REDIS_URL
 
 broker = RedisBroker(url=REDIS_URL)  # type: ignore[no-untyped-call]
 dramatiq.set_broker(broker)
-Session = sessionmaker(create_engine(DATABASE_URL))
+Session = sessionmaker(create_engine(DATABASE_URL, pool_size=8, max_overflow=0))
 # One client for all threads keeps its connections alive; one line of log for each post would cost more than the post tells.
 http = httpx.Client()
 logging.getLogger("httpx").setLevel(logging.WARNING)
