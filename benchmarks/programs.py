@@ -38,7 +38,7 @@ def main(*programs: Program, closing: Callable[[Sequence[Figure]], str] | None =
     except (BenchmarkError, EmbeddedError) as error:
         sys.exit(f"benchmarks: {error}")
     except (KeyboardInterrupt, asyncio.CancelledError):
-        sys.exit("benchmarks: stopped before the end; nothing was measured")
+        sys.exit("benchmarks: stopped before the end; a figure not printed was not measured")
 
 
 async def _run(programs: Sequence[Program], options: Options, closing: Callable[[Sequence[Figure]], str] | None) -> None:
