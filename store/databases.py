@@ -72,3 +72,8 @@ async def refuse_powerful_role(engine: AsyncEngine) -> None:
 
 class PowerfulRole(Exception):
     """A running process was given a role that could change the audit."""
+
+
+def plain_url(url: str) -> str:
+    """The URL as libpq reads it, without SQLAlchemy's driver name."""
+    return url.replace("postgresql+psycopg://", "postgresql://", 1)

@@ -1,0 +1,97 @@
+"""A pressed button is a use case with frozen arguments; the right to press it is decided now."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from commands.authorizing import Refused, may_see
+from commands.cancel import Cancelled, cancel
+from commands.decide import Decided, Vote, decide
+from commands.resume import Choice, Resumed, resume
+from commands.rulebooks import Rulebook
+from commands.stories import tell
+from countersign.approvals import Approval, Verdict
+from countersign.invocations import Door
+from countersign.replies import Reply
+from store.approvals import find_request
+from store.audits import AuditEvent, record
+from store.databases import WriteSession
+from store.inbox import find_answer, keep_answer, take_key
+from store.people import Person
+from store.runs import find_run
+
+
+@dataclass(frozen=True)
+class Press:
+    """One click: `intent` and `target` come from the button, `digest` is the plan that was shown; `key` makes a repeat the same click."""
+
+    key: str
+    intent: str
+    target: str
+    door: Door
+    digest: str = ""
+    reason: str = ""
+
+
+async def press(session: WriteSession, rulebook: Rulebook, person: Person, one: Press) -> Reply:
+    """Carries out the click and says what became of it, in a sentence for this person alone."""
+    if not await take_key(session, one.key):
+        earlier = await find_answer(session, one.key)
+        return Reply.model_validate(earlier) if earlier else Reply(text="This click was handled already.")
+    reply = await _reply(session, rulebook, person, one)
+    await keep_answer(session, one.key, reply.model_dump(mode="json"))
+    return reply
+
+
+async def _reply(session: WriteSession, rulebook: Rulebook, person: Person, one: Press) -> Reply:
+    try:
+        run_id = UUID(one.target)
+    except ValueError:
+        return await _unknown(session, person, one)
+    handler = _HANDLERS.get(one.intent)
+    return await handler(session, rulebook, person, run_id, one) if handler else await _unknown(session, person, one)
+
+
+async def _vote(session: WriteSession, rulebook: Rulebook, person: Person, run_id: UUID, one: Press) -> Reply:
+    # A card without its digest cannot say what was approved, so an empty one is as wrong as an old one.
+    vote = Vote(run_id, Verdict(one.intent), one.door, digest=one.digest or "none", reason=one.reason)
+    return _said(await decide(session, rulebook, person, vote))
+
+
+async def _cancel(session: WriteSession, rulebook: Rulebook, person: Person, run_id: UUID, one: Press) -> Reply:
+    return _said(await cancel(session, rulebook, person, run_id, door=one.door))
+
+
+async def _resume(session: WriteSession, rulebook: Rulebook, person: Person, run_id: UUID, one: Press) -> Reply:
+    choice = Choice(one.intent.removeprefix("resume_"))
+    return _said(await resume(session, rulebook, person, run_id, choice=choice, door=one.door))
+
+
+async def _details(session: WriteSession, rulebook: Rulebook, person: Person, run_id: UUID, _: Press) -> Reply:
+    run = await find_run(session, run_id)
+    request = await find_request(session, run_id)
+    rule = Approval(**request.rule) if request else None
+    if run is None or not may_see(rulebook.policy, person, visibility=run.visibility, asker=run.asker, owner=run.owner, rule=rule):
+        return Reply(text="There is no such run.")
+    return Reply(card=await tell(session, run, details=True))
+
+
+async def _unknown(session: WriteSession, person: Person, one: Press) -> Reply:
+    detail = {"reason": "unknown_button", "door": one.door.value, "intent": one.intent[:40]}
+    await record(session, [AuditEvent("request:refused", person.name, None, detail)])
+    return Reply(text="This button is not known any more.")
+
+
+def _said(answer: Decided | Cancelled | Resumed | Refused) -> Reply:
+    return Reply(text=answer.sentence)
+
+
+Handler = Callable[[WriteSession, Rulebook, Person, UUID, Press], Awaitable[Reply]]
+_HANDLERS: Final[dict[str, Handler]] = {
+    "approve": _vote,
+    "deny": _vote,
+    "cancel": _cancel,
+    "details": _details,
+    **{f"resume_{choice.value}": _resume for choice in Choice},
+}
