@@ -1,5 +1,6 @@
 """`@command`, `@action`, `@control` and `@step`: what an author writes, checked at import."""
 
+import functools
 import inspect
 import re
 from collections.abc import Callable, Coroutine
@@ -8,6 +9,7 @@ from typing import Any, Concatenate, Final, Literal, ParamSpec, TypeVar
 
 from .approvals import Approval
 from .arguments import Duration
+from .errors import CountersignError
 from .permissions import Risk, checked_permission
 from .plans import Plan, StepFunction
 from .replies import Reply
@@ -122,14 +124,11 @@ def action(
         one = step(idempotent=idempotent, timeout=timeout)(function)
         summary = (inspect.getdoc(function) or "").split("\n")[0]
 
-        async def planner(ctx: Any, *args: P.args, **kwargs: P.kwargs) -> Plan:
+        @functools.wraps(function)
+        async def planner(_: Any, /, *args: P.args, **kwargs: P.kwargs) -> Plan | Reply:
             call = one(*args, **kwargs)
             return Plan(f"{summary} {call.title}", call)
 
-        planner.__doc__ = function.__doc__
-        planner.__module__ = function.__module__
-        planner.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
-        planner.__annotations__ = dict(function.__annotations__) | {"return": Plan}
         return command(name, permission=permission, **options)(planner)
 
     return make
@@ -172,8 +171,16 @@ def _made(one: Command) -> Command:
     checked_permission(one.permission, of=f"command {one.name!r}")
     known = {parameter.name for parameter in one.schema.parameters}
     if one.approval and (unknown := set(one.approval.when or {}) - known):
-        raise TypeError(f"command {one.name!r}: its approval names {sorted(unknown)[0]!r}, which is not an argument")
-    return one
+        raise TypeError(f"command {one.name!r}: its approval names {min(unknown)!r}, which is not an argument")
+    return replace(one, approval=_reachable(one.approval, one)) if one.approval else one
+
+
+def _reachable(approval: Approval, one: Command) -> Approval:
+    """The rule with its values as arguments are written: a value that no argument can have would silently ask nobody."""
+    try:
+        return replace(approval, when={name: one.schema.wanted(name, value) for name, value in (approval.when or {}).items()} or None)
+    except CountersignError as error:
+        raise TypeError(f"command {one.name!r}: its approval can never apply: {error}") from None
 
 
 def _risk(text: str, *, of: str) -> Risk:
@@ -185,6 +192,9 @@ def _risk(text: str, *, of: str) -> Risk:
 
 def _timeout(text: str, *, of: str) -> Duration:
     try:
-        return Duration.parse(text)
+        timeout = Duration.parse(text)
     except ValueError as error:
         raise TypeError(f"{of}: timeout {error}") from None
+    if not timeout:
+        raise TypeError(f"{of}: timeout should leave the step some time, for instance '10m'")
+    return timeout

@@ -4,10 +4,11 @@ import random as randoms
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 from .integrations import Integration
-from .schemas import written_json
+from .values import written_json
 
 I = TypeVar("I", bound=Integration)  # noqa: E741
 
@@ -53,7 +54,7 @@ class PlanningContext:
         """Marks a fact the plan rests on; when it has changed by the time the plan should run, the run becomes stale."""
         self.watched[name] = written_json(value)
 
-    @property
+    @cached_property
     def random(self) -> randoms.Random:
         """A generator that starts the same way whenever this run is planned."""
         return randoms.Random(self.seed)  # noqa: S311  frozen on purpose: a plan made twice must be equal
@@ -83,6 +84,6 @@ class Context:
         """Adds a line to the run's log; secrets are redacted before it is stored."""
         await self.journal.log(line)
 
-    @property
+    @cached_property
     def random(self) -> randoms.Random:
         return randoms.Random(self.seed)  # noqa: S311  frozen on purpose, as while planning

@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal, ParamSpec, TypeVar
+from typing import Any, ClassVar, Literal, ParamSpec, TypeVar, get_args
 
 from pydantic import BaseModel
 
@@ -39,10 +39,12 @@ class Integration:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         cls.name = cls.__dict__.get("name", cls.__name__.lower())
-        for name, member in vars(cls).items():
-            if name.startswith("_") or name in ("health", "close") or not inspect.isfunction(member):
+        for name in dir(cls):
+            if name.startswith("_") or hasattr(Integration, name):
                 continue
-            if not hasattr(member, "repeat"):
+            member = inspect.getattr_static(cls, name)
+            method = getattr(member, "__func__", member)
+            if callable(method) and not inspect.isclass(method) and not hasattr(method, "repeat"):
                 raise TypeError(f"{cls.__qualname__}.{name}: say whether it @reads or @acts(repeat=…)")
 
 
@@ -57,6 +59,9 @@ def acts(*, repeat: Repeat) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
     `idempotent`: the same key has one effect; `queryable`: one can ask whether it happened; `once`: never repeated automatically.
     """
+
+    if repeat not in get_args(Repeat):
+        raise TypeError(f"@acts(repeat={repeat!r}): repeat should be one of {', '.join(get_args(Repeat))}")
 
     def mark(method: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(method)

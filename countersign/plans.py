@@ -1,17 +1,19 @@
 """Steps and plans: what will happen, as data that people can sign."""
 
+import inspect
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, Generic, ParamSpec, Self, TypeVar
+from typing import Any, Generic, ParamSpec, Self, TypeVar
 
-from .arguments import Duration, Secret
+from .arguments import Duration
 from .canonical import digest_of
 from .replies import Field
-from .schemas import Schema, written_json
+from .schemas import Schema
+from .values import REF_KEY as REF_KEY
+from .values import written, written_json
 
 P = ParamSpec("P")
 R = TypeVar("R")
-REF_KEY: Final = "$result"
 
 
 @dataclass(frozen=True)
@@ -25,15 +27,13 @@ class StepFunction(Generic[P, R]):
     timeout: Duration
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> "Step":
-        names = [one.name for one in self.schema.parameters]
-        if len(args) > len(names):
-            raise TypeError(f"{self.name}: takes {len(names)} arguments, {len(args)} given")
-        given = dict(zip(names, args, strict=False)) | kwargs
-        if unknown := set(given) - set(names):
-            raise TypeError(f"{self.name}: no argument named {sorted(unknown)[0]!r}")
-        if not _refers(given):
-            given = self.schema.validate(given)
-        return Step(self, given)
+        try:
+            _, *given = inspect.signature(self.function).bind_partial(None, *args, **kwargs).arguments.items()
+        except TypeError as error:
+            raise TypeError(f"{self.name}: {error}") from None
+        later = {name: value for name, value in given if _refers(value)}
+        known = self.schema.without(later).validate({name: value for name, value in given if name not in later})
+        return Step(self, {one.name: (later | known)[one.name] for one in self.schema.parameters})
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +91,8 @@ class Plan:
     ) -> None:
         if not steps:
             raise TypeError("a Plan needs at least one step; return a Reply when there is nothing to do")
+        if wrong := {type(one).__name__ for one in steps} - {Step.__name__}:
+            raise TypeError(f"a Plan's steps are calls of @step functions, not {min(wrong)}")
         self.summary = summary.strip().splitlines()[0][:300] if summary.strip() else steps[0].title
         self.steps = steps
         self.watched = {name: written_json(value) for name, value in (watched or {}).items()}
@@ -119,13 +121,14 @@ class Plan:
 
 def plan_digest(plan: Mapping[str, Any], *, command: str, code_version: str, arguments: Mapping[str, Any]) -> str:
     """SHA-256 over what is approved: command, code version, arguments, steps with undo and options, and watched facts; not the summary."""
-    return digest_of(
-        {"command": command, "code": code_version, "arguments": arguments, "steps": plan["steps"], "watched": plan["watched"]}
-    )
+    return digest_of({"command": command, "code": code_version, "arguments": arguments, "steps": plan["steps"], "watched": plan["watched"]})
 
 
 def resolved(arguments: Mapping[str, Any], results: Mapping[int, Any]) -> dict[str, Any]:
-    """Stored step arguments with each reference replaced by the earlier step's result; raises KeyError or IndexError if it has no such part."""
+    """Stored step arguments with each reference replaced by the earlier step's result.
+
+    Raises KeyError, IndexError or TypeError if that result has no such part.
+    """
     return {name: _resolve(value, results) for name, value in arguments.items()}
 
 
@@ -160,6 +163,8 @@ def _argument_as_json(value: Any, positions: Mapping[int, int]) -> Any:
         return {REF_KEY: position, "path": list(value.path)}
     if isinstance(value, list | tuple):
         return [_argument_as_json(one, positions) for one in value]
+    if isinstance(value, Mapping) and _refers(value):
+        return {written(name): _argument_as_json(one, positions) for name, one in value.items()}
     return written_json(value)
 
 
@@ -179,5 +184,10 @@ def _refers(value: Any) -> bool:
 def _shown(value: Any) -> str:
     if isinstance(value, Ref):
         return "result of " + value.step.function.name.rpartition(".")[2]
-    text = str(value) if isinstance(value, Secret) else str(written_json(value))
-    return text if len(text) <= 80 else text[:77] + "…"
+    if isinstance(value, list | tuple):
+        text = ", ".join(map(_shown, value))
+    elif isinstance(value, Mapping):
+        text = ", ".join(f"{written(name)}: {_shown(one)}" for name, one in value.items())
+    else:
+        text = " ".join(written(value).split())
+    return text if len(text) <= 80 else text[:79] + "…"

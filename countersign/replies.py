@@ -3,7 +3,8 @@
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field as Limit
+from pydantic import BaseModel, ConfigDict
+from pydantic import Field as Limit
 
 
 class Tone(StrEnum):

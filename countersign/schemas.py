@@ -1,20 +1,24 @@
 """A function's signature, read once, is its schema: text, forms, command line, REST and help derive from it."""
 
 import inspect
-import types
-import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Any, Self, get_args, get_origin
+from typing import Any, Final, Self, get_origin
 
-from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model
 
-from .arguments import Choices, Parsed, Secret
+from .annotations import SEVERAL, choices_of, enum_by_name, hints_of, holds_secret, plain
+from .arguments import Choices, Parsed, Secret, alternatives
 from .errors import BadArgument, MissingArguments
 from .replies import Input
+from .values import SECRET_KEY as SECRET_KEY
+from .values import problem_of
+from .values import written as written
+from .values import written_json as written_json
 
-SECRET_KEY = "$secret"
+# A prefix of our own lets an argument be called `copy`, `json` or `schema` without hiding a method of the model.
+_PREFIX: Final = "argument_"
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,11 @@ class Parameter:
     hint: str
 
     @property
+    def many(self) -> bool:
+        """Whether it takes several values; as text they are separated by commas."""
+        return self.kind in SEVERAL or get_origin(self.kind) in SEVERAL
+
+    @property
     def usage(self) -> str:
         """`<name>` when required, `[name=default]` otherwise."""
         return f"<{self.name}>" if self.required else f"[{self.name}={written(self.default)}]"
@@ -47,27 +56,53 @@ class Schema:
     @classmethod
     def of(cls, function: Callable[..., Any], *, name: str) -> Self:
         """Reads every parameter after the first (the context); raises TypeError naming what an author must fix."""
-        hints = typing.get_type_hints(function, include_extras=True)
         parameters = list(inspect.signature(function).parameters.values())
-        if not parameters:
+        if not parameters or parameters[0].kind not in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD):
             raise TypeError(f"{name}: the first parameter should be the context, for instance 'ctx: Context'")
-        fields = {one.name: _field(one, hints, name=name) for one in parameters[1:]}
-        try:
-            model = create_model(f"{name}-arguments", __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=False), **fields)
-        except PydanticSchemaGenerationError as error:
-            raise TypeError(f"{name}: {str(error).splitlines()[0]}") from None
-        return cls(tuple(_parameter(one, hints[one.name]) for one in parameters[1:]), model)
+        hints = hints_of(function, name=name)
+        del parameters[0]
+        fields = {_PREFIX + one.name: _field(one, hints, name=name) for one in parameters}
+        schema = cls(tuple(_parameter(one, hints[one.name]) for one in parameters), _model(fields, name=name))
+        schema._check_defaults(name)
+        return schema
+
+    def without(self, names: Collection[str]) -> Self:
+        """The schema of the other arguments."""
+        if not names:
+            return self
+        fields = {key: (one.annotation, one) for key, one in self.model.model_fields.items() if one.alias not in names}
+        return type(self)(tuple(one for one in self.parameters if one.name not in names), _model(fields, name=self.model.__name__))
 
     def validate(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Typed values by name, defaults filled in; raises MissingArguments or BadArgument with one clear sentence."""
         missing = tuple(one.name for one in self.parameters if one.required and given.get(one.name) in (None, ""))
         if missing:
             raise MissingArguments(missing)
+        for name, value in given.items():
+            if problem := problem_of({name: value}):
+                raise BadArgument(_printable(name), problem)
+        several = {one.name for one in self.parameters if one.many}
         try:
-            model = self.model.model_validate(dict(given))
+            model = self.model.model_validate({name: _split(value) if name in several else value for name, value in given.items()})
         except ValidationError as error:
             raise self._explained(error) from None
-        return {one.name: getattr(model, one.name) for one in self.parameters}
+        return {one.name: getattr(model, _PREFIX + one.name) for one in self.parameters}
+
+    def wanted(self, name: str, value: Any) -> Any:
+        """What a rule compares an argument with, as arguments are written: one value, or a list that means any of them.
+
+        Raises BadArgument when the argument does not exist, is secret or can never have the value.
+        """
+        if isinstance(value, SEVERAL):
+            if not value:
+                raise BadArgument(name, "an empty list matches nothing")
+            return [self.wanted(name, one) for one in value]
+        parameter = next((one for one in self.parameters if one.name == name), None)
+        if parameter is None or parameter.secret:
+            raise BadArgument(name, "a rule cannot look at a secret" if parameter else "is not an argument of this command")
+        alone = self.without({one.name for one in self.parameters} - {name})
+        found = alone.written(alone.validate({name: [value] if parameter.many else value}))[name]
+        return found[0] if parameter.many else found
 
     def written(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Canonical JSON values of typed arguments; a Secret stays a Secret, to be sealed by whoever stores it."""
@@ -89,41 +124,23 @@ class Schema:
         """Form questions in order; `choices` holds refreshed values by source name."""
         return tuple(_input(one, initial.get(one.name, ""), choices or {}) for one in self.parameters)
 
+    def _check_defaults(self, name: str) -> None:
+        try:
+            given = {one.name: one.default for one in self.parameters if not one.required}
+            self.without([one.name for one in self.parameters if one.required]).validate(given)
+        except BadArgument as error:
+            raise TypeError(f"{name}: the default of {error}") from None
+
     def _explained(self, error: ValidationError) -> BadArgument:
         first = error.errors(include_url=False, include_input=False)[0]
-        name = str(first["loc"][0]) if first["loc"] else "arguments"
+        name = _printable(str(first["loc"][0])) if first["loc"] else "arguments"
         if first["type"] == "extra_forbidden":
             known = ", ".join(one.name for one in self.parameters) or "none"
-            return BadArgument(name[:40], f"is not an argument of this command (it takes {known})")
+            return BadArgument(name, f"is not an argument of this command (it takes {known})")
         parameter = next((one for one in self.parameters if one.name == name), None)
         if parameter and parameter.choices:
-            return BadArgument(name, f"should be {_alternatives(parameter.choices)}")
+            return BadArgument(name, f"should be {alternatives(parameter.choices)}")
         return BadArgument(name, first["msg"].removeprefix("Value error, ").replace("Input should", "should"))
-
-
-def written_json(value: Any) -> Any:
-    """A typed value as JSON data; a Secret is left as it is, an Enum becomes its name."""
-    if isinstance(value, Secret) or value is None or isinstance(value, bool | int):
-        return value
-    if isinstance(value, Enum):
-        return value.name
-    if isinstance(value, Parsed):
-        return str(value)
-    if isinstance(value, str | float):
-        return value
-    if isinstance(value, list | tuple):
-        return [written_json(one) for one in value]
-    if isinstance(value, Mapping):
-        return {str(key): written_json(one) for key, one in value.items()}
-    return TypeAdapter(type(value)).dump_python(value, mode="json")
-
-
-def written(value: Any) -> str:
-    """A typed value as the text a person would type."""
-    data = written_json(value)
-    if isinstance(data, bool):
-        return "yes" if data else "no"
-    return "" if data is None else str(data)
 
 
 def _field(parameter: inspect.Parameter, hints: Mapping[str, Any], *, name: str) -> Any:
@@ -131,47 +148,23 @@ def _field(parameter: inspect.Parameter, hints: Mapping[str, Any], *, name: str)
         raise TypeError(f"{name}: *{parameter.name} has no place in a schema; name each argument")
     if parameter.name not in hints:
         raise TypeError(f"{name}: argument {parameter.name!r} needs a type, for instance '{parameter.name}: str'")
-    annotation = _enum_by_name(hints[parameter.name])
-    return (annotation, ... if parameter.default is parameter.empty else parameter.default)
+    annotation = hints[parameter.name]
+    if plain(annotation) is not Secret and holds_secret(annotation):
+        raise TypeError(f"{name}: argument {parameter.name!r} holds a Secret inside another type; make each secret an argument of its own")
+    default = ... if parameter.default is parameter.empty else parameter.default
+    return (enum_by_name(annotation), Field(default, alias=parameter.name, title=parameter.name.replace("_", " ")))
 
 
-def _enum_by_name(annotation: Any) -> Any:
-    """People type an enum's name or its value; pydantic alone takes only the value."""
-    kind = _plain(annotation)
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return Annotated[annotation, _Named(kind)]
-    if choices := _choices(annotation):
-        return Annotated[annotation, _OneOf(choices.values)] if choices.values else annotation
-    return annotation
-
-
-@dataclass(frozen=True)
-class _Named:
-    kind: type[Enum]
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        return _before(lambda value: self.kind.__members__.get(str(value), value), handler(source))
-
-
-@dataclass(frozen=True)
-class _OneOf:
-    values: tuple[str, ...]
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        def check(value: Any) -> Any:
-            if value not in self.values:
-                raise ValueError(f"should be {_alternatives(self.values)}")
-            return value
-
-        return _before(check, handler(source))
-
-
-def _before(function: Callable[[Any], Any], inner: Any) -> dict[str, Any]:
-    return {"type": "function-before", "function": {"type": "no-info", "function": function}, "schema": inner}
+def _model(fields: Mapping[str, Any], *, name: str) -> type[BaseModel]:
+    settings = ConfigDict(extra="forbid", allow_inf_nan=False, hide_input_in_errors=True, validate_default=True)
+    try:
+        return create_model(name, __config__=settings, **fields)
+    except PydanticUserError as error:
+        raise TypeError(f"{name}: {str(error).splitlines()[0]}") from None
 
 
 def _parameter(parameter: inspect.Parameter, annotation: Any) -> Parameter:
-    kind, choices = _plain(annotation), _choices(annotation)
+    kind, choices = plain(annotation), choices_of(annotation)
     enum = isinstance(kind, type) and issubclass(kind, Enum)
     return Parameter(
         name=parameter.name,
@@ -184,21 +177,6 @@ def _parameter(parameter: inspect.Parameter, annotation: Any) -> Parameter:
         source=choices if choices and choices.source else None,
         hint=kind.hint if isinstance(kind, type) and issubclass(kind, Parsed) else "",
     )
-
-
-def _plain(annotation: Any) -> Any:
-    """The type itself, without Annotated and without `| None`."""
-    if get_origin(annotation) is Annotated:
-        return _plain(get_args(annotation)[0])
-    if get_origin(annotation) in (typing.Union, types.UnionType):
-        inner = [one for one in get_args(annotation) if one is not type(None)]
-        return _plain(inner[0]) if len(inner) == 1 else str
-    return annotation
-
-
-def _choices(annotation: Any) -> Choices | None:
-    marks = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
-    return next((one for one in marks if isinstance(one, Choices)), None)
 
 
 def _input(parameter: Parameter, initial: str, refreshed: Mapping[str, tuple[str, ...]]) -> Input:
@@ -214,6 +192,9 @@ def _input(parameter: Parameter, initial: str, refreshed: Mapping[str, tuple[str
     )
 
 
-def _alternatives(values: tuple[str, ...]) -> str:
-    shown = [f"'{one}'" for one in values[:12]]
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} or {shown[-1]}"
+def _split(value: Any) -> Any:
+    return [one.strip() for one in value.split(",") if one.strip()] if isinstance(value, str) else value
+
+
+def _printable(name: str) -> str:
+    return "".join(one if one.isprintable() else "?" for one in name[:40])
