@@ -38,7 +38,7 @@ UNCONFIRMED_SECONDS: Final = 600.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What a door shows the asker: a reply, perhaps a form, and the run if one was born."""
+    """What a door shows the asker: a reply, perhaps a form, and the run if one was born; `refused` is the audit's word for why none was."""
 
     reply: Reply
     form: Form | None = None
@@ -46,6 +46,7 @@ class Answer:
     number: int = 0
     status: RunStatus | None = None
     fresh: bool = True
+    refused: str = ""
 
 
 class Hub:
@@ -92,7 +93,7 @@ class Hub:
             return Answer(Reply(text=prepared.sentence), form=prepared.form)
         if isinstance(prepared, NotBorn):
             await self.record([prepared.event])
-            return Answer(Reply(text=prepared.sentence))
+            return Answer(Reply(text=prepared.sentence), refused=str(prepared.event.detail["reason"]))
         return await self._born(person, invocation, prepared)
 
     async def press(self, person: Person, one: Press) -> Reply:
@@ -118,7 +119,8 @@ class Hub:
             raise
         refused = born.status is RunStatus.refused
         sentence = prepared.sentence if refused else f"#{born.number} {prepared.command.name}: {_said(born.status, fresh=born.fresh)}"
-        return Answer(Reply(text=sentence), run_id=born.run_id, number=born.number, status=born.status, fresh=born.fresh)
+        reason = prepared.run.because if refused else ""
+        return Answer(Reply(text=sentence), None, born.run_id, born.number, born.status, born.fresh, reason)
 
     def _same_key(self, person: Person, invocation: Invocation) -> Invocation:
         """Typing again what was not confirmed is the same request: that is what makes repeating safe."""
