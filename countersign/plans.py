@@ -91,7 +91,8 @@ class Plan:
     ) -> None:
         if not steps:
             raise TypeError("a Plan needs at least one step; return a Reply when there is nothing to do")
-        if wrong := {type(one).__name__ for one in steps} - {Step.__name__}:
+        given: tuple[object, ...] = steps
+        if wrong := {type(one).__name__ for one in given if not isinstance(one, Step)}:
             raise TypeError(f"a Plan's steps are calls of @step functions, not {min(wrong)}")
         self.summary = summary.strip().splitlines()[0][:300] if summary.strip() else steps[0].title
         self.steps = steps
