@@ -1,5 +1,6 @@
 """The two steps every runbook's plan is made of, and the preview that runs while planning."""
 
+import asyncio
 import hashlib
 import shlex
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ _MAX_PREVIEW_BYTES: Final = 1024 * 1024
 async def run_script(ctx: Context, argv: list[str], code: str, stdin: Secret | None = None) -> dict[str, Any] | None:
     """Runs one script of the runbook version `code`; returns what it said with `::result`. Never repeated without a person.
 
+    Raises StepFailed for an exit code, TimeoutError after the time limit and CancelledError when the run was cancelled.
     `stdin` is what `fed` made of the secrets: they are one secret here because a step's secrets are arguments of their own.
     """
     return await _run(ctx, argv, code, stdin.reveal() if stdin else "")
@@ -95,7 +97,13 @@ async def _run(ctx: Context, argv: list[str], code: str, stdin: str) -> dict[str
             feed=stdin.encode(),
             cancelled=ctx.cancelled,
         )
-    if problem := _problem(argv, ended, limit=str(bundle.timeout), last_line=output.last_line):
+    problem = _problem(argv, ended, limit=str(bundle.timeout), last_line=output.last_line)
+    # A script that was ended may have had part of its effect: these say so to the worker, where StepFailed would promise a clean failure.
+    if ended.because == "cancelled":
+        raise asyncio.CancelledError(problem)
+    if ended.because == "too long":
+        raise TimeoutError(problem)
+    if problem:
         raise StepFailed(problem)
     return dict(output.result) if output.result is not None else None
 
