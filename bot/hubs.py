@@ -60,7 +60,7 @@ class Hub:
         self._rulebook: tuple[float, Rulebook] | None = None
         self._people: OrderedDict[Account, tuple[float, Person]] = OrderedDict()
         self._unconfirmed: dict[tuple[str, str, str], tuple[float, str]] = {}
-        notices.on("countersign_people", self._forget)
+        notices.on("countersign_people", self.forget)
 
     async def rulebook(self) -> Rulebook:
         """The rulebook, at most 5 s old and never older than the last change that Postgres announced."""
@@ -134,7 +134,8 @@ class Hub:
             _log.info("commands were reloaded")
         return await read_rulebook(session, registry=self._reloader.registry, sealer=self._sealer)
 
-    def _forget(self, _: str) -> None:
+    def forget(self, _: str = "") -> None:
+        """Reads policy and people afresh at the next request; called whenever Postgres says that they changed."""
         self._rulebook = None
         self._people.clear()
 

@@ -53,14 +53,17 @@ async def decide(session: WriteSession, rulebook: Rulebook, person: Person, vote
     request = await lock_request(session, vote.run_id)
     run = await find_run(session, vote.run_id)
     current = await find_person(session, person.name)
-    answer = await _answer(session, rulebook, current or person, vote, request, run)
-    await record(session, [_event(person, vote, request, run, answer)])
-    return answer
+    refusal = await _refusal(session, rulebook, current or person, vote, request, run)
+    await record(session, [_event(person, vote, request, run, refusal)])
+    if refusal is not None or request is None or run is None:
+        return refusal or Refused("There is no such request.", "not_found_or_foreign")
+    return await _settle(session, person, vote, request, run, await count_votes(session, rulebook, request, run))
 
 
-async def _answer(
+async def _refusal(
     session: WriteSession, rulebook: Rulebook, person: Person, vote: Vote, request: ApprovalRequestRow | None, run: RunRow | None
-) -> Decided | Refused:
+) -> Refused | None:
+    """Why the vote does not count; None when it does, and then it is written."""
     if run is None or not _visible(rulebook, person, run, request):
         return Refused("There is no such request.", "not_found_or_foreign")
     if request is None:
@@ -76,8 +79,7 @@ async def _answer(
             return answer
     if not await add_decision(session, _row(rulebook, person, vote, request)):
         return Refused("You have already decided on this request.", "dup_vote")
-    tally = await count_votes(session, rulebook, request, run)
-    return await _settle(session, person, vote, request, run, tally)
+    return None
 
 
 async def count_votes(session: ReadSession, rulebook: Rulebook, request: ApprovalRequestRow, run: RunRow) -> Tally:
@@ -168,13 +170,13 @@ def _row(rulebook: Rulebook, person: Person, vote: Vote, request: ApprovalReques
     )
 
 
-def _event(person: Person, vote: Vote, request: ApprovalRequestRow | None, run: RunRow | None, answer: Decided | Refused) -> AuditEvent:
+def _event(person: Person, vote: Vote, request: ApprovalRequestRow | None, run: RunRow | None, refusal: Refused | None) -> AuditEvent:
     detail: dict[str, Any] = {"door": vote.door.value, "verdict": vote.verdict.value, "shown": vote.digest, "reason": vote.reason[:500]}
     if request:
         detail |= {"digest": request.digest, "request": str(request.id)}
-    if isinstance(answer, Refused):
-        detail |= {"refused": answer.reason}
-    kind = "decision:refused" if isinstance(answer, Refused) else f"decision:{vote.verdict.value}"
+    if refusal:
+        detail |= {"refused": refusal.reason}
+    kind = "decision:refused" if refusal else f"decision:{vote.verdict.value}"
     return AuditEvent(kind, person.name, run.id if run else None, {name: value for name, value in detail.items() if value})
 
 

@@ -83,7 +83,7 @@ def _checked(rulebook: Rulebook, person: Person, invocation: Invocation, wanted:
         sentence = f"{shown[0]}: a secret is never typed into chat; leave it out and a form asks for it. Change it if it was real."
         return _unheard(person, invocation, sentence, "secret_in_chat", command=command.name)
     try:
-        values = command.schema.validate(wanted.given)
+        values = command.schema.validate({name: value for name, value in wanted.given.items() if value not in (None, "")})
     except MissingArguments as error:
         return Ask(form_for(rulebook, command, wanted.given), f"{error}. Usage: {command.usage}")
     except BadArgument as error:

@@ -75,7 +75,7 @@ class Schema:
 
     def validate(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Typed values by name, defaults filled in; raises MissingArguments or BadArgument with one clear sentence."""
-        missing = tuple(one.name for one in self.parameters if one.required and given.get(one.name) in (None, ""))
+        missing = tuple(one.name for one in self.parameters if one.required and given.get(one.name) is None)
         if missing:
             raise MissingArguments(missing)
         for name, value in given.items():

@@ -1,1 +1,1 @@
-"""The test kit for authors: the real engine under a pytest fixture."""
+"""The test kit for command authors: the fixture `bot` runs the real engine on an embedded Postgres. See docs/authors."""

@@ -93,6 +93,10 @@ noted AS (INSERT INTO audit_events (id, canonical) SELECT gen_random_uuid(), jso
           FROM ended e)
 SELECT 1 FROM ended
 """)  # noqa: S608  built from constants
+_PROGRESS = text(f"""
+UPDATE steps SET progress = cast(:progress AS jsonb) WHERE run_id = :run_id AND revision = :revision AND position = :position
+AND phase = :phase AND attempt = :attempt AND {_FENCE} RETURNING 1
+""")  # noqa: S608  built from constants
 
 
 async def begin_step(session: WriteSession, key: StepKey, *, name: str, worker: str) -> None:
@@ -113,13 +117,7 @@ async def end_step(session: WriteSession, key: StepKey, *, state: StepState, res
 
 async def note_progress(session: WriteSession, key: StepKey, progress: dict[str, Any]) -> None:
     """Keeps the latest progress and makes the run's messages current at most every 2 s; raises LostClaim when the claim has ended."""
-    row = await session.execute(
-        text(
-            "UPDATE steps SET progress = cast(:progress AS jsonb) WHERE run_id = :run_id AND revision = :revision AND position = :position"
-            f" AND phase = :phase AND attempt = :attempt AND {_FENCE} RETURNING 1"
-        ),
-        _parameters(key) | {"progress": Jsonb(progress)},
-    )
+    row = await session.execute(_PROGRESS, _parameters(key) | {"progress": Jsonb(progress)})
     if row.first() is None:
         raise LostClaim
     await session.execute(

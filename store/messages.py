@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
-from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 from uuid6 import uuid7
@@ -19,7 +19,17 @@ from .databases import ReadSession, WriteSession
 class MessageRow(Base):
     __tablename__ = "messages"
     __table_args__ = (
-        UniqueConstraint("run_id", "kind", "platform", "team", "channel", "person"),
+        Index(
+            "uq_messages_place",
+            "run_id",
+            "kind",
+            "platform",
+            "team",
+            "channel",
+            "person",
+            unique=True,
+            postgresql_where=text("kind <> 'reply'"),
+        ),
         Index("ix_messages_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
         Index("ix_messages_place", "platform", "channel", "created_at"),
     )
@@ -42,6 +52,7 @@ class MessageRow(Base):
     remote_channel: Mapped[str | None]
     remote_id: Mapped[str | None]
     card: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    answer_to: Mapped[bytes | None]
     edited_at: Mapped[datetime | None]
     error: Mapped[str] = mapped_column(server_default=text("''"))
     dead_at: Mapped[datetime | None]
@@ -50,7 +61,10 @@ class MessageRow(Base):
 
 @dataclass(frozen=True)
 class NewMessage:
-    """A place where a run is to be shown. `kind`: `card`, `direct` (to an approver or the asker) or `reply` (shown once)."""
+    """A place where a run is to be shown. `kind`: `card`, `direct` (to an approver or the asker) or `reply` (shown once).
+
+    `answer_to` is a reply's sealed address in base64, for a click's answer; a run's own reply uses the run's.
+    """
 
     run_id: UUID
     kind: str
@@ -60,14 +74,16 @@ class NewMessage:
     thread: str = ""
     person: str = ""
     card: dict[str, Any] | None = None
+    answer_to: str | None = None
     id: UUID = field(default_factory=lambda: UUID(bytes=uuid7().bytes))
 
 
 _ADD = text("""
-WITH added AS (INSERT INTO messages (id, run_id, kind, platform, team, channel, thread, person, card, due_at)
-               SELECT id, run_id, kind, platform, team, channel, thread, person, card, countersign_now()
+WITH added AS (INSERT INTO messages (id, run_id, kind, platform, team, channel, thread, person, card, answer_to,
+                                     due_at)
+               SELECT id, run_id, kind, platform, team, channel, thread, person, card, decode(answer_to, 'base64'), countersign_now()
                FROM jsonb_to_recordset(cast(:rows AS jsonb)) AS m(id uuid, run_id uuid, kind text, platform text, team text, channel text,
-                    thread text, person text, card jsonb)
+                    thread text, person text, card jsonb, answer_to text)
                ON CONFLICT DO NOTHING RETURNING 1)
 SELECT pg_notify('countersign_work', 'messages') FROM (SELECT count(*) AS n FROM added) c WHERE c.n > 0
 """)
@@ -119,7 +135,7 @@ UPDATE messages m SET shown = d.version, card = d.card, remote_channel = coalesc
        error = '', due_at = CASE WHEN m.wanted > d.version AND m.kind <> 'reply' THEN
                                  CASE WHEN m.urgent THEN countersign_now() ELSE countersign_now() + interval '2 seconds' END END
 FROM jsonb_to_recordset(cast(:rows AS jsonb)) AS d(id uuid, version int, card jsonb, remote_channel text, remote_id text)
-WHERE m.id = d.id RETURNING m.id, m.platform, m.channel, m.due_at IS NOT NULL AS more
+WHERE m.id = d.id RETURNING m.id, m.platform, m.channel, m.person, m.due_at IS NOT NULL AS more
 """)
 
 

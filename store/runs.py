@@ -124,7 +124,8 @@ noted AS (INSERT INTO audit_events (id, canonical)
                 'place', w.place, 'policy', w.policy, 'code', w.code_version, 'trace', w.trace, 'dry_run', nullif(w.dry_run, false),
                 'reason', nullif(w.reason, ''), 'because', nullif(w.because, ''))))::text
          FROM wanted w JOIN born b USING (id)),
-woken AS (SELECT pg_notify('countersign_work', b.status) FROM born b WHERE b.status = 'submitted' LIMIT 1)
+woken AS (SELECT pg_notify('countersign_work', 'plan ' || string_agg(b.id::text, ' ')) FROM born b WHERE b.status = 'submitted'
+          HAVING count(*) > 0)
 SELECT w.key, coalesce(f.run_id, i.run_id) AS run_id, b.id IS NOT NULL AS fresh, coalesce(b.number, r.number) AS number,
        coalesce(b.status, r.status) AS status, (SELECT count(*) FROM woken) AS woken
 FROM wanted w LEFT JOIN fresh f ON f.run_id = w.id LEFT JOIN born b ON b.id = w.id
@@ -156,7 +157,7 @@ async def create(session: WriteSession, runs: Sequence[NewRun]) -> dict[str, Bor
 class Move:
     """A wanted change of status. It happens only from an allowed status, and by a worker only under the attempt it claimed.
 
-    `choice` is a person's word on an interrupted run, for the worker that takes it up; every move without one clears it. `come_from` narrows
+    `choice` is a person's word on an interrupted run, for the worker that takes it up; a move without one clears it. `come_from` narrows
     the allowed sources. `keep_lease` leaves the claim in place (a worker goes on); otherwise it ends.
     """
 
@@ -200,10 +201,11 @@ noted AS (INSERT INTO audit_events (id, canonical)
 shown AS (UPDATE messages s SET wanted = s.wanted + 1, urgent = NOT m."to" = ANY(:passing), due_at = CASE
                  WHEN m."to" = ANY(:passing) THEN greatest(countersign_now(), s.edited_at + interval '2 seconds')
                  ELSE countersign_now() END
-          FROM moved m WHERE s.run_id = m.id AND s.kind <> 'reply'),
+          FROM moved m WHERE s.run_id = m.id AND s.kind <> 'reply' RETURNING 1),
 woken AS (SELECT pg_notify('countersign_work', w) FROM
-          (SELECT DISTINCT "to" AS w FROM moved WHERE ready UNION SELECT 'messages' FROM moved) AS wakes)
-SELECT id, (SELECT count(*) FROM woken) FROM moved
+          (SELECT 'execute ' || string_agg(id::text, ' ') AS w FROM moved WHERE ready HAVING count(*) > 0
+           UNION ALL SELECT 'messages' FROM shown HAVING count(*) > 0) AS wakes)
+SELECT id, (SELECT count(*) FROM woken) AS woken FROM moved
 """)
 
 
@@ -257,17 +259,11 @@ async def claim(
     return [Claim(row.id, row.attempt, RunStatus(row.status), row.failures) for row in rows]
 
 
-async def renew(session: WriteSession, *, worker: str, lease: float) -> int:
-    """Extends every lease this worker still holds; returns how many."""
-    rows = await session.execute(_RENEW, {"worker": worker, "lease": f"{lease} seconds"})
-    return len(rows.all())
-
-
-RENEW: Final = (
-    "UPDATE runs SET lease_until = countersign_now() + cast(:lease AS interval)"
-    " WHERE worker = :worker AND lease_until > countersign_now() RETURNING 1"
+RENEW_PLAIN: Final = (
+    "UPDATE runs SET lease_until = countersign_now() + %(lease)s::interval"
+    " WHERE worker = %(worker)s AND lease_until > countersign_now()"
 )
-_RENEW = text(RENEW)
+"""Extends every lease that `worker` still holds; for the leases thread, which has a plain connection of its own."""
 
 
 async def release(session: WriteSession, *, slot: str, but: str) -> int:

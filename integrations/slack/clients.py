@@ -163,6 +163,12 @@ class SlackClient:
         answer = await self._ask("users.info", user=id)
         return _slack_user(answer["user"])
 
+    async def is_shared(self, channel: str) -> bool:
+        """Whether the channel is shared with another company (conversations.info: is_ext_shared, is_pending_ext_shared)."""
+        answer = await self._ask("conversations.info", channel=channel)
+        found = answer.get("channel", {})
+        return bool(found.get("is_ext_shared") or found.get("is_pending_ext_shared"))
+
     async def auth_test(self) -> SlackSelf:
         """Ask Slack who we are; raises SlackRefused `invalid_auth` for a wrong token."""
         answer = await self._ask("auth.test")

@@ -7,8 +7,13 @@ from sqlalchemy.dialects import postgresql
 revision = "0001"
 down_revision = None
 
-BOTH_READ = "people chat_accounts memberships grants policies runs approval_requests decisions steps log_lines inbox messages tokens workers choices clock"
-WORKER_WRITES = "people chat_accounts memberships grants policies runs approval_requests decisions steps log_lines inbox messages tokens workers choices"
+BOTH_READ = (
+    "people chat_accounts memberships grants policies runs approval_requests decisions steps log_lines inbox messages tokens workers choices"
+    " clock"
+)
+WORKER_WRITES = (
+    "people chat_accounts memberships grants policies runs approval_requests decisions steps log_lines inbox messages tokens workers choices"
+)
 # The web may not write policy, roles, memberships, journal, or read sealed secrets; people's accounts are linked on first sight.
 WEB_INSERTS = "runs inbox decisions messages tokens chat_accounts approval_requests secrets"
 WEB_UPDATES = "runs inbox messages tokens approval_requests"
@@ -243,17 +248,22 @@ def _tables() -> None:
         sa.Column("remote_channel", sa.Text(), nullable=True),
         sa.Column("remote_id", sa.Text(), nullable=True),
         sa.Column("card", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
+        sa.Column("answer_to", sa.LargeBinary(), nullable=True),
         sa.Column("edited_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("error", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("dead_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("countersign_now()"), nullable=False),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_messages_run_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_messages")),
-        sa.UniqueConstraint(
-            "run_id", "kind", "platform", "team", "channel", "person", name=op.f("uq_messages_run_id_kind_platform_team_channel_person")
-        ),
     )
     op.create_index("ix_messages_due_at", "messages", ["due_at"], unique=False, postgresql_where=sa.text("due_at IS NOT NULL"))
+    op.create_index(
+        "uq_messages_place",
+        "messages",
+        ["run_id", "kind", "platform", "team", "channel", "person"],
+        unique=True,
+        postgresql_where=sa.text("kind <> 'reply'"),
+    )
     op.create_index("ix_messages_place", "messages", ["platform", "channel", "created_at"], unique=False)
     op.create_table(
         "secrets",

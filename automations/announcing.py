@@ -1,0 +1,124 @@
+"""announcing: due messages are told from the run as it is now and delivered; what cannot be delivered is kept."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+from sqlalchemy import text
+
+from commands.stories import card_of, read_facts
+from countersign.replies import Card, Reply
+from store.databases import ReadSession, WriteSession
+from store.messages import Delivered, mark_delivered, mark_posting, put_off, put_off_channel, take_due
+from store.runs import RunRow, find_runs
+
+from .services import Services
+
+_log = logging.getLogger(__name__)
+BATCH: Final = 64
+LONGEST_WAIT: Final = 300.0
+
+
+class Later(Exception):
+    """Not now: `seconds` until it may work; `whole_channel` when the platform said so for the channel; `unclear` when it may be posted."""
+
+    def __init__(self, seconds: float, error: str, *, whole_channel: str = "", unclear: bool = False) -> None:
+        super().__init__(error)
+        self.seconds, self.whole_channel, self.unclear = seconds, whole_channel, unclear
+
+
+class Undeliverable(Exception):
+    """It will never work like this; the message is kept for a person to look at."""
+
+
+@dataclass(frozen=True)
+class Telling:
+    """A message row taken, its run, and what it is to show."""
+
+    row: Any
+    run: RunRow
+    shown: Card | Reply
+
+    @property
+    def card(self) -> dict[str, Any]:
+        return self.shown.model_dump(mode="json")
+
+
+class Deliverer(Protocol):
+    """Knows one platform. Returns where the platform keeps the message."""
+
+    async def deliver(self, one: Telling) -> tuple[str | None, str | None]: ...
+
+
+async def announce(services: Services, deliverers: dict[str, Deliverer]) -> int:
+    """Delivers at most 64 due messages, side by side; returns how many were taken."""
+    async with services.transaction() as session:
+        rows = await take_due(session, limit=BATCH)
+        if not rows:
+            return 0
+        tellings = await _tell(session, rows)
+        first = [one.row.id for one in tellings if one.row.remote_id is None and one.row.platform != "room"]
+        if first:
+            await mark_posting(session, first)
+    changed = [one for one in tellings if one.card != one.row.card or one.row.shown == 0]
+    same = [_delivered(one, None, None) for one in tellings if one not in changed]
+    outcomes = await asyncio.gather(*(_deliver(services, deliverers, one) for one in changed))
+    async with services.transaction() as session:
+        done = await mark_delivered(session, same + [one for one in outcomes if one is not None])
+        await notify_rooms(session, [one for one in done if one.platform == "room"])
+    return len(rows)
+
+
+async def _tell(session: ReadSession, rows: Sequence[Any]) -> list[Telling]:
+    runs = await find_runs(session, sorted({row.run_id for row in rows}))
+    cards: dict[tuple[UUID, bool], Card] = {}
+    tellings = []
+    for row in rows:
+        run = runs[row.run_id]
+        if row.kind == "reply":
+            tellings.append(Telling(row, run, Reply.model_validate(row.card)))
+            continue
+        shared = row.kind == "card"
+        if (run.id, shared) not in cards:
+            cards[run.id, shared] = card_of(await read_facts(session, run), shared=shared)
+        tellings.append(Telling(row, run, cards[run.id, shared]))
+    return tellings
+
+
+async def notify_rooms(session: WriteSession, rows: Sequence[Any]) -> None:
+    """Tells open rooms which places changed: a channel, or `@person` for what is for one person alone."""
+    for place in sorted({f"@{row.person}" if row.person else row.channel for row in rows}):
+        await session.execute(text("SELECT pg_notify('countersign_room', :place)"), {"place": place})
+
+
+async def _deliver(services: Services, deliverers: dict[str, Deliverer], one: Telling) -> Delivered | None:
+    try:
+        deliverer = deliverers.get(one.row.platform)
+        if deliverer is None:
+            raise Undeliverable(f"{one.row.platform} is not connected")
+        channel, remote = await deliverer.deliver(one)
+        return _delivered(one, channel, remote)
+    except Later as later:
+        await _put_off(services, one, later)
+    except Undeliverable as error:
+        async with services.transaction() as session:
+            await put_off(session, one.row.id, seconds=0, error=str(error), unclear=False, dead=True)
+        _log.warning("message %s cannot be delivered: %s", one.row.id, error)
+    except Exception:
+        _log.exception("message %s could not be delivered", one.row.id)
+        await _put_off(services, one, Later(min(LONGEST_WAIT, 2.0**one.row.attempts), "unexpected"))
+    return None
+
+
+async def _put_off(services: Services, one: Telling, later: Later) -> None:
+    async with services.transaction() as session:
+        await put_off(session, one.row.id, seconds=later.seconds, error=str(later), unclear=later.unclear)
+        if later.whole_channel:
+            await put_off_channel(session, platform=one.row.platform, channel=later.whole_channel, seconds=later.seconds)
+
+
+def _delivered(one: Telling, channel: str | None, remote: str | None) -> Delivered:
+    return Delivered(one.row.id, one.row.wanted, one.card, remote_channel=channel, remote_id=remote)

@@ -1,0 +1,63 @@
+"""Where a run is shown: the asker's reply, the channel's card, and direct messages to those who may approve."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from commands.rulebooks import Rulebook
+from countersign.approvals import Approval
+from countersign.invocations import Place
+from countersign.replies import Reply
+from store.messages import NewMessage
+from store.people import Person
+from store.runs import RunRow
+
+MOST_DIRECT: Final = 5
+CHATS: Final = ("slack", "room")
+
+
+def reply_to(run: RunRow, reply: Reply) -> list[NewMessage]:
+    """The answer to the asker alone; none for doors that poll."""
+    place = Place(**run.place)
+    if place.platform not in CHATS:
+        return []
+    card = reply.model_dump(mode="json")
+    return [NewMessage(run.id, "reply", place.platform, place.team, place.channel, place.thread, person=run.asker, card=card)]
+
+
+def card_places(rulebook: Rulebook, run: RunRow, *, fallback: str) -> list[NewMessage]:
+    """The channels policy names for the command, else the channel asked in; never a channel shared with another company.
+
+    Asked where there is no channel (REST, command line), the card goes to policy's channels on `fallback`, or directly to the asker.
+    """
+    place = Place(**run.place)
+    platform = place.platform if place.platform in CHATS else fallback
+    named = rulebook.policy.channels_for(run.command)
+    if named:
+        return [NewMessage(run.id, "card", platform, place.team, channel.removeprefix("#")) for channel in named]
+    if place.platform in CHATS and place.channel and not place.shared:
+        return [NewMessage(run.id, "card", platform, place.team, place.channel, place.thread)]
+    return [NewMessage(run.id, "direct", platform, place.team, person=run.asker)]
+
+
+def approver_messages(run: RunRow, voters: Sequence[Person], *, revision: int, fallback: str) -> list[NewMessage]:
+    """Direct messages to at most five people who may vote, and to the asker, whose message tells the decision and the end."""
+    place = Place(**run.place)
+    platform = place.platform if place.platform in CHATS else fallback
+    kind = "direct" if revision <= 1 else f"direct:{revision}"
+    people = [one.name for one in voters if one.name != run.asker][:MOST_DIRECT]
+    return [NewMessage(run.id, kind, platform, place.team, person=name) for name in people]
+
+
+def asker_message(run: RunRow, *, fallback: str) -> NewMessage:
+    """The asker is told the decision and the end, wherever the card is."""
+    place = Place(**run.place)
+    platform = place.platform if place.platform in CHATS else fallback
+    return NewMessage(run.id, "direct", platform, place.team, person=run.asker)
+
+
+def voters_wanted(rule: Approval, found: Sequence[Person]) -> str:
+    """A sentence when fewer people can vote than the rule needs, else empty."""
+    if len(found) >= rule.count:
+        return ""
+    can = "nobody" if not found else " and ".join(one.name for one in found)
+    return f"Not enough people can approve this: it needs {rule.count} who hold {rule.by}, and {can} can. An admin has to grant it."

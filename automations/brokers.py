@@ -1,0 +1,102 @@
+"""Dramatiq over Redis, carrying only run ids. A hint that is lost, doubled or late changes nothing: the row is the truth."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+import dramatiq
+import redis
+from dramatiq.brokers.redis import RedisBroker, _RedisConsumer
+from dramatiq.errors import ConnectionClosed
+from dramatiq.middleware import AsyncIO
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+PLANNING: Final = "planning"
+EXECUTING: Final = "executing"
+WAKE_SECONDS: Final = 1
+MOST_TOKENS: Final = 16
+MOST_IDS: Final = 16
+
+
+class WrongRedis(Exception):
+    """Redis is set up so that it may silently throw hints away."""
+
+
+class WakingBroker(RedisBroker):
+    """The Redis broker with a blocking wake: an idle consumer is woken by a token instead of sleeping up to a second.
+
+    Measured in the reference: 1.8 ms instead of 372 ms from enqueue to start, at 0.3 % of a core. The consumer class is private to
+    Dramatiq, which is why its version is pinned.
+    """
+
+    @property
+    def consumer_class(self) -> type[_RedisConsumer]:
+        return _WakingConsumer
+
+    def hint(self, queue: str, ids: Sequence[UUID]) -> None:
+        """Wakes a worker of the queue for these runs; raises redis.RedisError when Redis cannot take it within 2 s."""
+        actor = self.get_actor(queue)
+        for start in range(0, len(ids), MOST_IDS):
+            self.enqueue(actor.message([str(one) for one in ids[start : start + MOST_IDS]]))
+        with self.client.pipeline(transaction=False) as pipeline:
+            pipeline.rpush(_wake_key(self, queue), *(["1"] * min(MOST_TOKENS, 1 + len(ids) // MOST_IDS)))
+            pipeline.ltrim(_wake_key(self, queue), 0, MOST_TOKENS - 1)
+            pipeline.execute()
+
+
+class _WakingConsumer(_RedisConsumer):
+    def __next__(self) -> Any:
+        if self.queue_name.endswith(".DQ") or self.message_cache:
+            return super().__next__()  # type: ignore[no-untyped-call]
+        if self.outstanding_message_count >= self.prefetch:
+            return super().__next__()  # type: ignore[no-untyped-call]
+        try:
+            self.message_cache = self.broker.do_fetch(self.queue_name, self.prefetch - self.outstanding_message_count)
+            if not self.message_cache:
+                self.broker.client.blpop([_wake_key(self.broker, self.queue_name)], timeout=WAKE_SECONDS)
+                return None
+        except redis.TimeoutError:
+            return None
+        except redis.ConnectionError as error:
+            raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
+        return super().__next__()  # type: ignore[no-untyped-call]
+
+
+def open_broker(
+    url: str, *, plan: Callable[[list[str]], Any] | None = None, execute: Callable[[list[str]], Any] | None = None
+) -> WakingBroker:
+    """A broker that knows the two actors; a process that only hints gives no functions.
+
+    Dramatiq's Retries, TimeLimit and AgeLimit are left out: our own state machine decides.
+    """
+    pool = redis.ConnectionPool.from_url(
+        url, socket_timeout=WAKE_SECONDS + 2, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0), health_check_interval=15
+    )
+    broker = WakingBroker(  # type: ignore[no-untyped-call]
+        client=redis.Redis(connection_pool=pool),
+        middleware=[AsyncIO()],
+        maintenance_chance=20_000,
+        heartbeat_timeout=10_000,
+        namespace="countersign",
+    )
+    for name, function in ((PLANNING, plan), (EXECUTING, execute)):
+        dramatiq.actor(actor_name=name, queue_name=name, broker=broker)(function or _nobody)
+    return broker
+
+
+def check_redis(broker: WakingBroker) -> None:
+    """Raises WrongRedis unless Redis refuses to evict: with another policy it says OK and forgets."""
+    policy = broker.client.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
+    if policy != "noeviction":
+        raise WrongRedis(
+            f"COUNTERSIGN_REDIS_URL: maxmemory-policy is {policy!r}; set it to 'noeviction', or hints may be thrown away silently"
+        )
+
+
+def _nobody(_: list[str]) -> None:
+    raise RuntimeError("this process only hints")
+
+
+def _wake_key(broker: RedisBroker, queue: str) -> str:
+    return f"{broker.namespace}:wake:{queue}"

@@ -1,0 +1,151 @@
+"""Calling one step: intent before effect, a time limit, a person's cancel, and the outcome as a value."""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import text
+
+from countersign.arguments import Duration
+from countersign.commands import STEPS
+from countersign.contexts import Asker, Context
+from countersign.errors import CountersignError
+from countersign.plans import resolved
+from countersign.schemas import written_json
+from store.journals import LostClaim, StepKey, StepState, begin_step, end_step
+from store.people import Person
+from store.runs import RunRow
+from store.secrets import put_back
+
+from .journaling import StepJournal
+from .redactions import Redactor
+from .services import Services
+
+_log = logging.getLogger(__name__)
+
+
+class Ended(StrEnum):
+    """How a call ended. `unclear`: it may or may not have happened."""
+
+    done = "done"
+    failed = "failed"
+    unclear = "unclear"
+    cancelled = "cancelled"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    how: Ended
+    result: Any = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One claimed run being executed."""
+
+    services: Services
+    run: RunRow
+    person: Person
+    attempt: int
+    secrets: Mapping[str, str]
+    redactor: Redactor
+
+
+async def call_step(work: Work, key: StepKey, step: Mapping[str, Any], results: Mapping[int, Any]) -> Outcome:
+    """Records the intent, calls, records the end. Raises LostClaim when this worker's claim has ended meanwhile."""
+    async with work.services.transaction() as session:
+        await begin_step(session, key, name=step["name"], worker=work.services.name)
+    outcome = await _called(work, key, step, results)
+    if outcome.how is not Ended.unclear:
+        state = StepState.done if outcome.how is Ended.done else StepState.failed
+        async with work.services.transaction() as session:
+            await end_step(session, key, state=state, result=outcome.result, error=outcome.error)
+    return outcome
+
+
+async def _called(work: Work, key: StepKey, step: Mapping[str, Any], results: Mapping[int, Any]) -> Outcome:
+    journal = StepJournal(work.services, key, work.redactor)
+    cancelled = asyncio.Event()
+    task = asyncio.ensure_future(_run(work, key, step, results, journal, cancelled))
+    watcher = asyncio.ensure_future(_watch(work, task, cancelled))
+    try:
+        result = await task
+        return Outcome(Ended.done, result=_kept(work, result))
+    except LostClaim:
+        raise
+    except TimeoutError:
+        return _unclear(step, f"took longer than {step['timeout']}")
+    except asyncio.CancelledError:
+        if not cancelled.is_set():
+            raise
+        return Outcome(Ended.cancelled, error="cancelled while it ran")
+    except CountersignError as error:
+        how = Ended.cancelled if cancelled.is_set() else Ended.failed
+        return Outcome(how, error=_clean(work, str(error)))
+    except Exception as error:
+        _log.exception("step %s of run %s raised", step["name"], work.run.id)
+        return Outcome(Ended.failed, error=f"{type(error).__name__} (the worker's log has more)")
+    finally:
+        watcher.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watcher
+        await journal.flush()
+
+
+async def _run(
+    work: Work, key: StepKey, step: Mapping[str, Any], results: Mapping[int, Any], journal: StepJournal, cancelled: asyncio.Event
+) -> Any:
+    function = STEPS.get(step["name"])
+    if function is None:
+        raise CountersignError(f"this worker does not have the step {step['name']}")
+    arguments = put_back(resolved(step["arguments"], results), work.secrets)
+    values = function.schema.validate(arguments)
+
+    async def is_cancelled() -> bool:
+        return cancelled.is_set()
+
+    context = Context(
+        asker=Asker(work.person.name, work.person.groups, work.person.timezone),
+        now=work.run.created_at,
+        key=f"{work.run.id}:{key.revision}:{key.position}:{key.phase}",
+        seed=int.from_bytes(hashlib.sha256(work.run.id.bytes + key.position.to_bytes(4)).digest()[:8]),
+        opener=work.services.catalog,
+        journal=journal,
+        cancelled=is_cancelled,
+        services=work.services if step["name"].startswith("commands.shipped") else None,
+    )
+    async with asyncio.timeout(Duration.parse(step["timeout"]).total_seconds()):
+        return await function.function(context, **values)
+
+
+async def _watch(work: Work, task: "asyncio.Future[Any]", cancelled: asyncio.Event) -> None:
+    """Ends the call within 2 s of a person's cancel; the step hears of it first and has a second to end by itself."""
+    while True:
+        await asyncio.sleep(0.7)
+        async with work.services.reading() as session:
+            row = (await session.execute(text("SELECT cancelled_by FROM runs WHERE id = :id"), {"id": work.run.id})).one()
+        if row.cancelled_by:
+            cancelled.set()
+            await asyncio.sleep(1.0)
+            task.cancel()
+            return
+
+
+def _kept(work: Work, result: Any) -> Any:
+    """The result as JSON: what is secret by type becomes a mark that nothing can open, and known secrets are dots."""
+    return work.services.redactor.clean_data(work.redactor.clean_data(work.services.sealer.taken_out(written_json(result), {})))
+
+
+def _unclear(step: Mapping[str, Any], why: str) -> Outcome:
+    """An idempotent step that was cut off may simply count as failed; of any other nobody knows whether it happened."""
+    return Outcome(Ended.failed if step["idempotent"] else Ended.unclear, error=why)
+
+
+def _clean(work: Work, sentence: str) -> str:
+    return work.services.redactor.clean(work.redactor.clean(" ".join(sentence.split())))[:500]

@@ -1,0 +1,191 @@
+"""Carrying a plan out, and taking it back: the journal says what is done, so this can begin anywhere."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from countersign.runs import RunStatus
+from store.journals import LostClaim, Phase, StepKey, StepRow, StepState, find_steps, settle_step
+from store.runs import Move, find_run, move
+
+from .calling import Ended, Outcome, Work, call_step
+
+
+async def carry_out(work: Work) -> None:
+    """Goes on wherever the journal ends, forwards or backwards, until the run is finished or needs a person."""
+    rows = await _journal(work)
+    if work.run.status == RunStatus.undoing or any(row.phase == Phase.undo for row in rows):
+        await _take_up_undo(work, rows)
+    elif not await _in_doubt(work, rows, Phase.do):
+        await _forward(work)
+
+
+async def settle(
+    work: Work,
+    to: RunStatus,
+    *,
+    because: str = "",
+    outcome: str | None = None,
+    keep_lease: bool = False,
+    result: dict[str, Any] | None = None,
+    detail: dict[str, Any] | None = None,
+) -> None:
+    """Moves the run under this worker's claim; raises LostClaim when the claim has ended."""
+    wanted = Move(
+        work.run.id,
+        to,
+        by="countersign",
+        attempt=work.attempt,
+        because=because,
+        outcome=outcome,
+        keep_lease=keep_lease,
+        result=result,
+        detail=detail or {},
+    )
+    async with work.services.transaction() as session:
+        if not await move(session, [wanted]):
+            raise LostClaim
+
+
+async def _forward(work: Work) -> None:
+    steps = _steps(work)
+    done = {row.position: row.result for row in await _journal(work) if row.phase == Phase.do and row.state == StepState.done}
+    for position, step in enumerate(steps):
+        if position in done:
+            continue
+        if await _is_cancelled(work):
+            await _stop(work, Outcome(Ended.cancelled, error="before it began"), position)
+            return
+        outcome = await call_step(work, _key(work, position, Phase.do), step, done)
+        if outcome.how is Ended.done:
+            done[position] = outcome.result
+        else:
+            await _stop(work, outcome, position)
+            return
+    last = done.get(len(steps) - 1)
+    await settle(work, RunStatus.succeeded, outcome=_told(last), result={"result": last} if last is not None else None)
+
+
+async def _stop(work: Work, outcome: Outcome, position: int) -> None:
+    """A step did not end well: undo what is done, or leave it to a person when nobody knows what happened."""
+    title = _steps(work)[position]["title"]
+    rows = [row for row in await _journal(work) if row.phase == Phase.do]
+    undoable = any(row.state == StepState.done and _steps(work)[row.position].get("undo") for row in rows)
+    if outcome.how is Ended.unclear:
+        await settle(work, RunStatus.interrupted, because=outcome.error, outcome=f"{title} {outcome.error}; it may have happened.")
+    elif outcome.how is Ended.cancelled:
+        await _cancelled(work, title, begun=outcome.error != "before it began", undoable=undoable)
+    elif undoable:
+        await settle(work, RunStatus.undoing, because=f"{title}: {outcome.error}", outcome=f"{title}: {outcome.error}", keep_lease=True)
+        await _backward(work)
+    else:
+        done = sum(row.state == StepState.done for row in rows)
+        rest = f" {done} earlier {'step has' if done == 1 else 'steps have'} been done and cannot be undone." if done else ""
+        await settle(work, RunStatus.failed, because=f"{title} failed", outcome=f"{title}: {outcome.error}.{rest}".replace("..", "."))
+
+
+async def _cancelled(work: Work, title: str, *, begun: bool, undoable: bool) -> None:
+    if undoable:
+        await settle(work, RunStatus.interrupted, because="cancelled", outcome=f"Cancelled at {title}; what was done before can be undone.")
+    else:
+        part = "; it may have happened in part." if begun else "; that step was not begun."
+        await settle(work, RunStatus.cancelled, because="cancelled", outcome=f"Cancelled at {title}{part}")
+
+
+async def _take_up_undo(work: Work, rows: Sequence[StepRow]) -> None:
+    if await _in_doubt(work, rows, Phase.undo):
+        return
+    if work.run.status != RunStatus.undoing:
+        await settle(work, RunStatus.undoing, because="the undo goes on", keep_lease=True)
+    elif work.run.choice == "undo":
+        await _resolve(work, happened=True)  # whether or not it happened, it is taken back
+    await _backward(work)
+
+
+async def _backward(work: Work) -> None:
+    """Undoes finished steps in reverse; what has no undo stays and is named."""
+    rows = await _journal(work)
+    done = {row.position: row.result for row in rows if row.phase == Phase.do and row.state == StepState.done}
+    undone = {row.position for row in rows if row.phase == Phase.undo and row.state == StepState.done}
+    steps, stays = _steps(work), []
+    for position in sorted(done, reverse=True):
+        undo = steps[position].get("undo")
+        if undo is None:
+            stays.append(steps[position]["title"])
+        elif position not in undone:
+            outcome = await call_step(work, _key(work, position, Phase.undo), undo, done)
+            if outcome.how is not Ended.done:
+                await _undo_stopped(work, outcome, undo["title"])
+                return
+    left = f" It stays: {', '.join(stays)}." if stays else ""
+    await settle(
+        work,
+        RunStatus.rolled_back,
+        because="undone in reverse",
+        outcome=f"{work.run.outcome or _why(rows)} Everything that can be undone is undone.{left}".strip(),
+    )
+
+
+async def _undo_stopped(work: Work, outcome: Outcome, title: str) -> None:
+    if outcome.how is Ended.unclear:
+        await settle(work, RunStatus.interrupted, because=outcome.error, outcome=f"The undo {title} {outcome.error}; it may have happened.")
+    else:
+        await settle(work, RunStatus.rollback_failed, because=f"{title} failed", outcome=f"The undo {title} failed: {outcome.error}")
+
+
+async def _in_doubt(work: Work, rows: Sequence[StepRow], phase: Phase) -> bool:
+    """Whether a step was in flight when its worker died and may not be repeated; a person's word on it is taken up first."""
+    flying = next((row for row in rows if row.phase == phase and row.state == StepState.calling), None)
+    choice = work.run.choice
+    if choice in ("happened", "again"):
+        await _resolve(work, happened=choice == "happened")
+        return False
+    if flying is None or choice == "undo" or _step_of(work, flying)["idempotent"]:
+        return False
+    title = _step_of(work, flying)["title"]
+    await settle(
+        work,
+        RunStatus.interrupted,
+        because="its worker died during a call that must not be repeated",
+        outcome=f"{title} was under way when its worker died; it may have happened.",
+        detail={"position": flying.position, "phase": flying.phase, "in_flight": True},
+    )
+    return True
+
+
+async def _resolve(work: Work, *, happened: bool) -> None:
+    async with work.services.transaction() as session:
+        await settle_step(session, work.run.id, revision=work.run.revision, happened=happened)
+
+
+async def _is_cancelled(work: Work) -> bool:
+    async with work.services.reading() as session:
+        run = await find_run(session, work.run.id)
+    return run is not None and run.cancelled_by is not None
+
+
+async def _journal(work: Work) -> list[StepRow]:
+    async with work.services.reading() as session:
+        return await find_steps(session, work.run.id, revision=work.run.revision)
+
+
+def _key(work: Work, position: int, phase: Phase) -> StepKey:
+    return StepKey(work.run.id, work.run.revision, position, phase, work.attempt)
+
+
+def _steps(work: Work) -> list[dict[str, Any]]:
+    steps: list[dict[str, Any]] = (work.run.plan or {})["steps"]
+    return steps
+
+
+def _step_of(work: Work, row: StepRow) -> dict[str, Any]:
+    step = _steps(work)[row.position]
+    undo: dict[str, Any] = step["undo"]
+    return step if row.phase == Phase.do else undo
+
+
+def _why(rows: Sequence[StepRow]) -> str:
+    return next((f"{row.name.rpartition('.')[2]}: {row.error}." for row in rows if row.error), "")
+
+
+def _told(result: Any) -> str:
+    return result[:300] if isinstance(result, str) else ""

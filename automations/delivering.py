@@ -1,0 +1,108 @@
+"""Deliverers: the rooms of browser and terminal, where the row is the message, and Slack."""
+
+import time
+from typing import Final
+
+from countersign.replies import Reply
+from integrations.slack.blocks import card_blocks, reply_blocks
+from integrations.slack.clients import SlackClient
+from integrations.slack.errors import SlackBusy, SlackRefused, SlackUnclear, SlackUnreachable
+from store.people import find_accounts
+
+from .announcing import Deliverer, Later, Telling, Undeliverable
+from .services import Services
+
+REPLY_SECONDS: Final = 25 * 60  # a response_url lives 30 minutes
+SHARED_SECONDS: Final = 300.0
+MOST_TRIES: Final = 30
+
+
+class Room(Deliverer):
+    """The room reads the rows; telling it that one changed is the whole delivery."""
+
+    async def deliver(self, one: Telling) -> tuple[str | None, str | None]:
+        return one.row.channel or f"@{one.row.person}", str(one.row.id)
+
+
+class Slack(Deliverer):
+    """Posts once and edits afterwards; a post whose outcome is unclear is looked for before it is made again."""
+
+    def __init__(self, services: Services, client: SlackClient) -> None:
+        self._services, self._client = services, client
+        self._shared: dict[str, tuple[float, bool]] = {}
+
+    async def deliver(self, one: Telling) -> tuple[str | None, str | None]:
+        try:
+            return await (self._reply(one) if isinstance(one.shown, Reply) else self._card(one))
+        except SlackBusy as error:
+            raise Later(error.retry_after, str(error), whole_channel=one.row.remote_channel or one.row.channel) from None
+        except SlackUnclear as error:
+            raise Later(_pause(one), str(error), unclear=True) from None
+        except SlackUnreachable as error:
+            raise Later(_pause(one), str(error)) from None
+        except SlackRefused as error:
+            if error.code in ("ratelimited", "internal_error", "fatal_error", "service_unavailable") and one.row.attempts < MOST_TRIES:
+                raise Later(_pause(one), str(error)) from None
+            raise Undeliverable(str(error)) from None
+
+    async def _card(self, one: Telling) -> tuple[str | None, str | None]:
+        assert not isinstance(one.shown, Reply)  # noqa: S101  deliver() has chosen
+        blocks = card_blocks(one.shown)
+        if one.row.remote_id:
+            await self._client.update(one.row.remote_channel, one.row.remote_id, blocks, one.shown.fallback)
+            return None, None
+        channel = one.row.remote_channel or await self._channel(one)
+        key = str(one.row.id)
+        since = one.row.created_at.timestamp() - 60
+        if one.row.posting and (found := await self._client.find_by_key(channel, key, since, thread=_thread(one))):
+            await self._client.update(found.channel, found.ts, blocks, one.shown.fallback)
+            return found.channel, found.ts
+        posted = await self._client.post(channel, blocks, one.shown.fallback, thread=_thread(one), key=key)
+        return posted.channel, posted.ts
+
+    async def _reply(self, one: Telling) -> tuple[str | None, str | None]:
+        """By the response_url while it lives, then directly."""
+        assert isinstance(one.shown, Reply)  # noqa: S101  deliver() has chosen
+        blocks, said = reply_blocks(one.shown), one.shown.text or (one.shown.card.fallback if one.shown.card else "Done.")
+        sealed = one.row.answer_to or one.run.answer_to
+        age = time.time() - one.row.created_at.timestamp()
+        if sealed and age < REPLY_SECONDS and one.row.attempts <= 4:
+            address = self._services.opener.open(bytes(sealed))
+            try:
+                await self._client.respond(address, text=said, blocks=blocks)
+                return None, None
+            except SlackRefused:
+                pass  # the address is used up; the person still has a direct message
+        channel = await self._direct(one.row.person)
+        posted = await self._client.post(channel, blocks, said[:3_000], key=str(one.row.id))
+        return posted.channel, posted.ts
+
+    async def _channel(self, one: Telling) -> str:
+        """The channel itself, or a direct message where the channel is shared with another company."""
+        channel = str(one.row.channel)
+        if not channel:
+            return await self._direct(one.row.person)
+        return await self._direct(one.run.asker) if await self._is_shared(channel) else channel
+
+    async def _direct(self, person: str) -> str:
+        async with self._services.reading() as session:
+            account = (await find_accounts(session, [person], platform="slack")).get(person)
+        if account is None:
+            raise Undeliverable(f"{person} has no Slack account linked")
+        return await self._client.open_direct(account.account)
+
+    async def _is_shared(self, channel: str) -> bool:
+        known = self._shared.get(channel)
+        if known is None or time.monotonic() - known[0] > SHARED_SECONDS:
+            known = (time.monotonic(), await self._client.is_shared(channel))
+            self._shared[channel] = known
+        return known[1]
+
+
+def _pause(one: Telling) -> float:
+    """Seconds: 1, 2, 4 … at most 5 minutes."""
+    return float(min(300, 2 ** max(0, one.row.attempts - 1)))
+
+
+def _thread(one: Telling) -> str | None:
+    return one.row.thread or None

@@ -1,0 +1,145 @@
+"""executing: an approved run is planned again, compared, and carried out step by step under a claim."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+from commands.authorizing import Refused
+from commands.decide import count_votes
+from commands.rulebooks import Rulebook
+from countersign.approvals import Outcome as Agreed
+from countersign.commands import Command
+from countersign.errors import PlanRefused
+from countersign.runs import RunStatus
+from store.approvals import find_request
+from store.databases import WriteSession
+from store.journals import LostClaim
+from store.people import find_all_people, find_people
+from store.runs import Claim, Move, claim, find_runs, move
+from store.secrets import find_secrets
+
+from .calling import Work
+from .carrying import carry_out, settle
+from .comparing import differences
+from .makingplans import Made, make_plan, still_allowed
+from .planning import ask_or_queue, finish
+from .redactions import Redactor
+from .services import Services
+
+_log = logging.getLogger(__name__)
+MOST_FAILURES: Final = 3
+_CLAIMABLE: Final = (RunStatus.queued, RunStatus.running, RunStatus.undoing)
+
+
+async def execute_runs(services: Services, ids: Sequence[UUID]) -> int:
+    """Executes those of these runs that this worker can claim, side by side; returns how many it claimed."""
+    async with services.transaction() as session:
+        rulebook = await services.current_rulebook(session)
+        claims = await claim(
+            session,
+            ids,
+            statuses=_CLAIMABLE,
+            worker=services.name,
+            lease=services.settings.lease_seconds,
+            versions=rulebook.registry.versions,
+        )
+    results = await asyncio.gather(*(_execute(services, rulebook, one) for one in claims), return_exceptions=True)
+    for one in results:
+        if isinstance(one, LostClaim):
+            _log.warning("a claim was lost; another worker goes on with the run")
+        elif isinstance(one, BaseException):
+            _log.error("executing a run ended unexpectedly", exc_info=one)
+    return len(claims)
+
+
+async def _execute(services: Services, rulebook: Rulebook, one: Claim) -> None:
+    async with services.transaction() as session:
+        work = await _work(services, session, one)
+    command = rulebook.registry.find(work.run.command)
+    if one.status is not RunStatus.queued:
+        await _go_on(work, one, command)
+    elif one.failures >= MOST_FAILURES:
+        await settle(work, RunStatus.running, because="begun three times", keep_lease=True)
+        await settle(work, RunStatus.interrupted, because="begun three times", outcome="It was begun three times and never came back.")
+    elif await _may_start(services, rulebook, work, command):
+        await carry_out(work)
+
+
+async def _work(services: Services, session: WriteSession, one: Claim) -> Work:
+    run = (await find_runs(session, [one.run_id]))[one.run_id]
+    person = (await find_people(session, [run.asker]))[run.asker]
+    secrets = await find_secrets(session, run.id, services.opener)
+    return Work(services, run, person, one.attempt, secrets, Redactor(secrets.values()))
+
+
+async def _go_on(work: Work, one: Claim, command: Command | None) -> None:
+    """A run that was under way: after three failures, or without its code, a person has to look."""
+    if one.failures >= MOST_FAILURES:
+        await settle(
+            work, RunStatus.interrupted, because="came back three times", outcome="It was resumed three times and never came back."
+        )
+    elif command is None or command.code_version != work.run.code_version:
+        await settle(
+            work, RunStatus.interrupted, because="its code is gone", outcome="No worker has the code this run began with any more."
+        )
+    else:
+        await carry_out(work)
+
+
+async def _may_start(services: Services, rulebook: Rulebook, work: Work, command: Command | None) -> bool:
+    """Everything that was decided is decided again now: the asker's right, the voters' rights, and the plan itself."""
+    run = work.run
+    if command is None:
+        return await _refuse(work, f"There is no command {run.command} any more; nothing was done.")
+    if isinstance(answer := still_allowed(rulebook, work.person, run, command), Refused):
+        return await _refuse(work, f"Nothing was done: {answer.sentence}")
+    try:
+        made = await make_plan(services, run, command, work.person, dict(work.secrets))
+    except PlanRefused as error:
+        return await _refuse(work, f"Nothing was done; it could not be planned again: {error}")
+    if made.digest != run.digest:
+        await _ask_again(services, rulebook, work, made, changed=differences(run.plan or {}, made.plan or {}))
+        return False
+    if not await _still_agreed(services, rulebook, work):
+        await _ask_again(services, rulebook, work, made, changed=["somebody who approved may not approve this any more"])
+        return False
+    detail = {"worker": services.name, "attempt": work.attempt}
+    await settle(work, RunStatus.running, because="the plan is what was approved", keep_lease=True, detail=detail)
+    return True
+
+
+async def _still_agreed(services: Services, rulebook: Rulebook, work: Work) -> bool:
+    async with services.reading() as session:
+        request = await find_request(session, work.run.id)
+        if request is None or request.revision != work.run.revision:
+            return True
+        tally = await count_votes(session, rulebook, request, work.run)
+    # An approval given in time stays given while the run waits for a worker, so only the count matters here.
+    return tally.outcome is Agreed.approved
+
+
+async def _ask_again(services: Services, rulebook: Rulebook, work: Work, made: Made, *, changed: list[str]) -> None:
+    """The world changed: nothing is done, the difference is shown, and people are asked again about the new plan."""
+    run = work.run
+    async with services.transaction() as session:
+        people = await find_all_people(session)
+        stale = Move(
+            run.id,
+            RunStatus.stale,
+            by="countersign",
+            attempt=work.attempt,
+            because="; ".join(changed)[:300],
+            detail={"was": run.digest, "now": made.digest},
+        )
+        if not await move(session, [stale]):
+            raise LostClaim
+        plan = {**(made.plan or {}), "changed": changed}
+        again = Made(plan=plan, digest=made.digest, secrets=made.secrets)
+        await finish(session, [ask_or_queue(services, rulebook, people, run, work.person, again, revision=run.revision + 1, attempt=None)])
+
+
+async def _refuse(work: Work, sentence: str) -> bool:
+    await settle(work, RunStatus.cancelled, because="refused at execution", outcome=sentence)
+    return False

@@ -1,0 +1,77 @@
+"""dispatching: what Postgres announces is hinted to workers through Redis; one housekeeper does it, the others stand by."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+import psycopg
+import redis
+
+from automations.brokers import EXECUTING, PLANNING, WakingBroker
+from store.databases import plain_url
+
+_log = logging.getLogger(__name__)
+LOCK: Final = 4_707_032
+STANDBY_SECONDS: Final = 1.0
+HINT_AGAIN_SECONDS: Final = 3.0
+_QUEUES: Final = {"plan": PLANNING, "execute": EXECUTING}
+
+
+class Dispatcher:
+    """Hints while its connection holds the dispatchers' session lock; `messages` is set when some are due, lock or not."""
+
+    def __init__(self, url: str, broker: WakingBroker, messages: asyncio.Event) -> None:
+        self._url, self._broker, self._messages = plain_url(url), broker, messages
+        self._hinted: dict[UUID, float] = {}
+        self.leads = False
+
+    async def run(self) -> None:
+        """Dispatches until cancelled, connecting again whenever Postgres is lost."""
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(
+                    self._url, autocommit=True, connect_timeout=2, application_name="countersign-dispatching"
+                ) as connection:
+                    await self._dispatch(connection)
+            except (psycopg.Error, OSError) as error:
+                _log.warning("dispatching is interrupted: %s", type(error).__name__)
+            self.leads = False
+            await asyncio.sleep(STANDBY_SECONDS)
+
+    async def hint(self, queue: str, ids: Sequence[UUID]) -> None:
+        """Hints, off the loop; a Redis that does not take it costs nothing but time, because the sweep hints again."""
+        now = time.monotonic()
+        self._hinted = {one: at for one, at in self._hinted.items() if now - at < HINT_AGAIN_SECONDS}
+        self._hinted.update(dict.fromkeys(ids, now))
+        try:
+            await asyncio.to_thread(self._broker.hint, queue, ids)
+        except (redis.RedisError, OSError) as error:
+            for one in ids:
+                self._hinted.pop(one, None)
+            _log.warning("Redis took no hint: %s", type(error).__name__)
+
+    async def hint_again(self, queue: str, ids: Sequence[UUID]) -> None:
+        """Hints those that were not hinted in the last seconds."""
+        now = time.monotonic()
+        if due := [one for one in ids if now - self._hinted.get(one, 0.0) >= HINT_AGAIN_SECONDS]:
+            await self.hint(queue, due)
+
+    async def _dispatch(self, connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
+        await connection.execute("LISTEN countersign_work")
+        self._messages.set()
+        while True:
+            if not self.leads:
+                row = await (await connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])).fetchone()
+                self.leads = row is not None and bool(row[0])
+            async for notice in connection.notifies(timeout=None if self.leads else STANDBY_SECONDS):
+                await self._heard(notice.payload)
+
+    async def _heard(self, payload: str) -> None:
+        kind, _, rest = payload.partition(" ")
+        if kind == "messages":
+            self._messages.set()
+        elif (queue := _QUEUES.get(kind)) and self.leads:
+            await self.hint(queue, [UUID(one) for one in rest.split()])

@@ -1,0 +1,84 @@
+"""sweeping: the clock behind everything: lost hints, ended leases, expired requests, choices to refresh."""
+
+import asyncio
+import inspect
+import logging
+import time
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from automations.brokers import EXECUTING, PLANNING
+from automations.services import Services
+from commands.expire import expire
+from countersign.runs import RunStatus
+from store.approvals import find_overdue
+from store.runs import find_due
+from store.workers import note_worker, save_choices
+
+from .dispatching import Dispatcher
+
+_log = logging.getLogger(__name__)
+SWEEP_SECONDS: Final = 1.0
+QUIET_SECONDS: Final = 1.0
+CHOICES_SECONDS: Final = 30.0
+_WORK: Final = {
+    PLANNING: (RunStatus.submitted, RunStatus.planning),
+    EXECUTING: (RunStatus.queued, RunStatus.running, RunStatus.undoing),
+}
+
+
+async def sweep(services: Services, dispatcher: Dispatcher) -> None:
+    """Sweeps every second until cancelled; trouble with the database is waited out."""
+    refreshed = forgotten = 0.0
+    while True:
+        try:
+            await _hint_what_is_due(services, dispatcher)
+            await _expire(services)
+            if time.monotonic() - refreshed > CHOICES_SECONDS:
+                await refresh_choices(services)
+                refreshed = time.monotonic()
+            if time.monotonic() - forgotten > 3_600:
+                await _forget_old_keys(services)
+                forgotten = time.monotonic()
+        except (SQLAlchemyError, OSError) as error:
+            _log.warning("a sweep was interrupted: %s", type(error).__name__)
+        await asyncio.sleep(SWEEP_SECONDS)
+
+
+async def refresh_choices(services: Services) -> None:
+    """Asks every choice source for its values; one that fails keeps its last ones."""
+    values = {}
+    for command in services.registry.commands.values():
+        for source in (one.source for one in command.schema.parameters if one.source):
+            try:
+                found = source.source() if source.source else ()
+                values[source.name] = [str(one) for one in (await found if inspect.isawaitable(found) else found)][:500]
+            except Exception:
+                _log.exception("choices of %s could not be refreshed", source.name)
+    async with services.transaction() as session:
+        await save_choices(session, values)
+
+
+async def _hint_what_is_due(services: Services, dispatcher: Dispatcher) -> None:
+    async with services.transaction() as session:
+        await note_worker(session, name=services.name, role="housekeeping", versions=services.registry.versions)
+        due = {queue: await find_due(session, statuses=statuses, quiet=QUIET_SECONDS, limit=256) for queue, statuses in _WORK.items()}
+    if dispatcher.leads:
+        for queue, ids in due.items():
+            await dispatcher.hint_again(queue, ids)
+
+
+async def _expire(services: Services) -> None:
+    async with services.reading() as session:
+        overdue = await find_overdue(session, limit=100)
+    if overdue:
+        async with services.transaction() as session:
+            await expire(session, overdue)
+
+
+async def _forget_old_keys(services: Services) -> None:
+    """A request older than a week cannot be delivered again: signatures live five minutes, platforms retry for hours."""
+    async with services.transaction() as session:
+        await session.execute(text("DELETE FROM inbox WHERE received_at < countersign_now() - interval '7 days'"))

@@ -1,0 +1,56 @@
+"""A step's journal: progress and log lines, redacted, gathered and written at most four times a second under the worker's claim."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from store.journals import LOG_LINES_KEPT, StepKey, add_lines, note_progress
+
+from .redactions import Redactor
+from .services import Services
+
+FLUSH_SECONDS: Final = 0.25
+PROGRESS_SECONDS: Final = 0.5
+LONGEST_LINE: Final = 4_000
+
+
+@dataclass
+class StepJournal:
+    """Implements `countersign.contexts.Journal`. A write after the claim is lost raises LostClaim, which ends the step here."""
+
+    services: Services
+    key: StepKey
+    redactor: Redactor
+    lines: list[str] = field(default_factory=list)
+    kept: int = 0
+    _flushed: float = 0.0
+    _told: float = 0.0
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def log(self, line: str) -> None:
+        if self.kept >= LOG_LINES_KEPT:
+            return
+        self.kept += 1
+        clean = self.services.redactor.clean(self.redactor.clean(line.replace("\0", "�")))[:LONGEST_LINE]
+        self.lines.append(clean if self.kept < LOG_LINES_KEPT else f"… the log is full at {LOG_LINES_KEPT} lines")
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            await self.flush()
+
+    async def progress(self, done: float, total: float, note: str) -> None:
+        now = time.monotonic()
+        if done < total and now - self._told < PROGRESS_SECONDS:
+            return
+        self._told = now
+        shown = self.services.redactor.clean(self.redactor.clean(note))[:80]
+        async with self.services.transaction() as session:
+            await note_progress(session, self.key, {"done": done, "total": total, "note": shown})
+
+    async def flush(self) -> None:
+        """Writes what has gathered."""
+        async with self._lock:
+            lines, self.lines = self.lines, []
+            self._flushed = time.monotonic()
+            if lines:
+                async with self.services.transaction() as session:
+                    await add_lines(session, self.key, lines)

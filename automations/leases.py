@@ -1,0 +1,61 @@
+"""Renews this process's leases from a thread with its own connection, and ends the process when its event loop is stuck."""
+
+import logging
+import os
+import threading
+import time
+from asyncio import AbstractEventLoop
+from typing import Final
+
+import psycopg
+
+from store.databases import plain_url
+from store.runs import RENEW_PLAIN
+
+_log = logging.getLogger(__name__)
+STUCK_SECONDS: Final = 60.0
+
+
+class Leases(threading.Thread):
+    """Renews at a third of the lease. A loop that has not answered for a minute is stuck in somebody's blocking call: we then let go."""
+
+    def __init__(self, url: str, *, worker: str, lease: float) -> None:
+        super().__init__(name="leases", daemon=True)
+        self._url, self._worker, self._lease = plain_url(url), worker, lease
+        self._ended = threading.Event()
+        self._loop: AbstractEventLoop | None = None
+        self._answered = time.monotonic()
+
+    def watch(self, loop: AbstractEventLoop) -> None:
+        """The loop that has to stay alive."""
+        self._answered = time.monotonic()
+        self._loop = loop
+
+    def end(self) -> None:
+        self._ended.set()
+
+    def run(self) -> None:
+        while not self._ended.is_set():
+            try:
+                with psycopg.connect(self._url, autocommit=True, connect_timeout=2, application_name="countersign-leases") as connection:
+                    self._renew_until_ended(connection)
+            except psycopg.Error as error:
+                _log.warning("leases could not be renewed: %s", type(error).__name__)
+                self._ended.wait(0.5)
+
+    def _renew_until_ended(self, connection: psycopg.Connection[tuple[object, ...]]) -> None:
+        connection.execute("SET statement_timeout = '3s'")
+        while not self._ended.wait(self._lease / 3):
+            self._check_loop()
+            connection.execute(RENEW_PLAIN, {"worker": self._worker, "lease": f"{self._lease} seconds"})
+
+    def _check_loop(self) -> None:
+        if self._loop is None:
+            return
+        if time.monotonic() - self._answered > STUCK_SECONDS:
+            _log.critical("the event loop has been stuck for %.0f s; this process ends so that its runs can go on elsewhere", STUCK_SECONDS)
+            os._exit(70)
+        self._loop.call_soon_threadsafe(self._answer)
+
+    def _answer(self) -> None:
+        self._answered = time.monotonic()

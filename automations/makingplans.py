@@ -1,0 +1,85 @@
+"""One way to make a plan, for planning and for planning again: the command's function over stored arguments."""
+
+import asyncio
+import hashlib
+import logging
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from commands.authorizing import Allowed, Refused, Request, authorize
+from commands.rulebooks import Rulebook
+from countersign.commands import Command
+from countersign.contexts import Asker, PlanningContext
+from countersign.errors import CountersignError, PlanRefused
+from countersign.invocations import Door, Place
+from countersign.plans import Plan, plan_digest
+from countersign.replies import Reply
+from store.people import Person
+from store.runs import RunRow
+from store.secrets import put_back
+
+from .redactions import Redactor
+from .services import Services
+
+_log = logging.getLogger(__name__)
+PLANNING_SECONDS: Final = 70.0
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a command's function returned: a reply, or a plan as data with its digest. `secrets` are sealed values by mark."""
+
+    reply: Reply | None = None
+    plan: dict[str, Any] | None = None
+    digest: str = ""
+    secrets: dict[str, bytes] = field(default_factory=dict)
+
+
+def request_of(run: RunRow, command: Command) -> Request:
+    """The request that this run came from, as `authorize` reads it."""
+    place = Place(**run.place) if run.place else Place("api")
+    return Request(permission=command.permission, door=Door(run.door), place=place, command=command, arguments=run.arguments)
+
+
+def still_allowed(rulebook: Rulebook, person: Person, run: RunRow, command: Command) -> Allowed | Refused:
+    """The asker's right now; what was decided at the door may be hours old."""
+    return authorize(rulebook.policy, person, request_of(run, command))
+
+
+async def make_plan(services: Services, run: RunRow, command: Command, person: Person, secrets: dict[str, str]) -> Made:
+    """Calls the command's function; raises CountersignError with a sentence that is safe to show, whatever the author's code did."""
+    redactor = Redactor([*secrets.values()])
+    try:
+        values = command.schema.validate(put_back(run.arguments, secrets))
+        context = PlanningContext(
+            asker=Asker(person.name, person.groups, person.timezone),
+            now=run.created_at,
+            seed=int.from_bytes(hashlib.sha256(run.id.bytes).digest()[:8]),
+            opener=services.catalog,
+            services=services if command.origin.startswith("commands.shipped") else None,
+        )
+        async with asyncio.timeout(PLANNING_SECONDS):
+            answer = await command.function(context, **values)
+        return _made(services, run, command, answer, context)
+    except CountersignError as error:
+        raise PlanRefused(redactor.clean(services.redactor.clean(str(error)))) from None
+    except TimeoutError:
+        raise PlanRefused(f"{command.name} took longer than {PLANNING_SECONDS:.0f} s to plan; nothing was done.") from None
+    except Exception as error:
+        _log.exception("planning run %s failed", run.id)
+        raise PlanRefused(
+            f"{command.name} could not be planned ({type(error).__name__}); nothing was done. Its owner can see why."
+        ) from None
+
+
+def _made(services: Services, run: RunRow, command: Command, answer: Any, context: PlanningContext) -> Made:
+    if isinstance(answer, Reply):
+        return Made(reply=answer)
+    if not isinstance(answer, Plan):
+        raise PlanRefused(f"{command.name} returned {type(answer).__name__}; a command returns a Plan or a Reply.")
+    data = answer.as_json()
+    data["watched"] = {**data["watched"], **context.watched}
+    found: dict[str, bytes] = {}
+    plan = services.sealer.taken_out(data, found)
+    digest = plan_digest(plan, command=command.name, code_version=command.code_version, arguments=run.arguments)
+    return Made(plan=plan, digest=digest, secrets=found)

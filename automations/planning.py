@@ -1,0 +1,206 @@
+"""planning: claimed runs become answers, approval requests or queued runs. Several are claimed and finished in one statement each."""
+
+import asyncio
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import text
+from uuid6 import uuid7
+
+from commands.authorizing import Refused, required_approval, voters
+from commands.rulebooks import Rulebook
+from countersign.approvals import Approval
+from countersign.arguments import Duration
+from countersign.errors import PlanRefused
+from countersign.replies import Reply
+from countersign.runs import RunStatus
+from store.approvals import NewRequest, open_requests
+from store.databases import WriteSession
+from store.messages import NewMessage, add_messages
+from store.people import Person, find_all_people, find_people
+from store.runs import Claim, Move, RunRow, claim, find_runs, move
+from store.secrets import find_secrets
+
+from .audiences import approver_messages, asker_message, card_places, reply_to, voters_wanted
+from .makingplans import Made, make_plan, request_of, still_allowed
+from .services import Services
+
+MOST_FAILURES: Final = 3
+_CLAIMABLE: Final = (RunStatus.submitted, RunStatus.planning)
+
+
+@dataclass
+class Finish:
+    """What one run's planning leads to, written together with that of its neighbours."""
+
+    move: Move
+    request: NewRequest | None = None
+    messages: list[NewMessage] = field(default_factory=list)
+    secrets: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Job:
+    claim: Claim
+    run: RunRow
+    person: Person
+    secrets: dict[str, str]
+
+
+async def plan_runs(services: Services, ids: Sequence[UUID]) -> int:
+    """Plans those of these runs that this worker can claim; returns how many."""
+    jobs, rulebook, people = await _claim(services, ids)
+    finishes = await asyncio.gather(*(_planned(services, rulebook, people, job) for job in jobs))
+    if finishes:
+        async with services.transaction() as session:
+            await finish(session, finishes)
+    return len(jobs)
+
+
+async def finish(session: WriteSession, finishes: Sequence[Finish]) -> set[UUID]:
+    """Moves the runs and writes what goes with the moves, for those that moved."""
+    moved = await move(session, [one.move for one in finishes])
+    written = [one for one in finishes if one.move.run_id in moved]
+    await keep_secrets(session, written)
+    await open_requests(session, [one.request for one in written if one.request])
+    await add_messages(session, [message for one in written for message in one.messages])
+    return set(moved)
+
+
+async def _claim(services: Services, ids: Sequence[UUID]) -> tuple[list[_Job], Rulebook, list[Person]]:
+    async with services.transaction() as session:
+        rulebook = await services.current_rulebook(session)
+        claims = await claim(
+            session,
+            ids,
+            statuses=_CLAIMABLE,
+            worker=services.name,
+            lease=services.settings.lease_seconds,
+            versions=rulebook.registry.versions,
+        )
+        fresh = [one for one in claims if one.status is RunStatus.submitted]
+        await move(
+            session,
+            [Move(one.run_id, RunStatus.planning, by="countersign", attempt=one.attempt, keep_lease=True) for one in fresh],
+        )
+        runs = await find_runs(session, [one.run_id for one in claims])
+        askers = await find_people(session, sorted({run.asker for run in runs.values()}))
+        people = await find_all_people(session) if any(run.risk > 0 for run in runs.values()) else []
+        jobs = []
+        for one in claims:
+            run = runs[one.run_id]
+            secrets = await find_secrets(session, run.id, services.opener) if "$secret" in repr(run.arguments) else {}
+            jobs.append(_Job(one, run, askers[run.asker], secrets))
+    return jobs, rulebook, people
+
+
+async def _planned(services: Services, rulebook: Rulebook, people: list[Person], job: _Job) -> Finish:
+    run, attempt = job.run, job.claim.attempt
+    command = rulebook.registry.find(run.command)
+    if job.claim.failures >= MOST_FAILURES:
+        return _failed(job, "Planning was begun three times and never came back; its owner has to look.")
+    if command is None:
+        return _failed(job, f"There is no command {run.command} any more.")
+    if isinstance(answer := still_allowed(rulebook, job.person, run, command), Refused):
+        return _failed(job, answer.sentence)
+    try:
+        made = await make_plan(services, run, command, job.person, job.secrets)
+    except PlanRefused as error:
+        return _failed(job, str(error))
+    if made.reply is not None:
+        reply = Reply.model_validate(services.redactor.clean_data(made.reply.model_dump(mode="json")))
+        answered = Move(
+            run.id, RunStatus.answered, by="countersign", attempt=attempt, outcome=reply.text[:500], result=reply.model_dump(mode="json")
+        )
+        return Finish(answered, messages=reply_to(run, reply))
+    if run.dry_run:
+        told = Move(
+            run.id,
+            RunStatus.answered,
+            by="countersign",
+            attempt=attempt,
+            plan=made.plan,
+            digest=made.digest,
+            outcome="Dry run: nothing was done.",
+            code_version=command.code_version,
+        )
+        return Finish(told, messages=[asker_message(run, fallback=fallback_of(services))], secrets=made.secrets)
+    return ask_or_queue(services, rulebook, people, run, job.person, made, revision=1, attempt=attempt)
+
+
+def ask_or_queue(
+    services: Services,
+    rulebook: Rulebook,
+    people: Sequence[Person],
+    run: RunRow,
+    person: Person,
+    made: Made,
+    *,
+    revision: int,
+    attempt: int | None,
+) -> Finish:
+    """Opens an approval request when policy wants one, else queues the run; either way it is shown."""
+    command = rulebook.registry.commands[run.command]
+    rule, sources = required_approval(rulebook.policy, person, request_of(run, command), alone=rulebook.alone)
+    fallback = fallback_of(services)
+    messages = card_places(rulebook, run, fallback=fallback)
+    to = RunStatus.queued if rule is None else RunStatus.awaiting_approval
+    able = voters(rulebook.policy, people, rule, asker=run.asker, command=command) if rule else []
+    outcome = voters_wanted(rule, able) if rule else ""
+    wanted = Move(
+        run.id,
+        to,
+        by="countersign",
+        attempt=attempt,
+        because="; ".join(sources),
+        plan=made.plan,
+        digest=made.digest,
+        code_version=command.code_version,
+        revision=revision,
+        outcome=outcome,
+        forgive=True,
+    )
+    if rule is None:
+        return Finish(wanted, messages=messages, secrets=made.secrets)
+    messages += [*approver_messages(run, able, revision=revision, fallback=fallback), asker_message(run, fallback=fallback)]
+    request = _request(run, made, rule, rulebook, revision)
+    return Finish(wanted, request=request, messages=messages, secrets=made.secrets)
+
+
+def fallback_of(services: Services) -> str:
+    """The chat that shows runs asked through doors without one."""
+    return "slack" if services.settings.has_slack else "room"
+
+
+def _request(run: RunRow, made: Made, rule: Approval, rulebook: Rulebook, revision: int) -> NewRequest:
+    return NewRequest(
+        id=UUID(bytes=uuid7().bytes),
+        run_id=run.id,
+        revision=revision,
+        digest=made.digest,
+        rule=rule.as_json(),
+        policy=rulebook.policy.digest,
+        expires=Duration.parse(rule.expires).total_seconds(),
+    )
+
+
+def _failed(job: _Job, sentence: str) -> Finish:
+    run = job.run
+    moved = Move(run.id, RunStatus.failed, by="countersign", attempt=job.claim.attempt, because="could not be planned", outcome=sentence)
+    return Finish(moved, messages=reply_to(run, Reply(text=f"#{run.number} {run.command}: {sentence}")))
+
+
+async def keep_secrets(session: WriteSession, finishes: Sequence[Finish]) -> None:
+    """Keeps secrets that planners put into steps; those given as arguments are kept already."""
+    for one in finishes:
+        for mark, sealed in one.secrets.items():
+            await session.execute(
+                text(
+                    "INSERT INTO secrets (run_id, mark, sealed) VALUES (:run, :mark, decode(:sealed, 'base64'))"
+                    " ON CONFLICT (run_id, mark) DO NOTHING"
+                ),
+                {"run": one.move.run_id, "mark": mark, "sealed": base64.b64encode(sealed).decode()},
+            )

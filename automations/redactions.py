@@ -1,0 +1,54 @@
+"""The one place where secrets are taken out of text, before it is cut, stored, logged or shown."""
+
+import base64
+import os
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+from urllib.parse import quote, quote_plus
+
+DOTS: Final = "••••••"
+_NAMED_SECRET = re.compile(r"(?i)token|secret|password|passwd|api_?key|credential|private_key|_key\b|DATABASE_URL|REDIS_URL")
+_SHORTEST: Final = 4
+
+
+class Redactor:
+    """Knows values and everything they look like when encoded; `clean` replaces them all."""
+
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        forms = {form for value in values for form in _forms(value) if len(form) >= _SHORTEST}
+        longest_first = sorted(forms, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if forms else None
+
+    def clean(self, text: str) -> str:
+        return self._pattern.sub(DOTS, text) if self._pattern else text
+
+    def clean_data(self, data: Any) -> Any:
+        """JSON data with every text in it cleaned, keys too."""
+        if isinstance(data, str):
+            return self.clean(data)
+        if isinstance(data, dict):
+            return {self.clean(str(name)): self.clean_data(value) for name, value in data.items()}
+        if isinstance(data, list | tuple):
+            return [self.clean_data(one) for one in data]
+        return data
+
+
+def secrets_of_environment() -> list[str]:
+    """Values of variables whose names say they are secret."""
+    return [value for name, value in os.environ.items() if _NAMED_SECRET.search(name) and len(value) >= _SHORTEST]
+
+
+def _forms(value: str) -> Iterable[str]:
+    """The value itself and how it looks in URLs, JSON and base64; multi-line values also line by line."""
+    raw = value.encode()
+    yield value
+    yield quote(value, safe="")
+    yield quote_plus(value)
+    yield value.encode("unicode_escape").decode()
+    yield value.replace("\\", "\\\\").replace('"', '\\"')
+    for skipped in range(3):  # base64 of the value inside a longer text depends on where it starts
+        encoded = base64.b64encode(b"\0" * skipped + raw).decode().rstrip("=")
+        yield encoded[(0, 2, 3)[skipped] : -1 if len(raw) > 3 else None]
+    if "\n" in value:
+        yield from (line.strip() for line in value.splitlines() if len(line.strip()) >= 8)

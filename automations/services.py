@@ -1,0 +1,86 @@
+"""What a worker process holds: its engine, the commands, the keys, the integrations, and the policy in force."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from commands.registries import Registry, Reloader, load_registry
+from commands.rulebooks import Rulebook, read_rulebook
+from integrations.catalogs import Catalog
+from store.databases import ReadSession, WriteSession, open_engine, reading, transaction
+from store.policies import find_policy
+from store.secrets import Keys, Opener, Sealer
+from store.settings import Settings
+
+from .redactions import Redactor, secrets_of_environment
+
+FRESH_SECONDS: Final = 2.0
+
+
+@dataclass
+class Services:
+    """One per worker process; given to shipped commands as `ctx.services`."""
+
+    settings: Settings
+    name: str
+    engine: AsyncEngine
+    sealer: Sealer
+    opener: Opener
+    catalog: Catalog
+    reloader: Reloader
+    redactor: Redactor = field(default_factory=lambda: Redactor(secrets_of_environment()))
+    _rulebook: tuple[float, Rulebook] | None = None
+
+    @property
+    def registry(self) -> Registry:
+        return self.reloader.registry
+
+    @property
+    def rulebook(self) -> Rulebook:
+        """The rulebook as it was read last; `current_rulebook` reads it."""
+        assert self._rulebook is not None  # noqa: S101  every job begins by reading it
+        return self._rulebook[1]
+
+    async def current_rulebook(self, session: ReadSession) -> Rulebook:
+        """The rulebook, read again when policy changed or it is older than 2 s."""
+        stored = await find_policy(session)
+        known = self._rulebook
+        if known is None or stored is None or known[1].policy.digest != stored.digest or time.monotonic() - known[0] > FRESH_SECONDS:
+            await asyncio.to_thread(self.reloader.refresh)
+            read = await read_rulebook(session, registry=self.registry, sealer=self.sealer)
+            self._rulebook = known = (time.monotonic(), read)
+        return known[1]
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[WriteSession]:
+        async with transaction(self.engine) as session:
+            yield session
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[ReadSession]:
+        async with reading(self.engine) as session:
+            yield session
+
+    async def close(self) -> None:
+        await self.catalog.close()
+        await self.engine.dispose()
+
+
+def open_services(settings: Settings, *, name: str, pool: int) -> Services:
+    """Loads commands and keys and opens the engine; connections are made on first use."""
+    keys = Keys(settings.data_dir / "keys")
+    registry = load_registry(folder=settings.commands, runbooks=settings.runbooks)
+    return Services(
+        settings=settings,
+        name=name,
+        engine=open_engine(settings.database_url, name=f"countersign-{name}"[:60], pool=pool, door=False),
+        sealer=keys.sealer(),
+        opener=keys.opener(),
+        catalog=Catalog(),
+        reloader=Reloader(registry, folder=settings.commands, runbooks=settings.runbooks),
+    )

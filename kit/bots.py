@@ -1,0 +1,212 @@
+"""The real engine under a test: what a person says is planned, approved, executed and recorded as in production, in this process."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+import yaml
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from automations.announcing import announce
+from automations.delivering import Room
+from automations.executing import execute_runs
+from automations.makingplans import make_plan
+from automations.planning import plan_runs
+from automations.services import Services
+from bot.hubs import Answer, Hub
+from bot.presses import Press
+from commands.policies import compile_policy
+from countersign.invocations import Door, Invocation, Place
+from countersign.replies import Card, Reply
+from countersign.runs import RunStatus
+from store.approvals import find_request
+from store.audits import find_trail
+from store.databases import ReadSession, reading, transaction
+from store.journals import find_lines
+from store.people import Person, find_people, save_people
+from store.policies import apply_policy
+from store.runs import RunRow, find_due, find_run
+from store.secrets import find_secrets
+
+_PLAN = (RunStatus.submitted, RunStatus.planning)
+_EXECUTE = (RunStatus.queued, RunStatus.running, RunStatus.undoing)
+
+
+@dataclass
+class RunHandle:
+    """A run as the test sees it; refreshed after everything anybody does."""
+
+    id: UUID
+    reply: Reply
+    status: RunStatus = RunStatus.submitted
+    outcome: str = ""
+    summary: str = ""
+    digest: str = ""
+    trail: list[str] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+    result: Any = None
+    answer: Reply | None = None
+    changed: list[str] = field(default_factory=list)
+
+    @property
+    def succeeded(self) -> bool:
+        return self.status is RunStatus.succeeded
+
+
+@dataclass(frozen=True)
+class Member:
+    """Somebody of the cast."""
+
+    bot: "Bot"
+    name: str
+
+    async def say(self, text: str, *, dry_run: bool = False) -> RunHandle:
+        """Types a command; returns its run, planned and, if nothing was to be approved, executed.
+
+        Raises AssertionError with the answer when no run came of it; `ask` is for that.
+        """
+        answer = await self.ask(text, dry_run=dry_run)
+        assert answer.run_id is not None, f"{self.name} was told: {answer.reply.text}"
+        return await self.bot.watch(answer.run_id, answer.reply)
+
+    async def ask(self, text: str, *, dry_run: bool = False) -> Answer:
+        """Types a command that answers at once, or that is to be refused."""
+        invocation = Invocation(key=str(uuid4()), door=Door.browser, place=Place("room", "", "ops"), text=text, dry_run=dry_run)
+        return await self.bot.hub.submit(await self.bot.person(self.name), invocation)
+
+    async def submit(self, command: str, **arguments: Any) -> RunHandle:
+        """Fills a command's form, the way secrets are given."""
+        invocation = Invocation(key=str(uuid4()), door=Door.browser, place=Place("room", "", "ops"), command=command, arguments=arguments)
+        answer = await self.bot.hub.submit(await self.bot.person(self.name), invocation)
+        assert answer.run_id is not None, f"{self.name} was told: {answer.reply.text}"
+        return await self.bot.watch(answer.run_id, answer.reply)
+
+    async def approve(self, run: RunHandle, *, expect: str = "", digest: str = "") -> str:
+        """Clicks Approve on the card as it was shown; returns the answer, which contains `expect`."""
+        return await self._press(run, "approve", expect, digest=digest)
+
+    async def deny(self, run: RunHandle, *, reason: str = "", expect: str = "") -> str:
+        return await self._press(run, "deny", expect, reason=reason)
+
+    async def cancel(self, run: RunHandle, *, expect: str = "") -> str:
+        return await self._press(run, "cancel", expect)
+
+    async def resume(self, run: RunHandle, choice: str, *, expect: str = "") -> str:
+        """One of the four buttons of an interrupted run: happened, again, undo or stop."""
+        return await self._press(run, f"resume_{choice}", expect)
+
+    async def _press(self, run: RunHandle, intent: str, expect: str, *, reason: str = "", digest: str = "") -> str:
+        click = Press(str(uuid4()), intent, str(run.id), Door.browser, digest=digest or run.digest, reason=reason)
+        reply = await self.bot.hub.press(await self.bot.person(self.name), click)
+        assert expect.lower() in reply.text.lower(), f"{self.name} was told: {reply.text}"
+        await self.bot.refresh()
+        return reply.text
+
+
+class Bot:
+    """One hub with a database of its own. `settle` does what planning and executing workers do, here and now."""
+
+    def __init__(self, hub: Hub, services: Services, owner: AsyncEngine) -> None:
+        self.hub, self.services, self._owner = hub, services, owner
+        self._may: dict[str, set[str]] = {}
+        self._runs: dict[UUID, RunHandle] = {}
+        self._dirty = True
+
+    def cast(self, *names: str, may: Iterable[str] = ()) -> Sequence[Member]:
+        """People with these permissions; called again, it adds to what somebody may. Takes effect with the next thing anybody does."""
+        for name in names:
+            self._may.setdefault(name, set()).update(may)
+        self._dirty = True
+        return tuple(Member(self, name) for name in names)
+
+    async def person(self, name: str) -> Person:
+        """The person as policy sees them now."""
+        await self._apply()
+        async with reading(self.services.engine) as session:
+            return (await find_people(session, [name]))[name]
+
+    async def watch(self, run_id: UUID, reply: Reply) -> RunHandle:
+        handle = self._runs.setdefault(run_id, RunHandle(run_id, reply))
+        await self.refresh()
+        return handle
+
+    async def refresh(self) -> None:
+        """Does all work that is due and brings every handle up to date."""
+        await self.settle()
+        async with reading(self.services.engine) as session:
+            for handle in self._runs.values():
+                await _fill(session, handle)
+
+    async def settle(self) -> None:
+        """Plans and executes until nothing is due; each plan is made twice, and a difference fails the test."""
+        while True:
+            async with reading(self.services.engine) as session:
+                plan = await find_due(session, statuses=_PLAN, quiet=0, limit=100)
+                execute = await find_due(session, statuses=_EXECUTE, quiet=0, limit=100)
+            if not plan and not execute:
+                break
+            await plan_runs(self.services, plan)
+            await self._plan_twice(plan)
+            await execute_runs(self.services, execute)
+        while await announce(self.services, {"room": Room()}):
+            pass
+
+    async def card(self, run: RunHandle) -> Card:
+        """The card of a run as the asker sees it."""
+        answer = await Member(self, (await self._row(run)).asker).ask(f"run {run.id}")
+        assert answer.reply.card is not None, answer.reply.text
+        return answer.reply.card
+
+    async def _plan_twice(self, ids: Sequence[UUID]) -> None:
+        for run_id in ids:
+            async with reading(self.services.engine) as session:
+                run = await find_run(session, run_id)
+                if run is None or run.digest is None:
+                    continue
+                person = (await find_people(session, [run.asker]))[run.asker]
+                secrets = await find_secrets(session, run_id, self.services.opener)
+            again = await make_plan(self.services, run, self.services.registry.commands[run.command], person, secrets)
+            assert again.digest == run.digest, f"planning {run.command} twice gave two plans: {run.plan} and {again.plan}"
+
+    async def _row(self, handle: RunHandle) -> RunRow:
+        async with reading(self.services.engine) as session:
+            row = await find_run(session, handle.id)
+        assert row is not None
+        return row
+
+    async def _apply(self) -> None:
+        if not self._dirty:
+            return
+        self._dirty = False
+        policy = _policy_of(self._may)
+        async with transaction(self._owner) as session:
+            await apply_policy(session, digest=compile_policy(policy).digest, body=policy, by="kit")
+            await save_people(session, {name: {"groups": [f"only-{name}"]} for name in self._may})
+        self.hub.forget()
+
+
+async def _fill(session: ReadSession, handle: RunHandle) -> None:
+    row = await find_run(session, handle.id)
+    if row is None:
+        return
+    request = await find_request(session, handle.id)
+    plan: Mapping[str, Any] = row.plan or {}
+    handle.status, handle.outcome, handle.summary = RunStatus(row.status), row.outcome, plan.get("summary", "")
+    handle.digest = request.digest if request else row.digest or ""
+    handle.changed = list(plan.get("changed", ()))
+    handle.trail = [one.kind for one in await find_trail(session, handle.id)]
+    handle.log = [one.line for one in await find_lines(session, handle.id)]
+    handle.answer = Reply.model_validate(row.result) if row.result and row.status == RunStatus.answered else None
+    handle.result = row.result.get("result") if row.result and handle.answer is None else None
+
+
+def _policy_of(may: Mapping[str, Iterable[str]]) -> str:
+    """A strict policy: everybody is alone in a group that carries exactly what they may."""
+    data = {
+        "profile": "strict",
+        "people": {name: {"groups": [f"only-{name}"]} for name in may},
+        "roles": {f"role-{name}": sorted(permissions) for name, permissions in may.items()},
+        "groups": {f"only-{name}": [f"role-{name}"] for name in may},
+    }
+    return yaml.safe_dump(data, sort_keys=False)

@@ -1,0 +1,34 @@
+"""Fixtures that every room's tests share."""
+
+from pathlib import Path
+
+import pytest
+
+from kit.servers import Servers
+from store.embedded import DatabaseUrls
+from tests.hubs import World
+
+
+@pytest.fixture(scope="session")
+def servers(countersign_servers: Servers) -> Servers:
+    """The session's real Postgres and Redis."""
+    return countersign_servers
+
+
+@pytest.fixture
+def database(servers: Servers) -> DatabaseUrls:
+    """A fresh, migrated database: urls of its owner, worker and web roles."""
+    return servers.fresh_database()
+
+
+@pytest.fixture
+def redis_url(servers: Servers) -> str:
+    return servers.redis.url
+
+
+@pytest.fixture
+async def world(database: DatabaseUrls, redis_url: str, tmp_path: Path) -> World:
+    """A database with the cast, keys and the environment for processes."""
+    made = World(database, redis_url, tmp_path)
+    await made.prepare()
+    return made
