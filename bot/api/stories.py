@@ -1,0 +1,98 @@
+"""A run as JSON, for whoever may see it: what was asked, the plan, the decisions, the steps and the card."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from commands.authorizing import may_see
+from commands.rulebooks import Rulebook
+from commands.stories import card_of, read_facts
+from countersign.approvals import Approval
+from countersign.permissions import Risk
+from countersign.schemas import SECRET_KEY
+from store.approvals import find_request
+from store.databases import ReadSession
+from store.people import Person
+from store.runs import RunRow, find_by_reference
+
+from .problems import Problem
+
+DOTS: Final = "••••••"
+NO_SUCH_RUN: Final = "There is no such run."
+
+
+async def find_visible(session: ReadSession, rulebook: Rulebook, person: Person, reference: str) -> RunRow:
+    """The run meant by an id or a number; raises the same Problem 404 for unknown and hidden ones."""
+    run = await find_by_reference(session, reference)
+    if run is None or not await sees(session, rulebook, person, run):
+        raise Problem(404, "not_found_or_foreign", NO_SUCH_RUN)
+    return run
+
+
+async def sees(session: ReadSession, rulebook: Rulebook, person: Person, run: RunRow) -> bool:
+    """Whether this person may read this run."""
+    request = await find_request(session, run.id) if run.visibility != "staff" else None
+    rule = Approval(**request.rule) if request else None
+    return may_see(rulebook.policy, person, visibility=run.visibility, asker=run.asker, owner=run.owner, rule=rule)
+
+
+def summary_of(run: RunRow) -> dict[str, Any]:
+    """What a list of runs says about each."""
+    return {
+        "id": str(run.id),
+        "number": run.number,
+        "command": run.command,
+        "arguments": without_secrets(run.arguments),
+        "status": run.status,
+        "risk": Risk(run.risk).name,
+        "asker": run.asker,
+        "door": run.door,
+        "place": run.place,
+        "reason": run.reason,
+        "dry_run": run.dry_run,
+        "summary": (run.plan or {}).get("summary", ""),
+        "outcome": run.outcome,
+        "created_at": run.created_at.isoformat(),
+        "moved_at": run.moved_at.isoformat(),
+    }
+
+
+async def tell(session: ReadSession, run: RunRow) -> dict[str, Any]:
+    """Everything about one run."""
+    facts = await read_facts(session, run, lines=20)
+    request = facts.request
+    decisions = [
+        {"person": one.person, "verdict": one.verdict, "reason": one.reason, "door": one.door, "at": one.decided_at.isoformat()}
+        for one in facts.decisions
+    ]
+    steps = [
+        {"position": one.position, "phase": one.phase, "name": one.name, "state": one.state, "error": one.error, "progress": one.progress}
+        for one in facts.steps
+    ]
+    approval = request and {
+        "state": request.state,
+        "rule": request.rule,
+        "digest": request.digest,
+        "expires_at": request.expires_at.isoformat(),
+        "decisions": decisions,
+    }
+    return summary_of(run) | {
+        "origins": run.origins,
+        "plan": without_secrets(run.plan),
+        "digest": run.digest,
+        "revision": run.revision,
+        "code_version": run.code_version,
+        "policy": run.policy,
+        "result": without_secrets(run.result),
+        "approval": approval,
+        "steps": steps,
+        "card": card_of(facts).model_dump(mode="json"),
+    }
+
+
+def without_secrets(data: Any) -> Any:
+    """JSON data with the mark of every secret as dots: a mark says whether two secrets are equal, which nobody has to know."""
+    if isinstance(data, Mapping):
+        return DOTS if SECRET_KEY in data else {name: without_secrets(one) for name, one in data.items()}
+    if isinstance(data, list):
+        return [without_secrets(one) for one in data]
+    return data

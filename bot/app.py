@@ -1,0 +1,80 @@
+"""The web process: every HTTP door in one application. Run it with `uvicorn bot.app:create_app --factory`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from bot import console, health
+from bot.api import audits, commands, problems, rooms, runs
+from bot.api.problems import Problem
+from commands.policies import PolicyError
+from countersign.errors import CountersignError
+from store.settings import Settings
+
+from .hubs import open_hub
+from .logs import configure_logs
+from .middlewares import Edge
+from .refusals import Refusals
+from .rooms import Room
+from .writers import stop
+
+API = "/api/v1"
+
+
+def create_app() -> FastAPI:
+    """The application, configured from the environment; raises WrongSetting naming the variable that is wrong."""
+    settings = Settings.read()
+    configure_logs(settings.log_format)
+    app = FastAPI(
+        title="Countersign",
+        version="1",
+        description="Ask for operations, decide on them and read what happened. Bearer tokens; problem details (RFC 9457) for every error.",
+        openapi_url=f"{API}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    app.state.settings = settings
+    app.add_middleware(Edge, broken=_broken, https=settings.url.startswith("https://"))
+    for error in (Problem, HTTPException, RequestValidationError, CountersignError, PolicyError):
+        app.add_exception_handler(error, _handled)
+    for one in (runs, audits, commands, rooms):
+        app.include_router(one.router, prefix=API)
+    app.include_router(health.router)
+    console.mount(app)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(open_hub(app.state.settings))
+        app.state.hub, app.state.room, app.state.refusals = hub, Room(hub), Refusals(hub)
+        counting = asyncio.create_task(app.state.refusals.run())
+        stack.push_async_callback(stop, counting)
+        yield
+
+
+async def _handled(request: Request, error: Exception) -> Response:
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        name = str(first["loc"][-1])
+        error = Problem(422, "wrong_parameter", f"{name}: {first['msg'].replace('Input should', 'should')}.", {"field": name})
+    return _answered(request, problems.problem_of(error))
+
+
+def _broken(request: Request, status: int, reason: str, sentence: str) -> Response:
+    return _answered(request, Problem(status, reason, sentence))
+
+
+def _answered(request: Request, problem: Problem) -> Response:
+    if console.is_page(request):
+        return console.problem_page(request, problem.status, problem.detail)
+    return problems.response_of(request, problem)

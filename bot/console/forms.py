@@ -1,0 +1,43 @@
+"""Posted forms, read strictly, and the checks that a form came from our own page."""
+
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
+
+from starlette.requests import Request
+
+from bot.api.problems import Problem
+
+MOST_FIELDS: Final = 120
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """The fields by name; raises Problem 415 or 400 for anything a browser would not send."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/x-www-form-urlencoded":
+        raise Problem(415, "wrong_content_type", "This form can only be sent from its own page; go back and try again.")
+    body = await request.body()
+    try:
+        pairs = parse_qsl(
+            body.decode("ascii"), keep_blank_values=True, strict_parsing=bool(body), errors="strict", max_num_fields=MOST_FIELDS
+        )
+    except ValueError:
+        raise Problem(400, "bad_input", "The form could not be read; go back, reload the page and try again.") from None
+    fields = dict(pairs)
+    if len(fields) != len(pairs) or any("\0" in one for pair in pairs for one in pair):
+        raise Problem(400, "bad_input", "The form could not be read: a field is there twice or holds a NUL character.")
+    return fields
+
+
+def check_origin(request: Request, *, own: str) -> None:
+    """Refuses what another site made the browser send; `own` is our address. Raises Problem 403."""
+    origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
+    if site is not None and site not in ("same-origin", "none"):
+        raise _foreign()
+    if origin is not None and origin != own and urlsplit(origin).netloc != request.headers.get("host", ""):
+        raise _foreign()
+    if origin is None and site is None:
+        raise _foreign()
+
+
+def _foreign() -> Problem:
+    return Problem(403, "foreign_origin", "This was sent from another site, so nothing was done. Open Countersign itself and do it there.")

@@ -1,0 +1,150 @@
+"""Pages and their parts, rendered by the server. Every text that a person or a program wrote is escaped."""
+
+import hashlib
+import mimetypes
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from bot.rooms import Message
+from countersign.commands import Command
+from countersign.replies import Form, Reply
+
+from .sessions import Visitor
+
+_FOLDER: Final = Path(__file__).parent
+# A request with this header comes from our script, which wants a part of the page and not all of it.
+PART_HEADER: Final = "countersign-part"
+_NOT_PAGES: Final = ("/api/", "/live", "/ready", "/metrics", "/slack/")
+
+
+@dataclass(frozen=True)
+class Here:
+    """What every form on the page carries: who acts, where, and the session's token."""
+
+    visitor: Visitor
+    channel: str
+
+    @property
+    def zone(self) -> ZoneInfo:
+        try:
+            return ZoneInfo(self.visitor.person.timezone)
+        except (ZoneInfoNotFoundError, ValueError):
+            return ZoneInfo("UTC")
+
+    def address(self, *, channel: str | None = None, acting_as: str = "", form: str = "") -> str:
+        """The page's address for another channel, another of the cast, or with a command's form open."""
+        query = {"channel": self.channel if channel is None else channel}
+        if self.visitor.cast:
+            query["as"] = acting_as or self.visitor.person.name
+        return "/?" + urlencode(query | ({"form": form} if form else {}))
+
+    def clock(self, moment: datetime) -> str:
+        """Hours and minutes where the reader lives, with the day when it is not today."""
+        local, now = moment.astimezone(self.zone), datetime.now(self.zone)
+        return f"{local:%H:%M}" if local.date() == now.date() else f"{local:%d %b %H:%M}"
+
+
+@dataclass(frozen=True)
+class Said:
+    """What was answered to this reader alone, and what they had typed. `typed` is put back into the line when nothing came of it."""
+
+    reply: Reply
+    form: Form | None = None
+    echo: str = ""
+    typed: str = ""
+    bad: bool = False
+    values: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class View:
+    """Everything on the page."""
+
+    here: Here
+    channels: Sequence[str]
+    messages: Sequence[Message]
+    commands: Sequence[Command]
+    said: Said | None = None
+    form: Form | None = None
+
+    @property
+    def cursor(self) -> int:
+        """Where the live stream begins: at the last change that is on the page, or at the beginning of an empty one."""
+        return max((one.cursor for one in self.messages), default=0)
+
+
+def room_page(view: View, *, status: int = 200) -> Response:
+    """The chat room."""
+    return _page("room.html", status, view=view, here=view.here)
+
+
+def message_part(here: Here, one: Message) -> str:
+    return str(_parts().message(here, one))
+
+
+def said_part(here: Here, said: Said) -> Response:
+    """The answer alone, for the script to put where it belongs; 422 when nothing came of the request."""
+    return HTMLResponse(str(_parts().said(here, said)), 422 if said.bad else 200)
+
+
+def enter_page(*, alive: bool) -> Response:
+    """The page of a one-time link: one button, because programs that look at links in messages must not use it up."""
+    return _page("enter.html", 200 if alive else 410, alive=alive)
+
+
+def problem_page(request: Request, status: int, sentence: str) -> Response:
+    """What went wrong and what to do, with what was typed."""
+    if PART_HEADER in request.headers:
+        return HTMLResponse(str(_parts().problem(sentence)), status)
+    typed = str(request.scope.get("state", {}).get("typed", ""))
+    return _page("problem.html", status, title=HTTPStatus(status).phrase, sentence=sentence, typed=typed)
+
+
+def is_page(request: Request) -> bool:
+    """Whether a person with a browser asks, rather than a program."""
+    return not request.url.path.startswith(_NOT_PAGES)
+
+
+def static_file(name: str) -> Response | None:
+    """A file of the page, under a name that changes with its content."""
+    found = _STATIC.get(name)
+    if found is None:
+        return None
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return Response(found, media_type=kind, headers={"cache-control": "public, max-age=31536000, immutable"})
+
+
+def _page(template: str, status: int, **values: Any) -> Response:
+    return HTMLResponse(_ENVIRONMENT.get_template(template).render(**values), status)
+
+
+def _parts() -> Any:
+    return _ENVIRONMENT.get_template("parts.html").module
+
+
+def _hashed(path: Path) -> str:
+    return f"{path.stem}.{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}{path.suffix}"
+
+
+def _key() -> str:
+    return secrets.token_urlsafe(16)
+
+
+_STATIC_NAMES: Final = {path.name: _hashed(path) for path in sorted((_FOLDER / "static").iterdir())}
+_STATIC: Final = {hashed: (_FOLDER / "static" / name).read_bytes() for name, hashed in _STATIC_NAMES.items()}
+_ENVIRONMENT: Final = Environment(
+    loader=FileSystemLoader(_FOLDER / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+)
+_ENVIRONMENT.globals |= {"static": lambda name: Markup("/static/") + _STATIC_NAMES[name], "new_key": _key}

@@ -1,0 +1,100 @@
+"""Is it alive, is it ready and which part is not, and its numbers."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.responses import JSONResponse, Response
+
+from countersign.errors import CountersignError
+from store.databases import reading
+from store.migrating import is_current
+from store.policies import find_policy
+from store.workers import find_workers
+
+from .hubs import Hub
+
+ROLES: Final = ("planning", "executing", "housekeeping")
+SEEN_SECONDS: Final = 30.0
+PART_SECONDS: Final = 2.0
+READY: Final = Gauge("countersign_ready", "1 when the part works, 0 when it does not.", ["part"])
+WORKERS: Final = Gauge("countersign_workers", "Workers seen in the last 30 s.", ["role"])
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/live")
+async def live() -> Response:
+    """200 as long as the process answers at all."""
+    return JSONResponse({"status": "live"})
+
+
+@router.get("/ready")
+async def ready(request: Request) -> Response:
+    """200 when every part works; otherwise 503 naming each part that does not and what to do about it."""
+    parts = await find_parts(request.app.state.hub)
+    whole = all(said == "ok" for said in parts.values())
+    return JSONResponse({"status": "ready" if whole else "not ready", "parts": parts}, status_code=200 if whole else 503)
+
+
+@router.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """Prometheus text; the readiness of each part is among it."""
+    await find_parts(request.app.state.hub)
+    return Response(await asyncio.to_thread(generate_latest), media_type=CONTENT_TYPE_LATEST)
+
+
+async def find_parts(hub: Hub) -> dict[str, str]:
+    """`ok` or a sentence for each part: database, schema, policy, and one worker role each."""
+    parts = {"database": await _asked(_database, hub)}
+    if parts["database"] == "ok":
+        parts["schema"] = await _asked(_schema, hub)
+        parts["policy"] = await _asked(_policy, hub) if parts["schema"] == "ok" else "unknown until the schema is current"
+        parts |= await _workers(hub) if parts["schema"] == "ok" else {}
+    for part, said in parts.items():
+        READY.labels(part=part).set(said == "ok")
+    return parts
+
+
+async def _asked(question: Callable[[Hub], Awaitable[str]], hub: Hub) -> str:
+    try:
+        async with asyncio.timeout(PART_SECONDS):
+            return await question(hub)
+    except TimeoutError:
+        return f"no answer within {PART_SECONDS:g} s"
+    except (SQLAlchemyError, OSError) as error:
+        return f"not reachable ({type(error).__name__})"
+    except CountersignError as error:
+        return str(error)
+
+
+async def _database(hub: Hub) -> str:
+    async with hub.engine.connect():
+        return "ok"
+
+
+async def _schema(hub: Hub) -> str:
+    return "ok" if await is_current(hub.engine) else "not the version this code needs; run: countersign migrate"
+
+
+async def _policy(hub: Hub) -> str:
+    async with reading(hub.engine) as session:
+        return "ok" if await find_policy(session) else "none in force yet; run: countersign migrate"
+
+
+async def _workers(hub: Hub) -> dict[str, str]:
+    rows: list[Any] = []
+
+    async def seen(_: Hub) -> str:
+        async with reading(hub.engine) as session:
+            rows.extend(await find_workers(session, within=SEEN_SECONDS))
+        return "ok"
+
+    said = await _asked(seen, hub)
+    counts = {role: sum(1 for row in rows if row.role == role) for role in ROLES}
+    for role, count in counts.items():
+        WORKERS.labels(role=role).set(count)
+    missing = f"none seen in the last {SEEN_SECONDS:g} s; run: countersign worker"
+    return {f"{role} worker": said if said != "ok" else "ok" if count else missing for role, count in counts.items()}

@@ -1,0 +1,165 @@
+"""The chat room that the browser and the terminal share: its channels, what is shown in them, and what people do there."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from countersign.invocations import Door, Invocation, Place
+from countersign.replies import Card, Reply
+from store.databases import WriteSession
+from store.messages import find_in_place
+from store.people import Person, find_all_people
+
+from .hubs import Answer, Hub
+from .presses import Press
+
+PLATFORM: Final = "room"
+CHANNELS: Final = ("ops", "deploys", "incidents")
+SHOWN: Final = 100
+HEARTBEAT_SECONDS: Final = 15.0
+# A message committed a moment late bears an earlier time than one already seen, so whoever comes back is told the last moments again.
+OVERLAP_MICROSECONDS: Final = 5_000_000
+_CHANNEL: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}\Z")
+
+
+@dataclass(frozen=True)
+class Message:
+    """What is shown in one place: a card that is kept current, or a reply that only its reader sees."""
+
+    id: UUID
+    run: UUID
+    kind: str
+    private: bool
+    version: int
+    at: datetime
+    changed: datetime
+    card: Card | None = None
+    reply: Reply | None = None
+
+    @property
+    def cursor(self) -> int:
+        """When it changed last, in microseconds since 1970."""
+        return int(self.changed.timestamp() * 1_000_000)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "id": str(self.id),
+            "run": str(self.run),
+            "kind": self.kind,
+            "private": self.private,
+            "version": self.version,
+            "at": self.at.isoformat(),
+            "changed": self.changed.isoformat(),
+            "card": self.card.model_dump(mode="json") if self.card else None,
+            "reply": self.reply.model_dump(mode="json") if self.reply else None,
+        }
+
+
+class Changes:
+    """Wakes whoever watches a place. It listens from the moment it is made, because Postgres is asked for a notice only once."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._watchers: set[tuple[frozenset[str], asyncio.Event]] = set()
+        hub.notices.on("countersign_room", self._wake)
+
+    @contextmanager
+    def watching(self, places: Iterable[str]) -> Iterator[asyncio.Event]:
+        """An event that is set whenever something is shown in one of these places (`ops`, or `@ada`)."""
+        watcher = (frozenset(places), asyncio.Event())
+        self._watchers.add(watcher)
+        try:
+            yield watcher[1]
+        finally:
+            self._watchers.discard(watcher)
+
+    def _wake(self, place: str) -> None:
+        for places, event in self._watchers:
+            if not place or place in places:
+                event.set()
+
+
+class Room:
+    """One per web process. Every method acts as the person it is given; who that is was decided by the door."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self.changes = Changes(hub)
+
+    async def channels(self) -> tuple[str, ...]:
+        """The room's channels, and those that policy sends cards to."""
+        rulebook = await self._hub.rulebook()
+        named = {name for names in rulebook.policy.file.channels.values() for name in names if _CHANNEL.match(name)}
+        return (*CHANNELS, *sorted(named - set(CHANNELS)))
+
+    async def cast(self) -> list[Person]:
+        """Everybody a demo session may act as."""
+        people = await self._hub.committed(find_all_people)
+        return [one for one in people if not one.service]
+
+    async def messages(self, person: Person, channel: str) -> list[Message]:
+        """What this person sees in a channel (empty: their direct messages), oldest first."""
+
+        async def read(session: WriteSession) -> list[Any]:
+            return await find_in_place(session, platform=PLATFORM, channel=channel, person=person.name, limit=SHOWN)
+
+        return [_message(row) for row in await self._hub.committed(read) if channel or row.person == person.name]
+
+    async def say(self, person: Person, *, channel: str, text: str, key: str, door: Door, trace: str) -> Answer:
+        """What was typed into a channel."""
+        return await self._hub.submit(person, self._invocation(person, channel=channel, key=key, door=door, trace=trace, text=text))
+
+    async def fill(
+        self, person: Person, *, channel: str, command: str, answers: Mapping[str, Any], key: str, door: Door, trace: str
+    ) -> Answer:
+        """A form that was filled in; an empty answer is one that was not given."""
+        given = {name: value for name, value in answers.items() if value not in ("", None)}
+        wanted = self._invocation(person, channel=channel, key=key, door=door, trace=trace, command=command, arguments=given)
+        return await self._hub.submit(person, wanted)
+
+    async def press(self, person: Person, one: Press) -> Reply:
+        """A button that was pressed; the key is this person's own, so nobody can use up another's."""
+        return await self._hub.press(person, Press(_own(person, one.key), one.intent, one.target, one.door, one.digest, one.reason))
+
+    async def watch(self, person: Person, channel: str, *, after: int | None) -> AsyncIterator[Message | None]:
+        """Each message of a channel whenever it changes, None every 15 s; begins with what changed after the cursor, if one is given."""
+        with self.changes.watching([one for one in (channel, f"@{person.name}") if one]) as woken:
+            known: dict[UUID, int] = {}
+            first = True
+            while True:
+                woken.clear()
+                for one in await self.messages(person, channel):
+                    old = first and (after is None or one.cursor <= after - OVERLAP_MICROSECONDS)
+                    if not old and known.get(one.id) != one.cursor:
+                        yield one
+                    known[one.id] = one.cursor
+                first = False
+                try:
+                    await asyncio.wait_for(woken.wait(), HEARTBEAT_SECONDS)
+                except TimeoutError:
+                    yield None
+
+    def _invocation(self, person: Person, *, channel: str, key: str, door: Door, trace: str, **what: Any) -> Invocation:
+        return Invocation(key=_own(person, key), door=door, place=Place(PLATFORM, channel=channel), trace=trace, **what)
+
+
+def _own(person: Person, key: str) -> str:
+    return f"room:{person.name}:{key}"
+
+
+def _message(row: Any) -> Message:
+    return Message(
+        id=row.id,
+        run=row.run_id,
+        kind=row.kind,
+        private=bool(row.person),
+        version=row.shown,
+        at=row.created_at,
+        changed=row.edited_at or row.created_at,
+        card=None if row.kind == "reply" else Card.model_validate(row.card),
+        reply=Reply.model_validate(row.card) if row.kind == "reply" else None,
+    )

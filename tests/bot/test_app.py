@@ -1,0 +1,123 @@
+"""The web process as a whole: what every answer carries, what is refused before any handler, and what its health says."""
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+
+from store.settings import WrongSetting
+from tests.bot.webs import Web, web_of
+from tests.hubs import World
+
+
+async def test_every_answer_says_how_a_browser_must_treat_it(web: Web) -> None:
+    async with web.client() as anybody:
+        for path in ("/", "/live", "/ready", "/metrics", "/api/v1/runs", "/enter/nothing", "/nothing", "/static/nothing"):
+            answer = await anybody.get(path)
+            policy = answer.headers["content-security-policy"]
+            for part in ("default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'"):
+                assert part in policy, path
+            assert "unsafe" not in policy
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert answer.headers["cache-control"] == "no-store"
+            assert len(answer.headers["x-request-id"]) == 32
+            assert "strict-transport-security" not in answer.headers
+
+
+async def test_https_is_remembered(world: World) -> None:
+    async with web_of(world, PUBLIC_URL="https://countersign.example.test") as web, web.client() as anybody:
+        assert "max-age" in (await anybody.get("/live")).headers["strict-transport-security"]
+
+
+async def test_a_body_that_is_too_long_is_not_read(web: Web) -> None:
+    async with await web.caller("ada") as ada:
+        declared = await ada.post("/api/v1/runs", content=b" " * 300_000, headers={"content-type": "application/json"})
+
+        async def drops() -> AsyncIterator[bytes]:
+            for _ in range(10):
+                yield b" " * 60_000
+
+        streamed = await ada.post("/api/v1/runs", content=drops(), headers={"content-type": "application/json"})
+    for answer in (declared, streamed):
+        assert answer.status_code == 413
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["reason"] == "too_large"
+
+
+async def test_what_breaks_on_our_side_shows_no_traceback(
+    capsys: pytest.CaptureFixture[str], world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("the secret is xoxb-123-abc")
+
+    async with web_of(world) as web, await web.caller("ada") as ada, web.client() as browser:
+        monkeypatch.setattr(web.hub, "committed", broken)
+        answer = await ada.get("/api/v1/runs")
+        page = await browser.get("/", headers={"cookie": "countersign_8000=cs_session_x"})
+    for one in (answer, page):
+        assert one.status_code == 500
+        assert "secret" not in one.text
+        assert "Traceback" not in one.text
+        assert "RuntimeError" not in one.text
+    assert answer.json()["request"] == answer.headers["x-request-id"]
+    said = capsys.readouterr().out
+    assert answer.headers["x-request-id"] in said
+    assert "RuntimeError" in said
+    assert "xoxb" not in said
+
+
+async def test_unknown_addresses_and_methods_are_told_apart(web: Web) -> None:
+    async with web.client() as anybody:
+        missing = await anybody.get("/api/v1/nothing")
+        wrong = await anybody.put("/api/v1/runs")
+        page = await anybody.get("/nothing")
+    assert (missing.status_code, missing.json()["reason"]) == (404, "not_found")
+    assert (wrong.status_code, wrong.json()["reason"]) == (405, "wrong_method")
+    assert wrong.headers["allow"]
+    assert page.status_code == 404
+    assert page.headers["content-type"].startswith("text/html")
+
+
+async def test_ready_names_the_parts_that_are_not(web: Web) -> None:
+    async with web.client() as anybody:
+        assert (await anybody.get("/live")).json() == {"status": "live"}
+        answer = await anybody.get("/ready")
+        parts = answer.json()["parts"]
+        assert answer.status_code == 503
+        assert parts["database"] == parts["schema"] == parts["policy"] == "ok"
+        for role in ("planning", "executing", "housekeeping"):
+            assert "none seen in the last 30 s" in parts[f"{role} worker"]
+        numbers = (await anybody.get("/metrics")).text
+    assert 'countersign_ready{part="database"} 1.0' in numbers
+    assert 'countersign_ready{part="planning worker"} 0.0' in numbers
+    assert 'route="/ready"' in numbers
+
+
+async def test_ready_says_when_the_database_is_gone(world: World) -> None:
+    gone = {"DATABASE_URL": "postgresql+psycopg://web:x@127.0.0.1:1/gone"}
+    async with web_of(world, **gone) as web, web.client() as anybody:
+        answer = await anybody.get("/ready")
+        refused = await anybody.get("/api/v1/runs", headers={"authorization": "Bearer cs_api_x"})
+        page = await anybody.get("/", headers={"cookie": "countersign_8000=cs_session_x"})
+    assert answer.status_code == 503
+    assert "not reachable" in answer.json()["parts"]["database"]
+    assert refused.status_code == page.status_code == 503
+    assert refused.headers["retry-after"]
+    assert "nothing was done" in refused.json()["detail"]
+    assert "nothing was done" in page.text
+
+
+async def test_a_wrong_setting_stops_the_start(world: World) -> None:
+    with pytest.raises(WrongSetting, match="COUNTERSIGN_PORT"):
+        async with web_of(world, PORT="eighty"):
+            pass
+
+
+async def test_one_line_is_logged_for_each_request_and_no_path_of_a_stranger(capsys: pytest.CaptureFixture[str], world: World) -> None:
+    async with web_of(world) as web, web.client() as anybody:
+        capsys.readouterr()
+        await anybody.get("/enter/cs_link_very-secret")
+        await anybody.get("/nothing%0d%0aforged%1b[2J")
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["event"] for line in lines] == ["GET /enter/{token} 410", "GET other 404"]
+    assert len({line["trace"] for line in lines}) == 2

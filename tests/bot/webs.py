@@ -1,0 +1,173 @@
+"""The web process for tests: in the test's own loop, or as a real server on a port; and people with tokens and sessions."""
+
+import asyncio
+import logging
+import re
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+from uuid import UUID
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+from sqlalchemy import text
+
+from bot.app import create_app
+from bot.hubs import Hub
+from bot.rooms import Room
+from store.databases import WriteSession
+from store.messages import Delivered, NewMessage, add_messages, mark_delivered
+from store.tokens import issue_token
+from tests.hubs import World, until
+
+ALL = ("read", "submit", "decide", "admin")
+ORIGIN = "http://127.0.0.1:8000"
+_NOTIFY = text("SELECT pg_notify('countersign_room', :place)")
+
+
+@dataclass
+class Web:
+    """A running application and how to reach it."""
+
+    app: FastAPI
+    address: str
+    transport: httpx.AsyncBaseTransport | None = None
+
+    @property
+    def hub(self) -> Hub:
+        hub: Hub = self.app.state.hub
+        return hub
+
+    @property
+    def room(self) -> Room:
+        room: Room = self.app.state.room
+        return room
+
+    def client(self, headers: Mapping[str, str] | None = None) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=self.address, transport=self.transport, headers=headers, timeout=10)
+
+    async def token(self, kind: str, person: str | None, *, scopes: tuple[str, ...] = ALL, lifetime: float = 600) -> str:
+        async def issue(session: WriteSession) -> str:
+            return await issue_token(session, kind=kind, person=person, label="test", scopes=scopes, lifetime=lifetime)
+
+        return await self.hub.committed(issue)
+
+    async def caller(self, person: str, *, scopes: tuple[str, ...] = ALL) -> httpx.AsyncClient:
+        """A program that calls the API with a token of this person."""
+        return self.client({"authorization": f"Bearer {await self.token('api', person, scopes=scopes)}"})
+
+    async def browser(self, person: str | None, *, scopes: tuple[str, ...] = ()) -> "Browser":
+        """A browser that came in by a one-time link; without a person it is the demo's."""
+        client = self.client({"origin": self.address, "sec-fetch-site": "same-origin"})
+        link = await self.token("link", person, scopes=scopes or (() if person else ("demo",)))
+        answer = await client.post(f"/enter/{link}")
+        assert answer.status_code == 303, answer.text
+        return Browser(client)
+
+    async def show(self, run: str, card: Mapping[str, Any], *, kind: str = "card", channel: str = "ops", person: str = "") -> str:
+        """A message in the room, as the sender of messages leaves it; returns its id."""
+        message = NewMessage(UUID(run), kind, "room", "", channel, person=person, card=dict(card))
+
+        async def add(session: WriteSession) -> None:
+            await add_messages(session, [message])
+            await self._deliver(session, str(message.id), card, version=1, place=f"@{person}" if person else channel)
+
+        await self.hub.committed(add)
+        return str(message.id)
+
+    async def edit(self, message: str, card: Mapping[str, Any], *, version: int, channel: str = "ops") -> None:
+        """A later version of a message."""
+        await self.hub.committed(lambda session: self._deliver(session, message, card, version=version, place=channel))
+
+    async def _deliver(self, session: WriteSession, message: str, card: Mapping[str, Any], *, version: int, place: str) -> None:
+        await mark_delivered(session, [Delivered(UUID(message), version, dict(card))])
+        await session.execute(_NOTIFY, {"place": place})
+
+
+@dataclass
+class Browser:
+    """A browser without JavaScript: it loads the page and sends its forms, hidden fields and all."""
+
+    client: httpx.AsyncClient
+
+    async def page(self, **query: str) -> httpx.Response:
+        return await self.client.get("/", params=query)
+
+    async def send(self, path: str, *, acting_as: str = "", channel: str = "ops", part: bool = False, **fields: str) -> httpx.Response:
+        page = await self.page(channel=channel, **({"as": acting_as} if acting_as else {}))
+        own = {"csrf": hidden(page.text, "csrf"), "key": hidden(page.text, "key"), "channel": channel, "as": acting_as}
+        return await self.client.post(path, data=own | fields, headers={"countersign-part": "1"} if part else {})
+
+    async def say(self, line: str, **more: Any) -> httpx.Response:
+        return await self.send("/room/say", text=line, **more)
+
+
+def hidden(page: str, name: str) -> str:
+    """The value of a hidden field, the first on the page."""
+    found = re.search(rf'name="{name}" value="([^"]*)"', page)
+    assert found, page
+    return found[1]
+
+
+@asynccontextmanager
+async def web_of(world: World, **settings: str) -> AsyncIterator[Web]:
+    """The application in this loop, without a port."""
+    with _logs_restored():
+        async with _web_of(_app(world, settings)) as web:
+            yield web
+
+
+@asynccontextmanager
+async def _web_of(app: FastAPI) -> AsyncIterator[Web]:
+    async with app.router.lifespan_context(app):
+        yield Web(app, ORIGIN, httpx.ASGITransport(app, raise_app_exceptions=False))
+
+
+@asynccontextmanager
+async def served(world: World, **settings: str) -> AsyncIterator[Web]:
+    """The application behind a real server, for streams and browsers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with _logs_restored():
+        async with _served(_app(world, {"PORT": str(port), **settings}), port) as web:
+            yield web
+
+
+@asynccontextmanager
+async def _served(app: FastAPI, port: int) -> AsyncIterator[Web]:
+    config = uvicorn.Config(app, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    try:
+        await until(lambda: _value(server.started or serving.done()), what="the server starts")
+        yield Web(app, f"http://127.0.0.1:{port}")
+    finally:
+        server.should_exit = True
+        await serving
+
+
+def _app(world: World, settings: Mapping[str, str]) -> FastAPI:
+    environment = world.environment(role="web") | {f"COUNTERSIGN_{name}": value for name, value in settings.items()}
+    with patch.dict("os.environ", environment, clear=True):
+        return create_app()
+
+
+@contextmanager
+def _logs_restored() -> Iterator[None]:
+    """The application writes to the standard output of its time, which pytest takes away after the test."""
+    root = logging.getLogger()
+    before = (root.level, root.handlers[:])
+    try:
+        yield
+    finally:
+        root.setLevel(before[0])
+        root.handlers[:] = before[1]
+
+
+async def _value(value: bool) -> bool:
+    return value
