@@ -36,10 +36,10 @@ class Undeliverable(Exception):
 
 @dataclass(frozen=True)
 class Telling:
-    """A message row taken, its run, and what it is to show."""
+    """A message row taken, its run (a reply may be about none), and what it is to show."""
 
     row: Any
-    run: RunRow
+    run: RunRow | None
     shown: Card | Reply
 
     @property
@@ -73,14 +73,14 @@ async def announce(services: Services, deliverers: dict[str, Deliverer]) -> int:
 
 
 async def _tell(session: ReadSession, rows: Sequence[Any]) -> list[Telling]:
-    runs = await find_runs(session, sorted({row.run_id for row in rows}))
+    runs = await find_runs(session, sorted({row.run_id for row in rows if row.run_id}))
     cards: dict[tuple[UUID, bool], Card] = {}
     tellings = []
     for row in rows:
-        run = runs[row.run_id]
         if row.kind == "reply":
-            tellings.append(Telling(row, run, Reply.model_validate(row.card)))
+            tellings.append(Telling(row, runs.get(row.run_id), Reply.model_validate(row.card)))
             continue
+        run = runs[row.run_id]
         shared = row.kind == "card"
         if (run.id, shared) not in cards:
             cards[run.id, shared] = card_of(await read_facts(session, run), shared=shared)

@@ -4,9 +4,10 @@ import time
 from typing import Final
 
 from countersign.replies import Reply
-from integrations.slack.blocks import card_blocks, reply_blocks
+from integrations.slack.blocks import card_blocks, fallback_text, reply_blocks
 from integrations.slack.clients import SlackClient
 from integrations.slack.errors import SlackBusy, SlackRefused, SlackUnclear, SlackUnreachable
+from integrations.slack.texts import inert
 from store.people import find_accounts
 
 from .announcing import Deliverer, Later, Telling, Undeliverable
@@ -15,6 +16,7 @@ from .services import Services
 REPLY_SECONDS: Final = 25 * 60  # a response_url lives 30 minutes
 SHARED_SECONDS: Final = 300.0
 MOST_TRIES: Final = 30
+LONGEST_FALLBACK: Final = 600  # 120 characters, escaped
 
 
 class Room(Deliverer):
@@ -47,24 +49,24 @@ class Slack(Deliverer):
 
     async def _card(self, one: Telling) -> tuple[str | None, str | None]:
         assert not isinstance(one.shown, Reply)  # noqa: S101  deliver() has chosen
-        blocks = card_blocks(one.shown)
+        blocks, said = card_blocks(one.shown), inert(one.shown.fallback, LONGEST_FALLBACK)
         if one.row.remote_id:
-            await self._client.update(one.row.remote_channel, one.row.remote_id, blocks, one.shown.fallback)
+            await self._client.update(one.row.remote_channel, one.row.remote_id, blocks, said)
             return None, None
         channel = one.row.remote_channel or await self._channel(one)
         key = str(one.row.id)
         since = one.row.created_at.timestamp() - 60
         if one.row.posting and (found := await self._client.find_by_key(channel, key, since, thread=_thread(one))):
-            await self._client.update(found.channel, found.ts, blocks, one.shown.fallback)
+            await self._client.update(found.channel, found.ts, blocks, said)
             return found.channel, found.ts
-        posted = await self._client.post(channel, blocks, one.shown.fallback, thread=_thread(one), key=key)
+        posted = await self._client.post(channel, blocks, said, thread=_thread(one), key=key)
         return posted.channel, posted.ts
 
     async def _reply(self, one: Telling) -> tuple[str | None, str | None]:
         """By the response_url while it lives, then directly."""
         assert isinstance(one.shown, Reply)  # noqa: S101  deliver() has chosen
-        blocks, said = reply_blocks(one.shown), one.shown.text or (one.shown.card.fallback if one.shown.card else "Done.")
-        sealed = one.row.answer_to or one.run.answer_to
+        blocks, said = reply_blocks(one.shown), fallback_text(one.shown)
+        sealed = one.row.answer_to or (one.run.answer_to if one.run else None)
         age = time.time() - one.row.created_at.timestamp()
         if sealed and age < REPLY_SECONDS and one.row.attempts <= 4:
             address = self._services.opener.open(bytes(sealed))
@@ -73,8 +75,15 @@ class Slack(Deliverer):
                 return None, None
             except SlackRefused:
                 pass  # the address is used up; the person still has a direct message
+        if one.row.account and one.row.channel and not sealed:
+            try:
+                await self._client.ephemeral(one.row.channel, one.row.account, blocks, said, thread=_thread(one))
+                return None, None
+            except SlackRefused:
+                if not one.row.person:
+                    raise
         channel = await self._direct(one.row.person)
-        posted = await self._client.post(channel, blocks, said[:3_000], key=str(one.row.id))
+        posted = await self._client.post(channel, blocks, said, key=str(one.row.id))
         return posted.channel, posted.ts
 
     async def _channel(self, one: Telling) -> str:
@@ -82,7 +91,7 @@ class Slack(Deliverer):
         channel = str(one.row.channel)
         if not channel:
             return await self._direct(one.row.person)
-        return await self._direct(one.run.asker) if await self._is_shared(channel) else channel
+        return await self._direct(one.run.asker if one.run else one.row.person) if await self._is_shared(channel) else channel
 
     async def _direct(self, person: str) -> str:
         async with self._services.reading() as session:

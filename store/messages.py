@@ -35,7 +35,7 @@ class MessageRow(Base):
     )
 
     id: Mapped[Identifier]
-    run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"))
+    run_id: Mapped[UUID | None] = mapped_column(ForeignKey("runs.id"))
     kind: Mapped[str]
     platform: Mapped[str]
     team: Mapped[str]
@@ -53,6 +53,7 @@ class MessageRow(Base):
     remote_id: Mapped[str | None]
     card: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     answer_to: Mapped[bytes | None]
+    account: Mapped[str] = mapped_column(server_default=text("''"))
     edited_at: Mapped[datetime | None]
     error: Mapped[str] = mapped_column(server_default=text("''"))
     dead_at: Mapped[datetime | None]
@@ -63,10 +64,11 @@ class MessageRow(Base):
 class NewMessage:
     """A place where a run is to be shown. `kind`: `card`, `direct` (to an approver or the asker) or `reply` (shown once).
 
-    `answer_to` is a reply's sealed address in base64, for a click's answer; a run's own reply uses the run's.
+    `answer_to` is a reply's sealed address in base64, for a click's answer; a run's own reply uses the run's. A reply to what is about no
+    run has no `run_id`; `account` is then the chat account it is for, who may be nobody we know.
     """
 
-    run_id: UUID
+    run_id: UUID | None
     kind: str
     platform: str
     team: str
@@ -75,15 +77,17 @@ class NewMessage:
     person: str = ""
     card: dict[str, Any] | None = None
     answer_to: str | None = None
+    account: str = ""
     id: UUID = field(default_factory=lambda: UUID(bytes=uuid7().bytes))
 
 
 _ADD = text("""
 WITH added AS (INSERT INTO messages (id, run_id, kind, platform, team, channel, thread, person, card, answer_to,
-                                     due_at)
-               SELECT id, run_id, kind, platform, team, channel, thread, person, card, decode(answer_to, 'base64'), countersign_now()
+                                     account, due_at)
+               SELECT id, run_id, kind, platform, team, channel, thread, person, card, decode(answer_to, 'base64'),
+                      account, countersign_now()
                FROM jsonb_to_recordset(cast(:rows AS jsonb)) AS m(id uuid, run_id uuid, kind text, platform text, team text, channel text,
-                    thread text, person text, card jsonb, answer_to text)
+                    thread text, person text, card jsonb, answer_to text, account text)
                ON CONFLICT DO NOTHING RETURNING 1)
 SELECT pg_notify('countersign_work', 'messages') FROM (SELECT count(*) AS n FROM added) c WHERE c.n > 0
 """)
@@ -93,7 +97,11 @@ async def add_messages(session: WriteSession, messages: Sequence[NewMessage]) ->
     """Adds places where runs are shown; a place that shows the run already stays as it is."""
     if messages:
         rows = [
-            {**{name: getattr(one, name) for name in one.__dataclass_fields__}, "id": str(one.id), "run_id": str(one.run_id)}
+            {
+                **{name: getattr(one, name) for name in one.__dataclass_fields__},
+                "id": str(one.id),
+                "run_id": str(one.run_id) if one.run_id else None,
+            }
             for one in messages
         ]
         await session.execute(_ADD, {"rows": Jsonb(rows)})

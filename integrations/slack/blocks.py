@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from countersign.replies import Button, Card, Field, Form, Input, Reply, Tone
 from integrations.slack.roundtrips import ANSWER, FILL, LONGEST_VALUE, PREFIX, button_value, fill_value
-from integrations.slack.texts import SECTION, code, code_pieces, pieces, plain
+from integrations.slack.texts import SECTION, code, code_pieces, inert, pieces, plain
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -48,8 +48,8 @@ def reply_blocks(reply: Reply) -> list[Json]:
 
 
 def fallback_text(reply: Reply) -> str:
-    """What a notification says of an answer, not yet escaped."""
-    return reply.text or (reply.card.fallback if reply.card else "") or "Done."
+    """What a notification says of an answer."""
+    return inert(reply.text.strip() or (reply.card.fallback if reply.card else ""), SECTION) or "Done."
 
 
 def form_view(form: Form, *, private_metadata: str, callback_id: str = "form") -> Json:

@@ -231,7 +231,7 @@ def _tables() -> None:
     op.create_table(
         "messages",
         sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("run_id", sa.Uuid(), nullable=False),
+        sa.Column("run_id", sa.Uuid(), nullable=True),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("platform", sa.Text(), nullable=False),
         sa.Column("team", sa.Text(), nullable=False),
@@ -249,6 +249,7 @@ def _tables() -> None:
         sa.Column("remote_id", sa.Text(), nullable=True),
         sa.Column("card", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
         sa.Column("answer_to", sa.LargeBinary(), nullable=True),
+        sa.Column("account", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("edited_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("error", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("dead_at", sa.DateTime(timezone=True), nullable=True),
