@@ -11,7 +11,7 @@ from countersign.invocations import Door, Place
 from countersign.permissions import Risk
 from store.people import Person
 
-from .policies import ADMIN, APPROVE, Policy, Rule, approval_of, covers, rule_names
+from .policies import ADMIN, APPROVE, AUDIT, Policy, Rule, approval_of, covers, rule_names
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,9 @@ def _given_by_profile(policy: Policy, person: Person, permission: str, command: 
     if permission == "countersign:use":
         return True
     if policy.profile == "strict" or person.service:
+        return False
+    # Being an admin or reading the audit is claimed by a wildcard too; otherwise `admin: ["*:*"]` would leave them to everybody.
+    if permission in (ADMIN, AUDIT) and policy.roles_with(permission):
         return False
     return permission not in policy.named and (command is None or command.risk < Risk.critical)
 
