@@ -45,13 +45,18 @@ async def execute_runs(services: Services, ids: Sequence[UUID]) -> int:
             lease=services.settings.lease_seconds,
             versions=rulebook.registry.versions,
         )
-    results = await asyncio.gather(*(_execute(services, rulebook, one) for one in claims), return_exceptions=True)
+    results = await asyncio.gather(*(_held(services, rulebook, one) for one in claims), return_exceptions=True)
     for one in results:
         if isinstance(one, LostClaim):
             _log.warning("a claim was lost; another worker goes on with the run")
         elif isinstance(one, BaseException):
-            _log.error("executing a run ended unexpectedly", exc_info=one)
+            _log.error("executing a run ended unexpectedly; it goes on when its lease has ended", exc_info=one)
     return len(claims)
+
+
+async def _held(services: Services, rulebook: Rulebook, one: Claim) -> None:
+    with services.holding([one.run_id]):
+        await _execute(services, rulebook, one)
 
 
 async def _execute(services: Services, rulebook: Rulebook, one: Claim) -> None:

@@ -6,6 +6,7 @@ import threading
 import time
 from asyncio import AbstractEventLoop
 from typing import Final
+from uuid import UUID
 
 import psycopg
 
@@ -17,11 +18,15 @@ STUCK_SECONDS: Final = 60.0
 
 
 class Leases(threading.Thread):
-    """Renews at a third of the lease. A loop that has not answered for a minute is stuck in somebody's blocking call: we then let go."""
+    """Renews the leases of the runs in `held` at a third of the lease.
 
-    def __init__(self, url: str, *, worker: str, lease: float) -> None:
+    A loop that has not answered for a minute is stuck in somebody's blocking call: we then let go.
+    """
+
+    def __init__(self, url: str, *, worker: str, lease: float, held: set[UUID]) -> None:
         super().__init__(name="leases", daemon=True)
         self._url, self._worker, self._lease = plain_url(url), worker, lease
+        self._held = held
         self._ended = threading.Event()
         self._loop: AbstractEventLoop | None = None
         self._answered = time.monotonic()
@@ -47,7 +52,8 @@ class Leases(threading.Thread):
         connection.execute("SET statement_timeout = '3s'")
         while not self._ended.wait(self._lease / 3):
             self._check_loop()
-            connection.execute(RENEW_PLAIN, {"worker": self._worker, "lease": f"{self._lease} seconds"})
+            if held := list(self._held):
+                connection.execute(RENEW_PLAIN, {"ids": held, "worker": self._worker, "lease": f"{self._lease} seconds"})
 
     def _check_loop(self) -> None:
         if self._loop is None:

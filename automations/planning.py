@@ -53,10 +53,11 @@ class _Job:
 async def plan_runs(services: Services, ids: Sequence[UUID]) -> int:
     """Plans those of these runs that this worker can claim; returns how many."""
     jobs, rulebook, people = await _claim(services, ids)
-    finishes = await asyncio.gather(*(_planned(services, rulebook, people, job) for job in jobs))
-    if finishes:
-        async with services.transaction() as session:
-            await finish(session, finishes)
+    with services.holding([job.run.id for job in jobs]):
+        finishes = await asyncio.gather(*(_planned(services, rulebook, people, job) for job in jobs))
+        if finishes:
+            async with services.transaction() as session:
+                await finish(session, finishes)
     return len(jobs)
 
 

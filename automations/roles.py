@@ -1,4 +1,4 @@
-"""The roles a worker process can have: planning, executing and housekeeping. `python -m automations.roles ROLE SLOT`."""
+"""The roles a worker process can have: planning, executing and housekeeping."""
 
 import asyncio
 import contextlib
@@ -6,71 +6,76 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 from uuid import UUID, uuid4
 
 import dramatiq
+import redis
 from dramatiq.asyncio import get_event_loop_thread
 from sqlalchemy.exc import SQLAlchemyError
 
-from store.databases import refuse_powerful_role, transaction
+from commands.registries import RegistryError
+from integrations.catalogs import IntegrationSettingWrong
+from store.databases import PowerfulRole, refuse_powerful_role, transaction
 from store.runs import release
-from store.settings import Settings, WrongSetting
+from store.settings import Settings
 from store.workers import note_worker
 
-from .brokers import EXECUTING, PLANNING, check_redis, open_broker
+from .brokers import EXECUTING, PLANNING, WrongRedis, check_redis, open_broker
 from .executing import execute_runs
 from .housekeeping.dispatching import Dispatcher
 from .housekeeping.sealing import seal_always
 from .housekeeping.sending import send_always
 from .housekeeping.sweeping import sweep
+from .intakes import Intake
 from .leases import Leases
 from .logs import set_up_logs
 from .planning import plan_runs
 from .services import Services, open_services
 
 _log = logging.getLogger(__name__)
-Work = Callable[[Services, list[UUID]], Awaitable[int]]
+Work = Callable[[Services, Sequence[UUID]], Awaitable[int]]
 SEEN_SECONDS: Final = 10.0
-_WORK: Final[dict[str, Work]] = {PLANNING: plan_runs, EXECUTING: execute_runs}
+GRACE_SECONDS: Final = 8.0
+# What does the work, how many runs at once, and how many such batches side by side (0: as many as the setting says).
+_WORK: Final[dict[str, tuple[Work, int, int]]] = {PLANNING: (plan_runs, 16, 4), EXECUTING: (execute_runs, 1, 0)}
 
 
-def main(arguments: list[str]) -> int:
-    """Runs one role until SIGTERM; returns the exit code."""
-    role, slot = arguments
-    try:
-        settings = Settings.read()
-    except WrongSetting as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+def run_role(settings: Settings, role: str, slot: str) -> int:
+    """Runs one role until SIGTERM; returns the exit code: 2 when a setting is wrong, which starting again would not mend."""
     set_up_logs(settings.log_format, role=role)
     name = f"{socket.gethostname()}/{slot}:{role}:{uuid4().hex[:8]}"
-    if role == "housekeeping":
-        asyncio.run(_keep_house(settings, name))
-    else:
-        _work(settings, role, name)
+    try:
+        if role == "housekeeping":
+            asyncio.run(_keep_house(settings, name))
+        else:
+            _work(settings, role, name)
+    except (WrongRedis, PowerfulRole, RegistryError, IntegrationSettingWrong, TypeError) as error:
+        _log.critical("%s", error)
+        return 2
     return 0
 
 
 def _work(settings: Settings, role: str, name: str) -> None:
-    """A Dramatiq worker whose actor hands run ids to the event loop and waits for the work to be done."""
-    services = open_services(settings, name=name, pool=settings.threads * 2 + 2)
+    """A Dramatiq worker whose actor hands run ids to the intake of the event loop, where the work is done."""
+    job, batch, hands = _WORK[role]
+    hands = hands or settings.slots
+    services = open_services(settings, name=name, pool=hands + 4)
+    intake = Intake(lambda ids: job(services, ids), batch=batch, hands=hands)
 
     async def take(ids: list[str]) -> None:
         try:
-            await _WORK[role](services, [UUID(one) for one in ids])
-        except (SQLAlchemyError, OSError) as error:
-            _log.warning("%s was interrupted: %s; the sweep brings the runs back", role, type(error).__name__)
-        except ValueError:
+            intake.offer([UUID(one) for one in ids])
+        except (ValueError, TypeError, AttributeError):
             _log.warning("a forged or damaged hint was dropped")
 
     broker = open_broker(settings.redis_url.get_secret_value(), **{_PARAMETER[role]: take})
-    check_redis(broker)
-    leases = Leases(settings.database_url, worker=name, lease=settings.lease_seconds)
-    worker = dramatiq.Worker(broker, queues={role}, worker_threads=settings.threads, worker_timeout=1_000)
+    with contextlib.suppress(redis.RedisError):  # Redis may be away when we start; the check is repeated at the next start
+        check_redis(broker)
+    leases = Leases(settings.database_url, worker=name, lease=settings.lease_seconds, held=services.held)
+    worker = dramatiq.Worker(broker, queues={role}, worker_threads=2, worker_timeout=1_000)
     worker.start()
     thread: Any = get_event_loop_thread()
     thread.run_coroutine(_begin(services, role, name))
@@ -79,7 +84,9 @@ def _work(settings: Settings, role: str, name: str) -> None:
     alive = asyncio.run_coroutine_threadsafe(_say_alive(services, role), thread.loop)
     _wait_for_the_end()
     alive.cancel()
-    worker.stop(timeout=10_000)
+    thread.run_coroutine(intake.close(seconds=GRACE_SECONDS))
+    thread.run_coroutine(services.close())
+    worker.stop(timeout=2_000)
     leases.end()
 
 
@@ -141,7 +148,3 @@ def _wait_for_the_end() -> None:
     while not ended.wait(1.0):
         if os.getppid() != parent:
             return
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -34,6 +35,8 @@ class Services:
     catalog: Catalog
     reloader: Reloader
     redactor: Redactor = field(default_factory=lambda: Redactor(secrets_of_environment()))
+    held: set[UUID] = field(default_factory=set)
+    """The runs this process is working on: their leases are renewed, those of a run whose work ended badly are not."""
     _rulebook: tuple[float, Rulebook] | None = None
 
     @property
@@ -65,6 +68,16 @@ class Services:
     async def reading(self) -> AsyncIterator[ReadSession]:
         async with reading(self.engine) as session:
             yield session
+
+    @contextmanager
+    def holding(self, ids: Iterable[UUID]) -> Iterator[None]:
+        """Keeps these runs' leases alive while they are worked on."""
+        mine = set(ids)
+        self.held.update(mine)
+        try:
+            yield
+        finally:
+            self.held.difference_update(mine)
 
     async def close(self) -> None:
         await self.catalog.close()

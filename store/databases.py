@@ -26,7 +26,7 @@ def open_engine(url: str, *, name: str, pool: int, door: bool) -> AsyncEngine:
         url,
         pool_size=pool,
         max_overflow=0,
-        pool_timeout=2,
+        pool_timeout=2 if door else 30,
         pool_pre_ping=False,
         connect_args={
             "application_name": name,

@@ -261,9 +261,9 @@ async def claim(
 
 RENEW_PLAIN: Final = (
     "UPDATE runs SET lease_until = countersign_now() + %(lease)s::interval"
-    " WHERE worker = %(worker)s AND lease_until > countersign_now()"
+    " WHERE id = ANY(%(ids)s) AND worker = %(worker)s AND lease_until > countersign_now()"
 )
-"""Extends every lease that `worker` still holds; for the leases thread, which has a plain connection of its own."""
+"""Extends those of these leases that `worker` still holds; for the leases thread, which has a plain connection of its own."""
 
 
 async def release(session: WriteSession, *, slot: str, but: str) -> int:

@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(15, ge=1, le=600)
     planning_processes: int = Field(1, ge=1, le=64)
     executing_processes: int = Field(1, ge=1, le=64)
-    threads: int = Field(4, ge=1, le=64)
+    slots: int = Field(16, ge=1, le=200)
     demo: bool = False
 
     @classmethod

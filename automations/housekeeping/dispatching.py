@@ -14,7 +14,7 @@ from automations.brokers import EXECUTING, PLANNING, WakingBroker
 from store.databases import plain_url
 
 _log = logging.getLogger(__name__)
-LOCK: Final = 4_707_032
+LOCK: Final = 4_707_033
 STANDBY_SECONDS: Final = 1.0
 HINT_AGAIN_SECONDS: Final = 3.0
 _QUEUES: Final = {"plan": PLANNING, "execute": EXECUTING}
