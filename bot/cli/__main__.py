@@ -1,0 +1,5 @@
+"""`python -m bot.cli` is `countersign`."""
+
+from . import main
+
+main()

@@ -1,0 +1,43 @@
+"""The tree of commands: what a person at a terminal asks of a hub is here, each role of the hub is executed."""
+
+from .asking import approve, cancel, deny, run, runs
+from .endings import new_app
+from .logins import login
+from .policies import apply, explain
+from .records import export
+from .roles import add_roles
+from .rooms import chat
+from .scaffolds import new_command
+
+app = new_app("Countersign: chat-operated approvals. `countersign up --demo` shows everything without an account anywhere.")
+add_roles(app)
+app.command("login")(login)
+app.command("chat")(chat)
+app.command("run")(run)
+app.command("runs")(runs)
+app.command("approve")(approve)
+app.command("deny")(deny)
+app.command("cancel")(cancel)
+
+policy = new_app()
+add_roles(policy, group="policy")
+policy.command("explain")(explain)
+policy.command("apply")(apply)
+app.add_typer(policy, name="policy", help="Check, explain or apply a policy.")
+
+audit = new_app()
+add_roles(audit, group="audit")
+audit.command("export")(export)
+app.add_typer(audit, name="audit", help="Verify or export the record.")
+
+slack = new_app("")
+add_roles(slack, group="slack")
+app.add_typer(slack, name="slack", help="Set up the Slack app.")
+
+token = new_app("")
+add_roles(token, group="token")
+app.add_typer(token, name="token", help="Make personal tokens and links.")
+
+new = new_app("")
+new.command("command")(new_command)
+app.add_typer(new, name="new", help="Begin something of your own.")

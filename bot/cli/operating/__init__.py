@@ -1,0 +1,1 @@
+"""What an operator runs on the hub's own machine; each module is executed as a program."""

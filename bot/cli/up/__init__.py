@@ -1,0 +1,1 @@
+"""`countersign up`, executed as `python -m bot.cli.up`."""
