@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from countersign.approvals import Approval, matches
 from countersign.arguments import Duration
@@ -11,7 +11,10 @@ from countersign.invocations import Door, Place
 from countersign.permissions import Risk
 from store.people import Person
 
-from .policies import ADMIN, APPROVE, AUDIT, Policy, Rule, approval_of, covers, rule_names
+from .policies import ADMIN, APPROVE, AUDIT, BoundPolicy, Policy, covers
+from .rules import BoundRule, approval_of
+
+MENDER: Final = "policy apply"
 
 
 @dataclass(frozen=True)
@@ -40,17 +43,21 @@ class Refused:
     reason: str
 
 
-def authorize(policy: Policy, person: Person, request: Request) -> Allowed | Refused:
+def authorize(policy: BoundPolicy, person: Person, request: Request) -> Allowed | Refused:
     """Whether this person may do this, here, now. No grant means refused; every matching rule must pass."""
     if not person.active:
         return Refused("Your account is not active any more.", "actor_inactive")
-    for rule in policy.file.rules:
-        if rule.deny and _matches(rule, person, request):
-            return Refused(rule.deny, f"denied_by_rule:{rule.line}")
+    rules = policy.rules_for(request.command)
+    if (broken := next((one for one in rules if one.broken), None)) and not _mends(request):
+        sentence = f"The policy cannot be read for this command, so nobody may run it: {broken.rule.place} {broken.broken}."
+        return Refused(sentence, f"broken_rule:{broken.rule.line}")
+    for one in rules:
+        if one.rule.deny and _matches(one, person, request):
+            return Refused(one.rule.deny, f"denied_by_rule:{one.rule.line}")
     return _holds(policy, person, request.permission, request.command)
 
 
-def required_approval(policy: Policy, person: Person, request: Request, *, alone: bool) -> tuple[Approval | None, tuple[str, ...]]:
+def required_approval(policy: BoundPolicy, person: Person, request: Request, *, alone: bool) -> tuple[Approval | None, tuple[str, ...]]:
     """The strictest approval that the author, the matching rules and the profile ask for, and where each part comes from.
 
     Policy may tighten the author's approval; it loosens it only where the author said `may_loosen`. `alone` is true where only one
@@ -58,7 +65,7 @@ def required_approval(policy: Policy, person: Person, request: Request, *, alone
     """
     command = request.command
     assert command is not None  # noqa: S101  only commands are planned
-    rules = [rule for rule in policy.file.rules if rule.approve and _matches(rule, person, request)]
+    rules = [one.rule for one in policy.rules_for(command) if one.rule.approve and _matches(one, person, request)]
     found = [(approval_of(rule.approve), f"rule {rule.name!r}, line {rule.line}") for rule in rules if rule.approve]
     author = command.approval if command.approval and command.approval.applies_to(request.arguments) else None
     if author and not (command.may_loosen and rules):
@@ -149,15 +156,19 @@ def _strictest(found: list[Approval]) -> Approval:
     return Approval(by=first.by, count=first.count, expires=str(expires), also=tuple(sorted(also)))
 
 
-def _matches(rule: Rule, person: Person, request: Request) -> bool:
-    command = request.command
-    if command is None or not rule_names(rule, command):
-        return False
+def _mends(request: Request) -> bool:
+    """A rule that cannot be read must not stand in the way of the policy that replaces it."""
+    return request.command is not None and request.command.name == MENDER
+
+
+def _matches(bound: BoundRule, person: Person, request: Request) -> bool:
+    rule = bound.rule
     conditions = (
-        all(matches(request.arguments.get(name), wanted) for name, wanted in rule.when.items()),
+        not bound.broken,
+        all(matches(request.arguments.get(name), wanted) for name, wanted in bound.when.items()),
         not rule.people or person.name in rule.people,
         not rule.groups or bool(person.groups & set(rule.groups)),
-        not rule.doors or request.door.value in rule.doors,
-        not rule.channels or request.place.channel in rule.channels,
+        not rule.doors or request.door in rule.doors,
+        not rule.channels or request.place.channel.removeprefix("#") in rule.channels,
     )
     return all(conditions)

@@ -1,72 +1,46 @@
 """The policy: YAML checked strictly, compiled once, asked by everybody. Unknown keys and dead rules stop it from loading."""
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
-from countersign.approvals import Approval
 from countersign.arguments import Duration
 from countersign.commands import Command
 from countersign.permissions import Risk
 
+from .rules import APPROVE as APPROVE
+from .rules import PATTERN, BoundRule, Part, Rule, bind_rule, listed, targets_of
+
 Profile = Literal["team", "strict"]
 ADMIN: Final = "countersign:admin"
-APPROVE: Final = "countersign:approve"
 USE: Final = "countersign:use"
 AUDIT: Final = "countersign:audit"
-_PATTERN = r"^(?:[a-z][a-z0-9_-]*|\*):(?:[a-z][a-z0-9_-]*|\*)$"
 _PERSON = r"^[a-z0-9][a-z0-9._-]{0,63}$"
-PermissionPattern = Annotated[str, Field(pattern=_PATTERN)]
+PermissionPattern = Annotated[str, Field(pattern=PATTERN)]
 
 
 class PolicyError(Exception):
     """The policy cannot be used; the message names the place in the file and the fix."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PersonEntry(_Part):
+class PersonEntry(Part):
     email: str | None = None
     groups: tuple[str, ...] = ()
     timezone: str = "UTC"
 
 
-class IdentityEntry(_Part):
+class IdentityEntry(Part):
     """`teams` are the workspaces whose full members may be linked by e-mail and whose accounts may act."""
 
     link_by_email: bool = False
     teams: tuple[str, ...] = ()
 
 
-class ApproveEntry(_Part):
-    by: Annotated[str, Field(pattern=_PATTERN)] = APPROVE
-    count: Annotated[int, Field(ge=0, le=20)] = 1
-    expires: str = "24h"
-
-
-class Rule(_Part):
-    """Conditions by equality or membership (a list means any of them); all must hold. Then `deny` or `approve`."""
-
-    name: str
-    command: str | tuple[str, ...] | None = None
-    risk: str | tuple[str, ...] | None = None
-    when: Mapping[str, Any] = {}
-    people: tuple[str, ...] = ()
-    groups: tuple[str, ...] = ()
-    doors: tuple[str, ...] = ()
-    channels: tuple[str, ...] = ()
-    deny: str = ""
-    approve: ApproveEntry | None = None
-    line: int = 0
-
-
-class PolicyFile(_Part):
+class PolicyFile(Part):
     profile: Profile = "team"
     people: Mapping[Annotated[str, Field(pattern=_PERSON)], PersonEntry] = {}
     identity: Mapping[Literal["slack", "discord"], IdentityEntry] = {}
@@ -106,17 +80,21 @@ class Policy:
         return self.file.channels.get(command, ())
 
 
+@dataclass(frozen=True)
+class BoundPolicy(Policy):
+    """A policy whose rules are bound to the commands there are; only such a one can be asked."""
+
+    rules: Mapping[str, tuple[BoundRule, ...]] = field(default_factory=dict)
+
+    def rules_for(self, command: Command | None) -> tuple[BoundRule, ...]:
+        """The rules that concern a command, as they stand in the file."""
+        return self.rules.get(command.name, ()) if command else ()
+
+
 def compile_policy(body: str) -> Policy:
     """Reads a policy; raises PolicyError naming the line or key."""
-    try:
-        data = yaml.safe_load(body) or {}
-        lines = _rule_lines(body)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise PolicyError(f"policy line {mark.line + 1 if mark else '?'}: not YAML: {getattr(error, 'problem', 'unreadable')}") from None
-    if not isinstance(data, dict):
-        raise PolicyError("policy: should be a mapping with keys such as profile, people, roles, groups and rules")
-    for rule, line in zip(data.get("rules") or (), lines, strict=False):
+    data, lines = _read(body)
+    for rule, line in zip(data.get("rules") or (), lines, strict=False) if lines else ():
         if isinstance(rule, dict):
             rule["line"] = line
     try:
@@ -128,9 +106,24 @@ def compile_policy(body: str) -> Policy:
     return Policy(digest=hashlib.sha256(body.encode()).hexdigest(), body=body, file=file, named=named)
 
 
+def bind(policy: Policy, commands: Mapping[str, Command]) -> BoundPolicy:
+    """The policy for these commands. A rule that one of them cannot meet stays, broken: the command is then refused to everybody."""
+    rules: dict[str, tuple[BoundRule, ...]] = {}
+    for rule in policy.file.rules:
+        for name, bound in bind_rule(rule, commands).items():
+            rules[name] = (*rules.get(name, ()), bound)
+    return BoundPolicy(policy.digest, policy.body, policy.file, policy.named, rules)
+
+
+def check_rules(policy: Policy, commands: Mapping[str, Command]) -> list[str]:
+    """Rules that name unknown commands or arguments, values that an argument never has, or rules that can never match."""
+    return [problem for rule in policy.file.rules for problem in _rule_problems(rule, commands)]
+
+
 def check_policy(policy: Policy, commands: Mapping[str, Command]) -> list[str]:
-    """What only the whole set shows: rules naming unknown commands or arguments, rules no command can meet, groups nobody is in."""
-    problems = [problem for rule in policy.file.rules for problem in _rule_problems(rule, commands)]
+    """What only the whole set shows: wrong rules, people and groups that nobody is, channels and permissions of no command."""
+    problems = check_rules(policy, commands)
+    problems += [problem for rule in policy.file.rules for problem in _nobodies(rule, policy.file)]
     members = {group for entry in policy.file.people.values() for group in entry.groups}
     problems += [
         f"groups: nobody listed under people is in {group!r}" for group in policy.file.groups if policy.file.people and group not in members
@@ -148,8 +141,36 @@ def covers(pattern: str, permission: str) -> bool:
     return bundle in ("*", wanted_bundle) and verb in ("*", wanted_verb)
 
 
-def _rule_lines(body: str) -> list[int]:
-    root = yaml.compose(body)
+class _Reader(yaml.SafeLoader):
+    """Refuses a key given twice: YAML's usual readers keep the last one, and what stood before would silently be gone."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise PolicyError(f"policy line {key.start_mark.line + 1}: {key.value} is given twice")
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _read(body: str) -> tuple[dict[str, Any], list[int]]:
+    """The data and the line of each rule; raises PolicyError for what is not YAML or not a mapping."""
+    try:
+        root = yaml.compose(body, Loader=_Reader)
+        data = yaml.load(body, Loader=_Reader) or {}  # noqa: S506  _Reader is a SafeLoader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise PolicyError(f"policy line {mark.line + 1 if mark else '?'}: not YAML: {getattr(error, 'problem', 'unreadable')}") from None
+    except (ValueError, RecursionError):
+        raise PolicyError("policy: not YAML: a date that does not exist, or too many brackets") from None
+    if not isinstance(data, dict):
+        raise PolicyError("policy: should be a mapping with keys such as profile, people, roles, groups and rules")
+    known = PolicyFile.model_fields  # a section with nothing under it is as good as left out; an unknown key is not
+    return {name: one for name, one in data.items() if one is not None or name not in known}, _rule_lines(root)
+
+
+def _rule_lines(root: yaml.Node | None) -> list[int]:
     if not isinstance(root, yaml.MappingNode):
         return []
     rules = next((value for key, value in root.value if key.value == "rules"), None)
@@ -179,12 +200,12 @@ def _check_references(file: PolicyFile) -> None:
             if file.groups and group not in file.groups:
                 raise PolicyError(f"policy: people.{person} is in the group {group!r}, which groups does not define")
     for rule in file.rules:
-        where = f"policy line {rule.line}: rule {rule.name!r}"
+        where = f"policy {rule.place}"
         if bool(rule.deny) == (rule.approve is not None):
             raise PolicyError(f"{where} should say either deny: or approve:")
         if rule.command is None and rule.risk is None:
             raise PolicyError(f"{where} should name a command or a risk, or it would match everything")
-        if unknown := set(_listed(rule.risk)) - set(Risk.__members__):
+        if unknown := set(listed(rule.risk)) - set(Risk.__members__):
             raise PolicyError(f"{where}: risk {min(unknown)!r} should be one of {', '.join(Risk.__members__)}")
         if rule.approve:
             _check_duration(rule.approve.expires, where)
@@ -192,37 +213,25 @@ def _check_references(file: PolicyFile) -> None:
 
 def _check_duration(text: str, where: str) -> None:
     try:
-        Duration.parse(text)
+        some_time = bool(Duration.parse(text))
     except ValueError as error:
         raise PolicyError(f"{where}: expires {error}") from None
+    if not some_time:
+        raise PolicyError(f"{where}: expires should leave people some time, for instance 24h")
 
 
 def _rule_problems(rule: Rule, commands: Mapping[str, Command]) -> list[str]:
-    where = f"line {rule.line}: rule {rule.name!r}"
-    problems = [f"{where} names the command {name!r}, which does not exist" for name in _listed(rule.command) if name not in commands]
-    targets = [one for name, one in commands.items() if rule.command is None or name in _listed(rule.command)]
-    targets = [one for one in targets if rule.risk is None or one.risk.name in _listed(rule.risk)]
-    problems += [
-        f"{where} looks at the argument {key!r}, which {' and '.join(one.name for one in targets[:3])} does not have"
-        for key in rule.when
-        if targets and not any(key in {one.name for one in command.schema.parameters} for command in targets)
+    problems = [f"{rule.place} names the command {name!r}, which does not exist" for name in listed(rule.command) if name not in commands]
+    if not problems and not targets_of(rule, commands):
+        problems.append(f"{rule.place} can never match: no command it names has risk {' or '.join(listed(rule.risk)) or 'at all'}")
+    broken = [one.broken for one in bind_rule(rule, commands).values() if one.broken]
+    return problems + [f"{rule.place} {one}" for one in dict.fromkeys(broken)]
+
+
+def _nobodies(rule: Rule, file: PolicyFile) -> list[str]:
+    if not file.people:
+        return []
+    members = {group for entry in file.people.values() for group in entry.groups}
+    return [f"{rule.place} names {name!r}, who is not listed under people" for name in rule.people if name not in file.people] + [
+        f"{rule.place} names the group {name!r}, which nobody listed under people is in" for name in rule.groups if name not in members
     ]
-    if not targets and not problems:
-        problems.append(f"{where} can never match: no command has risk {' or '.join(_listed(rule.risk))}")
-    return problems
-
-
-def _listed(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
-    return () if value is None else (value,) if isinstance(value, str) else value
-
-
-def approval_of(entry: ApproveEntry) -> Approval | None:
-    """The rule's approval; None when its count is 0, which loosens what an author allowed to be loosened."""
-    return Approval(by=entry.by, count=entry.count, expires=entry.expires) if entry.count else None
-
-
-def rule_names(rule: Rule, command: Command) -> bool:
-    """Whether the rule is about this command at all."""
-    return (rule.command is None or command.name in _listed(rule.command)) and (
-        rule.risk is None or command.risk.name in _listed(rule.risk)
-    )

@@ -10,7 +10,7 @@ from store.secrets import Sealer
 from store.workers import find_choices
 
 from .authorizing import Allowed, Request, authorize
-from .policies import Policy, PolicyError, compile_policy
+from .policies import BoundPolicy, PolicyError, bind, compile_policy
 from .registries import Registry
 
 
@@ -19,7 +19,7 @@ class Rulebook:
     """Everything `submit`, `decide` and the controls look up. `alone`: only one person was ever registered."""
 
     registry: Registry
-    policy: Policy
+    policy: BoundPolicy
     sealer: Sealer
     alone: bool = False
     choices: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -43,7 +43,7 @@ async def read_rulebook(session: ReadSession, *, registry: Registry, sealer: Sea
     people = await find_all_people(session)
     return Rulebook(
         registry=registry,
-        policy=compile_policy(stored.body),
+        policy=bind(compile_policy(stored.body), registry.commands),
         sealer=sealer,
         alone=len([one for one in people if not one.service]) == 1,
         choices=await find_choices(session),

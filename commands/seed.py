@@ -1,22 +1,30 @@
 """seed: the first boot puts a policy in force and makes its people known; later changes come only through `policy apply`."""
 
+from collections.abc import Mapping
 from typing import Final
 
+from countersign.commands import Command
 from store.audits import AuditEvent, record
 from store.databases import WriteSession
 from store.people import save_people
 from store.policies import apply_policy, find_policy
 
-from .policies import compile_policy
+from .policies import PolicyError, check_rules, compile_policy
 
 DEFAULT_POLICY: Final = "profile: team\n"
+_NONE: Final[Mapping[str, Command]] = {}
 
 
-async def seed(session: WriteSession, body: str = DEFAULT_POLICY) -> bool:
-    """Puts `body` in force if no policy is; returns whether it did. Raises PolicyError for a policy that cannot be used."""
+async def seed(session: WriteSession, body: str = DEFAULT_POLICY, *, commands: Mapping[str, Command] = _NONE) -> bool:
+    """Puts `body` in force if no policy is; returns whether it did.
+
+    Raises PolicyError for a policy that cannot be used, or whose rules these commands cannot meet.
+    """
     policy = compile_policy(body)
     if await find_policy(session) is not None:
         return False
+    if problems := check_rules(policy, commands):
+        raise PolicyError(f"policy {problems[0]}")
     await apply_policy(session, digest=policy.digest, body=body, by="countersign")
     await save_people(session, {name: entry.model_dump() for name, entry in policy.file.people.items()})
     await record(session, [AuditEvent("policy:seeded", "countersign", None, {"digest": policy.digest})])

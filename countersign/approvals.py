@@ -85,7 +85,7 @@ def matches(value: Any, wanted: Any) -> bool:
     if isinstance(value, list | tuple):
         return any(matches(one, wanted) for one in value)
     wanted_values = wanted if isinstance(wanted, list | tuple | set | frozenset) else [wanted]
-    return written(value) in map(written, wanted_values)
+    return _as_typed(value) in map(_as_typed, wanted_values)
 
 
 def evaluate(rule: Approval, *, asker: str, digest: str, now: datetime, expires_at: datetime, decisions: Iterable[Decision]) -> Tally:
@@ -109,6 +109,11 @@ def evaluate(rule: Approval, *, asker: str, digest: str, now: datetime, expires_
         if denied or len(approvers) >= rule.count:
             break
     return _tally(rule, tuple(approvers), denied=denied, late=now >= expires_at)
+
+
+def _as_typed(value: Any) -> str:
+    """As text; a whole number has no fraction, because a stored argument has lost it."""
+    return written(int(value)) if type(value) is float and value.is_integer() else written(value)
 
 
 def _tally(rule: Approval, approvers: tuple[str, ...], *, denied: bool, late: bool) -> Tally:

@@ -1,0 +1,146 @@
+"""One rule of a policy, and what it means for one command: its values as arguments are written, so that equality can be trusted."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from countersign.approvals import Approval
+from countersign.commands import Command
+from countersign.errors import BadArgument
+from countersign.invocations import Door
+
+APPROVE: Final = "countersign:approve"
+PERMISSION: Final = r"^[a-z][a-z0-9_-]*:[a-z][a-z0-9_-]*$"
+PATTERN: Final = r"^(?:[a-z][a-z0-9_-]*|\*):(?:[a-z][a-z0-9_-]*|\*)$"
+
+
+class Part(BaseModel):
+    """A mapping of the policy file; a key that is not known is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ApproveEntry(Part):
+    by: Annotated[str, Field(pattern=PERMISSION)] = APPROVE
+    count: Annotated[int, Field(ge=0, le=20)] = 1
+    expires: str = "24h"
+
+
+class Rule(Part):
+    """Conditions by equality or membership (a list means any of them); all must hold. Then `deny` or `approve`."""
+
+    name: str
+    command: str | tuple[str, ...] | None = None
+    risk: str | tuple[str, ...] | None = None
+    when: Mapping[str, Any] = {}
+    people: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    doors: tuple[Door, ...] = ()
+    channels: tuple[str, ...] = ()
+    deny: str = ""
+    approve: ApproveEntry | None = None
+    line: int = 0
+
+    @field_validator("channels")
+    @classmethod
+    def _as_places_name_them(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(one.removeprefix("#") for one in value)
+
+    @property
+    def place(self) -> str:
+        """Where the rule stands, for a sentence about it."""
+        return f"line {self.line}: rule {self.name!r}"
+
+
+@dataclass(frozen=True)
+class BoundRule:
+    """A rule as it concerns one command. `broken` says why it cannot be read for it, which refuses the command to everybody."""
+
+    rule: Rule
+    when: Mapping[str, Sequence[Any]]
+    broken: str = ""
+
+
+def bind_rule(rule: Rule, commands: Mapping[str, Command]) -> dict[str, BoundRule]:
+    """The rule for each command it concerns, by name.
+
+    A rule that names its commands concerns all of them, so each must have every argument it looks at. A rule that names only a risk
+    concerns the commands that have those arguments. A value that no command can have breaks the rule for all of them: left out, it would
+    silently concern nobody.
+    """
+    targets = targets_of(rule, commands)
+    nowhere = next(filter(None, (_impossible(key, value, targets) for key, value in rule.when.items())), "")
+    bound = {}
+    for command in targets:
+        if (one := _bound(rule, command, nowhere)) is not None:
+            bound[command.name] = one
+    return bound
+
+
+def targets_of(rule: Rule, commands: Mapping[str, Command]) -> list[Command]:
+    """The commands that the rule names, by name or by risk."""
+    return [
+        one
+        for name, one in commands.items()
+        if (rule.command is None or name in listed(rule.command)) and (rule.risk is None or one.risk.name in listed(rule.risk))
+    ]
+
+
+def approval_of(entry: ApproveEntry) -> Approval | None:
+    """The rule's approval; None when its count is 0, which loosens what an author allowed to be loosened."""
+    return Approval(by=entry.by, count=entry.count, expires=entry.expires) if entry.count else None
+
+
+def listed(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return () if value is None else (value,) if isinstance(value, str) else value
+
+
+def _bound(rule: Rule, command: Command, nowhere: str) -> BoundRule | None:
+    missing = next((key for key in rule.when if not _has(command, key)), None)
+    if missing is not None and rule.command is not None:
+        return BoundRule(rule, {}, f"looks at the argument {missing!r}, which {command.name} does not have")
+    if nowhere:
+        return BoundRule(rule, {}, nowhere)
+    if missing is not None:
+        return None
+    when: dict[str, Sequence[Any]] = {}
+    for key, value in rule.when.items():
+        possible, problems = _written(command, key, value)
+        if not possible:
+            return BoundRule(rule, {}, f"can never match {command.name}: {key}: {problems[0]}")
+        when[key] = possible
+    return BoundRule(rule, when)
+
+
+def _impossible(key: str, value: Any, targets: Sequence[Command]) -> str:
+    """Why a value that is looked for can be had by none of the commands, if so."""
+    having = [one for one in targets if _has(one, key)]
+    if not having:
+        return f"looks at the argument {key!r}, which {' and '.join(one.name for one in targets[:3])} does not have" if targets else ""
+    for one in _values(value):
+        problems = [problem for command in having for problem in _written(command, key, [one])[1]]
+        if len(problems) == len(having):
+            return f"looks for {key}={one}: {problems[0]}"
+    return "" if _values(value) else f"looks for no value of {key}, so it would never match"
+
+
+def _written(command: Command, key: str, value: Any) -> tuple[list[Any], list[str]]:
+    """The values as the command's arguments are written, and what is wrong with the others."""
+    possible: list[Any] = []
+    problems: list[str] = []
+    for one in _values(value):
+        try:
+            possible.append(command.schema.wanted(key, one))
+        except BadArgument as error:
+            problems.append(error.problem)
+    return possible, problems
+
+
+def _values(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+def _has(command: Command, key: str) -> bool:
+    return any(one.name == key for one in command.schema.parameters)

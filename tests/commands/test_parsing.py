@@ -1,0 +1,136 @@
+"""A line of text as people type it on phones and in word processors."""
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from commands.parsing import LONGEST_TEXT, NotUnderstood, find_command, read_arguments, split
+from tests.commands.samples import COMMANDS, deploy, look, rotate, tell
+
+ODD = ["deploy", "tell", "--", "--env", "--env=", "env=", "=", "--dry-run", "--reason", '"', "'", "“", "’", "—", "\\", " ", "\n", "é"]
+WORDS = st.sampled_from(ODD)
+LINES = st.text() | st.lists(WORDS | st.text(max_size=5)).map(" ".join) | st.lists(WORDS).map("".join)
+
+
+@given(LINES)
+@example("deploy \\")
+@example("— deploy")
+@example("tell lin it's \"half")
+@example("\ud800")
+def test_no_text_raises_anything_but_not_understood(text: str) -> None:
+    with suppress(NotUnderstood):
+        command, words = find_command(split(text), COMMANDS)
+        call = read_arguments(command or deploy, words)
+        assert set(call.arguments) <= {one.name for one in (command or deploy).schema.parameters}
+
+
+@given(st.lists(WORDS | st.text(max_size=8)))
+def test_no_words_raise_anything_but_not_understood(words: list[str]) -> None:
+    for command in COMMANDS.values():
+        with suppress(NotUnderstood):
+            read_arguments(command, words)
+
+
+def read(text: str) -> dict[str, str]:
+    command, words = find_command(split(text), COMMANDS)
+    assert command is not None
+    return dict(read_arguments(command, words).arguments)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "deploy api v2 prod",
+        "/deploy api v2 prod",
+        "Deploy api v2 prod",
+        "deploy api v2 env=prod",
+        "deploy env=prod api v2",
+        "deploy api --env prod v2",
+        "deploy api v2 --env=prod",
+        "deploy api v2 ENV=prod",
+        "deploy\u00a0api\u202fv2\u2007prod",
+        "deploy  api\tv2\nprod",
+        "deploy “api” ‘v2’ «prod»",
+        'deploy „api" "v2" prod',
+        "deploy api v2 —env prod",
+        "deploy api v2 –env=prod",
+        "deploy api v2 —-env prod",
+        "deploy --env prod -- api v2",
+        "deploy service=api version=v2 env=prod",
+    ],
+)
+def test_all_these_say_the_same(text: str) -> None:
+    assert read(text) == {"service": "api", "version": "v2", "env": "prod"}
+
+
+def test_quotes_keep_spaces_and_an_apostrophe_needs_none() -> None:
+    assert read('tell "the whole team" hello') == {"who": "the whole team", "words": "hello"}
+    assert read("tell lin it's done") == {"who": "lin", "words": "it's done"}
+    assert read("tell lin words=“it’s done”") == {"who": "lin", "words": "it's done"}
+
+
+def test_a_last_free_text_takes_the_rest_of_the_line() -> None:
+    assert read("tell lin come to the meeting") == {"who": "lin", "words": "come to the meeting"}
+    assert read("tell lin a=b c=d") == {"who": "lin", "words": "a=b c=d"}
+    assert read("tell words=first lin") == {"who": "lin", "words": "first"}
+
+
+def test_words_after_two_dashes_are_values_whatever_they_look_like() -> None:
+    assert read("deploy -- --env env=prod") == {"service": "--env", "version": "env=prod"}
+    assert read("tell lin -- --dry-run") == {"who": "lin", "words": "--dry-run"}
+
+
+def test_a_dash_inside_a_word_or_a_sentence_stays() -> None:
+    assert read("tell lin well–known") == {"who": "lin", "words": "well–known"}
+    assert read("tell lin now — or never")["words"] == "now — or never"
+
+
+def test_options_of_every_command() -> None:
+    call = read_arguments(deploy, split('deploy api --dry-run --reason "it is late"').words[1:])
+    assert (call.dry_run, call.reason, call.help) == (True, "it is late", False)
+    assert read_arguments(deploy, ["--help"]).help
+    assert read_arguments(deploy, ["api", "--dry_run"]).dry_run
+    assert read_arguments(look, ["--reason=because"]).reason == "because"
+
+
+def test_a_boolean_option_needs_no_value() -> None:
+    assert read("deploy --force api") == {"service": "api", "force": "yes"}
+    assert read("deploy --force=no api") == {"service": "api", "force": "no"}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "Say what to do, for instance: help"),
+        ("   \u00a0 ", "Say what to do, for instance: help"),
+        ("/", "Say what to do, for instance: help"),
+        ('deploy "api', 'A quote is opened but not closed; write "…" around values with spaces.'),
+        ("deploy api v2 env=prod env=staging", "env is given twice."),
+        ("deploy api --colour red", "--colour is not an option of deploy."),
+        ("deploy api --env", "--env needs a value."),
+        ("deploy api --reason", "--reason needs a value."),
+        ("deploy api v2 prod yes more", "'more' is one value too many."),
+        ("look around", "'around' is one value too many."),
+        ("deploy a\0b", "The command contains a NUL character."),
+        ("x" * (LONGEST_TEXT + 1), f"The command is longer than {LONGEST_TEXT} characters."),
+    ],
+)
+def test_what_is_not_understood_is_said_in_a_sentence(text: str, sentence: str) -> None:
+    with pytest.raises(NotUnderstood) as told:
+        read(text)
+    assert str(told.value).startswith(sentence)
+
+
+def test_one_or_two_words_name_a_command() -> None:
+    assert find_command(split("policy apply x"), COMMANDS) == (COMMANDS["policy apply"], ("x",))
+    assert find_command(split("POLICY Apply"), COMMANDS)[0] is COMMANDS["policy apply"]
+    assert find_command(split("policy"), COMMANDS)[0] is None
+    assert find_command(split("rotate k"), COMMANDS)[0] is rotate
+
+
+def test_a_long_line_is_read_in_no_time() -> None:
+    assert len(read("tell lin " + "— " * 3_000 + "end")["words"]) > 3_000
+    assert read("tell lin " + "'" * 2_000 + "x")["who"] == "lin"
+    assert tell.usage == "/tell <who> <words>"
