@@ -12,10 +12,9 @@ from typing import Any
 from sqlalchemy import text
 
 from countersign.arguments import Duration
-from countersign.commands import STEPS
 from countersign.contexts import Asker, Context
 from countersign.errors import CountersignError
-from countersign.plans import resolved
+from countersign.plans import StepFunction, resolved
 from countersign.schemas import written_json
 from store.journals import LostClaim, StepKey, StepState, begin_step, end_step
 from store.people import Person
@@ -47,7 +46,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Work:
-    """One claimed run being executed."""
+    """One claimed run being executed, by the steps that were loaded with its command: a reload meanwhile does not change it."""
 
     services: Services
     run: RunRow
@@ -55,6 +54,7 @@ class Work:
     attempt: int
     secrets: Mapping[str, str]
     redactor: Redactor
+    steps: Mapping[str, StepFunction[..., Any]]
 
 
 async def call_step(work: Work, key: StepKey, step: Mapping[str, Any], results: Mapping[int, Any]) -> Outcome:
@@ -101,7 +101,7 @@ async def _called(work: Work, key: StepKey, step: Mapping[str, Any], results: Ma
 async def _run(
     work: Work, key: StepKey, step: Mapping[str, Any], results: Mapping[int, Any], journal: StepJournal, cancelled: asyncio.Event
 ) -> Any:
-    function = STEPS.get(step["name"])
+    function = work.steps.get(step["name"])
     if function is None:
         raise CountersignError(f"this worker does not have the step {step['name']}")
     arguments = put_back(resolved(step["arguments"], results), work.secrets)

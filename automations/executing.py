@@ -61,7 +61,7 @@ async def _held(services: Services, rulebook: Rulebook, one: Claim) -> None:
 
 async def _execute(services: Services, rulebook: Rulebook, one: Claim) -> None:
     async with services.transaction() as session:
-        work = await _work(services, session, one)
+        work = await _work(services, session, one, rulebook)
     command = rulebook.registry.find(work.run.command)
     if one.status is not RunStatus.queued:
         await _go_on(work, one, command)
@@ -72,11 +72,11 @@ async def _execute(services: Services, rulebook: Rulebook, one: Claim) -> None:
         await carry_out(work)
 
 
-async def _work(services: Services, session: WriteSession, one: Claim) -> Work:
+async def _work(services: Services, session: WriteSession, one: Claim, rulebook: Rulebook) -> Work:
     run = (await find_runs(session, [one.run_id]))[one.run_id]
     person = (await find_people(session, [run.asker]))[run.asker]
     secrets = await find_secrets(session, run.id, services.opener)
-    return Work(services, run, person, one.attempt, secrets, Redactor(secrets.values()))
+    return Work(services, run, person, one.attempt, secrets, Redactor(secrets.values()), rulebook.registry.steps)
 
 
 async def _go_on(work: Work, one: Claim, command: Command | None) -> None:

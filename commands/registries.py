@@ -5,7 +5,7 @@ import importlib.util
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from rapidfuzz import process
 
-from countersign.commands import Command
+from countersign.commands import STEPS, Command
+from countersign.plans import StepFunction
 
 GROUP: Final = "countersign.commands"
 MOST_SLASH_NAMES: Final = 48  # Slack allows 50 in a manifest; /countersign and /cs are two of them
@@ -26,9 +27,10 @@ class RegistryError(Exception):
 
 @dataclass(frozen=True)
 class Registry:
-    """The commands by name; made once, replaced whole on reload."""
+    """The commands by name; made once, replaced whole on reload. `steps` are those of the same code, whatever is loaded later."""
 
     commands: Mapping[str, Command]
+    steps: Mapping[str, StepFunction[..., Any]] = field(default_factory=dict)
 
     def find(self, name: str) -> Command | None:
         return self.commands.get(name)
@@ -54,7 +56,7 @@ def load_registry(*, folder: Path | None, runbooks: Path | None) -> Registry:
         if other := found.get(command.name):
             raise RegistryError(f"command {command.name!r} is defined twice, in {other.origin} and {command.origin}; rename one of them")
         found[command.name] = command
-    registry = Registry(found)
+    registry = Registry(found, dict(STEPS))
     if len(registry.slash_names) > MOST_SLASH_NAMES:
         raise RegistryError(f"{len(registry.slash_names)} commands say slash=True; Slack leaves room for {MOST_SLASH_NAMES}")
     return registry
@@ -128,8 +130,8 @@ class Reloader:
         self._seen = stamps
         try:
             self.registry = load_registry(folder=self._folder, runbooks=self._runbooks)
-        except Exception as error:
-            _log.warning("commands were not reloaded: %s", error)
+        except (Exception, SystemExit) as error:  # the second is a script that was saved here, not the end of this process
+            _log.warning("commands were not reloaded: %s: %s", type(error).__name__, error)
             return False
         return True
 

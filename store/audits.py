@@ -1,4 +1,4 @@
-"""The audit: insert-only events. A trigger adds id, order and time to each event's text and hashes it; see migration 0002."""
+"""The audit: insert-only events. A trigger adds id and time to each event's text and hashes it; see migration 0002."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from store.databases import ReadSession, WriteSession
 
 INSERT_EVENT: Final = "INSERT INTO audit_events (id, canonical)"
 """How any statement records an event in itself: this, then a SELECT of `gen_random_uuid()` and
-`json_build_object('kind', …, 'actor', …, 'run', …, 'detail', …)::text`. The trigger refuses the keys id, seq, at and at_us."""
+`json_build_object('kind', …, 'actor', …, 'run', …, 'detail', …)::text`. The trigger refuses the keys id, at and at_us."""
 
 MOST_ROWS: Final = 1_000
 

@@ -4,7 +4,7 @@
 
 It needs Python, psycopg and cryptography, and SELECT on the four audit tables. What the record promises, and this recomputes:
 
-- an event's leaf is SHA-256(0x00, its text in UTF-8), and its text begins with the id, time and order that its row shows;
+- an event's leaf is SHA-256(0x00, its text in UTF-8), and its text begins with its id and time;
 - a block's root is the Merkle tree of RFC 6962 over its leaves by position, and its header is signed with Ed25519;
 - each block's `prev` is the SHA-256 of the header before it, from block 1 on, and each block is in the anchor file outside Postgres.
 """
@@ -12,12 +12,16 @@ It needs Python, psycopg and cryptography, and SELECT on the four audit tables. 
 import argparse
 import hashlib
 import json
+import struct
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import psycopg
 from cryptography.exceptions import InvalidSignature
@@ -25,24 +29,57 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from psycopg.rows import class_row
 
+Connection = psycopg.Connection[tuple[Any, ...]]
+Keys = dict[str, Ed25519PublicKey]
+Anchors = dict[int, tuple[object, ...]]
+
 UNSEALED_SECONDS: Final = 10
 UNANCHORED_SECONDS: Final = 60
 MOST_NAMED: Final = 100
-"""How many events of one kind of finding are named; the rest is counted."""
 
-_PAGES: Final = 32
-_BLOCKS: Final = 64
-_CANDIDATES: Final = 200
-_TABLES: Final = "ARRAY['audit_events', 'audit_leaves', 'audit_blocks']::regclass[]"
-_DERIVED: Final = {
-    "at_us": "substrcanonical,54,16::bigint",
-    "kind": "canonical::jsonb->>'kind'",
-    "actor": "canonical::jsonb->>'actor'",
-    "run_id": "canonical::jsonb->>'run'::uuid",
-}
-# Text in Postgres never holds a zero byte, so zero bytes part one text from the next without doubt.
-_STAMPED: Final = """starts_with(canonical, '{"id":"' || id || '","at_us":' || at_us || ',"seq":' || seq || ',"at":"')"""
-_WINDOW: Final = "audit_events WHERE ctid >= %s::text::tid AND ctid < %s::text::tid"
+# Names are looked up in the catalog first, so that nobody can put a function of his own in place of one that is used here.
+_OPTIONS: Final = (
+    r"-c default_transaction_isolation=repeatable\ read -c default_transaction_read_only=on -c search_path=pg_catalog,public"
+    " -c statement_timeout=0 -c work_mem=64MB -c jit=off -c max_parallel_workers_per_gather=0"
+)
+# Views, rules, row security, a missing key or a column that is no longer derived could show people something else than what is hashed.
+_ODD: Final = """
+SELECT 'the table ' || relname || ' is not what it was: a view, rule, row security, child table or missing key can hide rows'
+FROM pg_class c WHERE oid = ANY (ARRAY['audit_events', 'audit_leaves', 'audit_blocks']::regclass[]) AND (
+    relkind <> 'r' OR relhasrules OR relrowsecurity OR relhassubclass OR (SELECT count(*) FROM pg_index WHERE indrelid = c.oid
+    AND indisunique AND indisvalid AND indpred IS NULL) < CASE relname WHEN 'audit_leaves' THEN 2 ELSE 1 END)
+UNION ALL
+SELECT 'the column ' || must.name || ' of audit_events is no longer derived from the text, so what it shows is not proven'
+FROM (VALUES ('at_us', 'substrcanonical,54,16::bigint'), ('kind', $$canonical::jsonb->>'kind'$$),
+    ('actor', $$canonical::jsonb->>'actor'$$), ('run_id', $$canonical::jsonb->>'run'::uuid$$)) AS must (name, rule) WHERE NOT EXISTS (
+    SELECT FROM pg_attribute JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+    WHERE attrelid = 'audit_events'::regclass AND attname = must.name AND attgenerated = 's'
+    AND replace(translate(pg_get_expr(adbin, adrelid), '() ', ''), '::text', '') = must.rule)
+"""
+_HEADERS: Final = """
+SELECT n, prev, root, count, first_us, last_us, sealed_us, key_id, signature,
+       sealed_us < (extract(epoch FROM clock_timestamp()) - %s) * 1000000 AS old FROM audit_blocks ORDER BY n
+"""
+# Some pages at a time, because fetching row by row costs more than hashing.
+_EVENTS: Final = """
+SELECT events.* FROM generate_series(0, pg_relation_size('audit_events') / current_setting('block_size')::int, 16) AS page
+CROSS JOIN LATERAL (
+    SELECT array_agg(coalesce(canonical, '')), string_agg(coalesce(leaf, ''), ''), string_agg(uuid_send(id), ''),
+           bool_and(octet_length(leaf) = 32) FROM audit_events
+    WHERE ctid >= format('(%s,0)', page)::tid AND ctid < format('(%s,0)', page + 16)::tid) AS events
+"""
+_LEAVES: Final = """
+SELECT block, string_agg(leaf, '' ORDER BY position), string_agg(uuid_send(event_id), '' ORDER BY position),
+       string_agg(int4send(position), '' ORDER BY position), bool_and(octet_length(leaf) = 32)
+FROM audit_leaves GROUP BY block ORDER BY block
+"""
+_PLACED: Final = """
+SELECT u.id::text, l.block, l.position, l.leaf AS sealed, convert_to(e.canonical, 'UTF8') AS text, e.leaf, ARRAY[e.at_us, e.seq] AS time,
+       EXISTS (SELECT FROM audit_unsealed WHERE event_id = u.id) AS queued,
+       abs(extract(epoch FROM clock_timestamp()) - e.at_us / 1000000.0) > %s AS late
+FROM unnest(%s::uuid[]) AS u (id) LEFT JOIN audit_events e ON e.id = u.id LEFT JOIN audit_leaves l ON l.event_id = u.id
+ORDER BY l.block, l.position, e.at_us, e.seq
+"""
 
 
 class NotVerifiable(Exception):
@@ -59,9 +96,9 @@ class Report:
     problems: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
-    """A row of audit_blocks."""
+@dataclass(frozen=True)
+class _Header:
+    """A row of audit_blocks: what is signed, what the next block's `prev` and the anchor file must say; `old` when it must be there."""
 
     n: int
     prev: bytes
@@ -74,46 +111,47 @@ class Header:
     signature: bytes
     old: bool
 
-    def signed_bytes(self) -> bytes:
+    @property
+    def signed(self) -> bytes:
         return (
             f"countersign audit block 1\nn={self.n}\nprev={self.prev.hex()}\nroot={self.root.hex()}\ncount={self.count}\n"
             f"first_us={self.first_us}\nlast_us={self.last_us}\nsealed_us={self.sealed_us}\nkey_id={self.key_id}"
         ).encode()
 
+    @cached_property
     def digest(self) -> bytes:
-        return hashlib.sha256(self.signed_bytes()).digest()
+        return hashlib.sha256(self.signed).digest()
 
-    def anchored_as(self) -> dict[str, Any]:
-        texts = {"root": self.root, "prev": self.prev, "digest": self.digest(), "signature": self.signature}
-        return {"n": self.n, "count": self.count} | {name: value.hex() for name, value in texts.items()}
+    @cached_property
+    def anchor(self) -> tuple[object, ...]:
+        return (self.count, self.root.hex(), self.prev.hex(), self.digest.hex(), self.signature.hex())
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """A row of audit_leaves with the event it names, if that is still there."""
+@dataclass(frozen=True)
+class _Placed:
+    """An event and its leaf, either of which may be gone; `hash` is the leaf as the text gives it now."""
 
+    id: str
+    block: int | None
     position: int
-    event_id: str
     sealed: bytes
     text: bytes | None
     leaf: bytes | None
-    stamped: bool
-    order: tuple[int, int]
+    time: list[int]
+    queued: bool
+    late: bool
+
+    @cached_property
+    def hash(self) -> bytes:
+        return b"" if self.text is None else hashlib.sha256(b"\0" + self.text).digest()
 
     @property
-    def hash(self) -> bytes:
-        """The leaf as the text gives it now."""
-        return b"" if self.text is None else _leaf_of(self.text)
+    def stamped(self) -> bool:
+        return self.text is not None and self.text[:44] == b'{"id":"' + self.id.encode() + b'"'
 
-
-@dataclass
-class Doubts:
-    """What the fast pass found wrong, for the slow pass to explain."""
-
-    blocks: set[int] = field(default_factory=set)
-    events: set[str] = field(default_factory=set)
-    loose: dict[str, str] = field(default_factory=dict)
-    """Events without a leaf that should have one by now, and why they should."""
+    @property
+    def name(self) -> str:
+        return f"audit event {self.id}" + (f" in block {self.block}, position {self.position}" if self.block is not None else "")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -128,38 +166,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report = verify(given.database, anchor_path=given.anchors, public_key_path=given.public_key)
     except NotVerifiable as error:
         report = Report(problems=[str(error)])
-    if given.json:
-        sys.stdout.write(json.dumps(asdict(report) | {"ok": not report.problems}) + "\n")
-    else:
-        summary = f"{report.rows:,} events in {report.blocks:,} blocks, {report.unsealed:,} not sealed yet"
-        lines = report.problems or ["nothing was changed"]
-        sys.stdout.write("".join(f"{line}\n" for line in [*lines, summary]))
+    counts = f"{report.rows:,} events in {report.blocks:,} blocks, {report.unsealed:,} not sealed yet"
+    plain = "\n".join([*(report.problems or ["nothing was changed"]), counts])
+    sys.stdout.write((json.dumps(asdict(report) | {"ok": not report.problems}) if given.json else plain) + "\n")
     return 1 if report.problems else 0
 
 
 def verify(dsn: str, *, anchor_path: Path, public_key_path: Path) -> Report:
     """Recompute the whole record in one snapshot of the database. Raises NotVerifiable when something cannot be read."""
-    keys = _read_keys(public_key_path)
-    report = Report()
+    keys, report = _read_keys(public_key_path), Report()
     # Before the snapshot, so that no block can be anchored and yet too new for it.
     anchors = _read_anchors(anchor_path, report.problems)
     try:
-        with _connect(dsn) as connection:
-            _check_tables(connection, report.problems)
-            headers = _read_headers(connection)
-            signed = _check_headers(headers, keys, anchors, report.problems)
-            doubts = Doubts()
+        with _connect(dsn) as first, _connect(dsn) as second:
+            second.execute(b"SET TRANSACTION SNAPSHOT '%s'" % next(first.execute("SELECT pg_export_snapshot()"))[0].encode())
+            report.problems += [sentence for (sentence,) in first.execute(_ODD)]
+            cursor = first.cursor(row_factory=class_row(_Header))
+            headers = {header.n: header for header in cursor.execute(_HEADERS, [UNANCHORED_SECONDS])}
             report.blocks = len(headers)
-            report.rows = _check_events(connection, doubts)
-            _check_leaves(connection, headers, doubts)
-            report.unsealed = _check_places(connection, report.rows, doubts, report.problems)
-            _explain(connection, {n: headers[n] for n in signed}, doubts, report.problems)
+            proven = _proven(headers, keys, anchors)
+            report.problems += _check_headers(headers, proven, keys, anchors)
+            blocks, ids = set(headers), set[bytes]()
+            report.rows = _check_rows(_hashed(first, ids), _sealed(second, headers, blocks), ids)
+            report.problems += [f"block {n} is missing although leaves name it" for n in sorted(blocks - headers.keys())]
+            report.unsealed = _explain(first, proven, blocks, ids, report.problems)
     except psycopg.Error as error:
         raise NotVerifiable(f"The audit could not be read from the database: {str(error).strip()}") from error
+    if (more := len(report.problems) - MOST_NAMED) > 0:
+        report.problems[MOST_NAMED:] = [f"and {more} more"]
     return report
 
 
-def _read_keys(path: Path) -> dict[str, Ed25519PublicKey]:
+def _read_keys(path: Path) -> Keys:
     end = b"-----END PUBLIC KEY-----"
     keys = {}
     try:
@@ -174,219 +212,188 @@ def _read_keys(path: Path) -> dict[str, Ed25519PublicKey]:
     return keys
 
 
-def _read_anchors(path: Path, problems: list[str]) -> dict[int, dict[str, Any]]:
+def _read_anchors(path: Path, problems: list[str]) -> Anchors:
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
         raise NotVerifiable(f"The anchor file {path} cannot be read: {error}") from error
-    anchors: dict[int, dict[str, Any]] = {}
-    for place, (line, following) in enumerate(pairwise([*lines, b""]), start=1):
+    anchors: Anchors = {}
+    for place, (line, following) in enumerate(pairwise(lines), start=1):
         try:
             found = json.loads(line)
-            known = anchors.setdefault(found["n"], found)
+            n, said = int(found["n"]), tuple(found[name] for name in ("count", "root", "prev", "digest", "signature"))
         except (ValueError, TypeError, KeyError):
-            # A crash can tear a line: then it is the last, or the sealer wrote the same line again after it.
-            if place < len(lines) and not following.startswith(line):
+            # A crash tears a line; then the sealer writes the same line again, whole, after it.
+            if not following.startswith(line):
                 problems.append(f"line {place} of the anchor file is damaged")
             continue
-        if known != found:
-            problems.append(f"line {place} of the anchor file holds another block {found['n']} than an earlier line")
+        if anchors.setdefault(n, said) != said:
+            problems.append(f"line {place} of the anchor file holds another block {n} than an earlier line")
     return anchors
 
 
-def _connect(dsn: str) -> psycopg.Connection[tuple[Any, ...]]:
-    settings = "-c search_path=pg_catalog,public -c statement_timeout=0 -c work_mem=64MB -c jit=off -c default_transaction_isolation=repeatable\\ read"
-    plain = dsn.replace("postgresql+psycopg://", "postgresql://", 1)
-    connection = psycopg.connect(plain, options=settings, cursor_factory=psycopg.Cursor)
-    connection.read_only = True
-    return connection
+def _connect(dsn: str) -> Connection:
+    return psycopg.connect(dsn.replace("postgresql+psycopg://", "postgresql://", 1), options=_OPTIONS)
 
 
-def _check_tables(connection: psycopg.Connection[Any], problems: list[str]) -> None:
-    # A view, a rule, row security, a second row of one key or a column that is no longer derived could show people something else
-    # than what is hashed.
-    for table, odd in connection.execute(
-        "SELECT relname, relkind <> 'r' OR relhasrules OR relrowsecurity OR relhassubclass OR NOT EXISTS"
-        " (SELECT FROM pg_index WHERE indrelid = c.oid AND indisprimary AND indisvalid AND indnkeyatts = 1)"
-        f" FROM pg_class c WHERE oid = ANY ({_TABLES}) ORDER BY relname"
-    ):
-        if odd:
-            problems.append(f"{table} is not the table it was: a view, rule, row security, child table or missing key can hide rows")
-    found = connection.execute(
-        "SELECT attname, pg_get_expr(adbin, adrelid) FROM pg_attribute JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum"
-        " WHERE attrelid = 'audit_events'::regclass AND attgenerated = 's'"
-    )
-    derived = {name: expression.translate(str.maketrans("", "", "() ")).replace("::text", "") for name, expression in found}
-    for name, expression in _DERIVED.items():
-        if derived.get(name) != expression:
-            problems.append(f"the column {name} of audit_events is no longer derived from the text, so what it shows is not proven")
-
-
-def _read_headers(connection: psycopg.Connection[Any]) -> dict[int, Header]:
-    with connection.cursor(binary=True, row_factory=class_row(Header)) as cursor:
-        cursor.execute(
-            "SELECT n, prev, root, count, first_us, last_us, sealed_us, key_id, signature,"
-            " sealed_us < (extract(epoch FROM clock_timestamp()) - %s) * 1000000 AS old FROM audit_blocks ORDER BY n",
-            [UNANCHORED_SECONDS],
-        )
-        return {header.n: header for header in cursor}
-
-
-def _check_headers(
-    headers: dict[int, Header], keys: dict[str, Ed25519PublicKey], anchors: dict[int, dict[str, Any]], problems: list[str]
-) -> set[int]:
-    proven: set[int] = set()
-    found = []
-    for n, header in headers.items():
-        before, following, anchor = headers.get(n - 1), headers.get(n + 1), anchors.get(n)
-        if not _is_signed(header, keys):
-            intact = header.digest() in (following and following.prev, anchor and bytes.fromhex(anchor["digest"]))
-            unknown = "" if header.key_id in keys else f", or the key {header.key_id} is missing in the public key file"
-            found.append(f"block {n}: its {'signature was replaced' if intact else 'header was changed after it was signed'}{unknown}")
-            continue
-        proven.add(n)
-        if n == 1 and header.prev != bytes(32):
-            found.append("block 1: it follows another block, so it was not the first")
-        if before and n - 1 in proven and header.prev != before.digest():
-            found.append(f"block {n}: it does not follow block {n - 1}, so one of them was replaced")
-        if anchor and {name: anchor.get(name) for name in header.anchored_as()} != header.anchored_as():
-            found.append(f"block {n}: it is not the block that was anchored")
-    problems += _capped(found, "blocks")
-    for first, last in _gaps(headers, end=max([0, *headers, *anchors])):
-        where = "in the anchor file but not in the database" if first in anchors or last in anchors else "missing"
-        problems.append(f"{_blocks_are(first, last)} {where}")
-    unanchored = [n for n, header in headers.items() if header.old and n not in anchors]
-    problems += _capped([f"{_blocks_are(first, last)} not in the anchor file" for first, last in _ranges(unanchored)], "ranges of blocks")
+def _proven(headers: dict[int, _Header], keys: Keys, anchors: Anchors) -> dict[int, _Header]:
+    # A header holds the digest of the one before, so a proven block proves the one before as well, if its signature is as anchored.
+    proven: dict[int, _Header] = {}
+    for n, header in reversed(headers.items()):
+        settled = n + 1 in proven and proven[n + 1].prev == header.digest and anchors.get(n) == header.anchor
+        with suppress(KeyError, InvalidSignature):
+            if not settled:
+                keys[header.key_id].verify(header.signature, header.signed)
+            proven[n] = header
     return proven
 
 
-def _is_signed(header: Header, keys: dict[str, Ed25519PublicKey]) -> bool:
-    try:
-        keys[header.key_id].verify(header.signature, header.signed_bytes())
-    except (KeyError, InvalidSignature):
-        return False
-    return True
+def _check_headers(headers: dict[int, _Header], proven: dict[int, _Header], keys: Keys, anchors: Anchors) -> Iterator[str]:
+    for n, header in headers.items():
+        before, following, anchor = proven.get(n - 1), headers.get(n + 1), anchors.get(n)
+        if n not in proven:
+            intact = (following and following.prev == header.digest) or (anchor and anchor[:4] == header.anchor[:4])
+            unknown = "" if header.key_id in keys else f" (the key {header.key_id} is not in the public key file)"
+            yield f"block {n}: its {'signature was replaced' if intact else 'header was changed after it was signed'}{unknown}"
+        elif n == 1 and header.prev != bytes(32):
+            yield "block 1: it follows another block, so it was not the first"
+        elif before and header.prev != before.digest:
+            yield f"block {n}: it does not follow block {n - 1}, so one of them was replaced"
+        elif anchor and anchor != header.anchor:
+            yield f"block {n}: it is not the block that was anchored"
+    edges = [0, *headers, max([0, *headers, *anchors]) + 1]
+    for first, last in [(low + 1, high - 1) for low, high in pairwise(edges) if high - low > 1]:
+        which = f"block {first} is" if first == last else f"blocks {first} to {last} are"
+        yield f"{which} {'in the anchor file but not in the database' if first in anchors or last in anchors else 'missing'}"
+    if unanchored := [n for n, header in headers.items() if header.old and n not in anchors]:
+        yield f"{len(unanchored):,} blocks, the first is block {unanchored[0]}, are not in the anchor file"
 
 
-def _check_events(connection: psycopg.Connection[Any], doubts: Doubts) -> int:
-    (size, page) = connection.execute("SELECT pg_relation_size('audit_events'), current_setting('block_size')::int").fetchone() or (0, 1)
-    query = (
-        "SELECT count(*), string_agg(convert_to(canonical, 'UTF8'), '\\x00'::bytea), string_agg(leaf, ''::bytea),"
-        f" bool_and(octet_length(leaf) = 32 AND {_STAMPED}) FROM {_WINDOW}"
-    )
-    total, sha256 = 0, hashlib.sha256
+def _sealed(connection: Connection, headers: dict[int, _Header], doubtful: set[int]) -> Iterator[tuple[bytes, bytes]]:
     with connection.cursor(binary=True) as cursor:
-        for start in range(0, size // page, _PAGES):
-            window = [f"({start},0)", f"({start + _PAGES},0)"]
-            count, texts, leaves, plausible = cursor.execute(query, window, prepare=True).fetchone() or (0, None, None, None)
-            total += count
-            if count and (not plausible or b"".join([sha256(b"\0" + text).digest() for text in texts.split(b"\0")]) != leaves):
-                doubts.events.update(_doubtful(connection, window))
-    return total
+        for n, leaves, keys, positions, plausible in cursor.stream(_LEAVES, size=4):
+            whole = plausible and n in headers and positions == struct.pack(f">{headers[n].count}i", *range(headers[n].count))
+            (doubtful.discard if whole and _root(leaves) == headers[n].root else doubtful.add)(n)
+            yield leaves or b"", keys
 
 
-def _doubtful(connection: psycopg.Connection[Any], window: list[str]) -> Iterator[str]:
-    rows = connection.execute(f"SELECT id::text, convert_to(canonical, 'UTF8'), leaf, {_STAMPED} FROM {_WINDOW}", window)
-    for event_id, text, leaf, stamped in rows:
-        if not stamped or text is None or _leaf_of(text) != leaf:
-            yield event_id
-
-
-def _check_leaves(connection: psycopg.Connection[Any], headers: dict[int, Header], doubts: Doubts) -> None:
-    query = (
-        "SELECT block, string_agg(leaf, ''::bytea ORDER BY position), string_agg(int4send(position), ''::bytea ORDER BY position),"
-        " bool_and(octet_length(leaf) = 32) FROM audit_leaves WHERE block BETWEEN %s AND %s GROUP BY block"
-    )
-    numbers = list(headers)
+def _hashed(connection: Connection, doubtful: set[bytes]) -> Iterator[tuple[bytes, bytes]]:
     with connection.cursor(binary=True) as cursor:
-        for window in (numbers[start : start + _BLOCKS] for start in range(0, len(numbers), _BLOCKS)):
-            proven = {
-                n
-                for n, leaves, positions, plausible in cursor.execute(query, [window[0], window[-1]], prepare=True)
-                if plausible and n in headers and positions == _positions(headers[n].count) and _root(leaves) == headers[n].root
-            }
-            doubts.blocks.update(set(window) - proven)
+        for texts, stored, ids, plausible in cursor.stream(_EVENTS, size=4):
+            hashes = b"".join([hashlib.sha256(b"\0" + text.encode()).digest() for text in texts or ()])
+            if texts and (not plausible or hashes != stored or "".join([text[7:43] for text in texts]).replace("-", "") != ids.hex()):
+                doubtful.update(ids[start : start + 16] for start in range(0, len(ids), 16))
+            yield hashes, ids or b""
 
 
-def _check_places(connection: psycopg.Connection[Any], doubts: Doubts, problems: list[str]) -> int:
-    rows = connection.execute(
-        "SELECT coalesce(e.id, l.event_id)::text, l.block, e.id IN (SELECT event_id FROM audit_unsealed),"
-        " abs(extract(epoch FROM clock_timestamp()) - e.at_us / 1000000.0) > %s"
-        " FROM audit_events e FULL JOIN audit_leaves l ON l.event_id = e.id"
-        " WHERE e.id IS NULL OR l.event_id IS NULL OR e.leaf <> l.leaf ORDER BY e.at_us, e.seq",
-        [UNSEALED_SECONDS],
-    )
-    unsealed = 0
-    for event_id, block, queued, late in rows:
-        if block is not None:
-            doubts.blocks.add(block)
-            continue
-        unsealed += 1
-        if not queued:
-            doubts.loose[event_id] = "inserted behind the sealer's back, or its leaf was deleted"
-        elif late:
-            doubts.loose[event_id] = f"it is older than {UNSEALED_SECONDS} s, so no sealer is at work"
-    unknown = connection.execute("SELECT DISTINCT block FROM audit_leaves l WHERE NOT EXISTS (SELECT FROM audit_blocks WHERE n = l.block)")
-    problems += [f"{_blocks_are(first, last)} not there, but leaves say so" for first, last in _ranges(sorted(n for (n,) in unknown))]
-    return unsealed
+def _check_rows(hashed: Iterator[tuple[bytes, bytes]], sealed: Iterator[tuple[bytes, bytes]], doubtful: set[bytes]) -> int:
+    """Pair each event with its leaf; returns how many events there are, and notes the ids of those without a partner."""
+    # Both come nearly in the same order, so whole blocks compare equal at once. Events first: the database then reads both meanwhile.
+    hashes, ids = next(hashed, (b"", b""))
+    rows = len(ids) // 16
+    unpaired: set[bytes] = set()
+    for leaves, sealed_ids in sealed:
+        while len(ids) < len(sealed_ids) and (more := next(hashed, None)):
+            hashes, ids = hashes + more[0], ids + more[1]
+            rows += len(more[1]) // 16
+        end = len(sealed_ids)
+        if ids[:end] != sealed_ids or hashes[: 2 * end] != leaves:
+            unpaired ^= _pairs(hashes, ids[:end]) ^ _pairs(leaves, sealed_ids)
+        hashes, ids = hashes[2 * end :], ids[end:]
+    unpaired ^= _pairs(hashes, ids)
+    for hashes, ids in hashed:
+        unpaired ^= _pairs(hashes, ids)
+        rows += len(ids) // 16
+    doubtful.update(pair[-16:] for pair in unpaired)
+    return rows
 
 
-def _explain(connection: psycopg.Connection[Any], proven: dict[int, Header], doubts: Doubts, problems: list[str]) -> None:
-    """Name each changed event; needs only the doubtful blocks, so it may be slow."""
-    where = dict(
-        connection.execute("SELECT event_id::text, block FROM audit_leaves WHERE event_id::text = ANY (%s)", [list(doubts.events)])
-    )
-    loose = _fetch(connection, "e.id = ANY (%s::uuid[])", list(doubts.loose)[:_CANDIDATES])
-    found = []
-    for n in sorted(doubts.blocks | set(where.values())):
-        if len(found) > MOST_NAMED:
+def _pairs(hashes: bytes, ids: bytes) -> set[bytes]:
+    return {hashes[2 * start : 2 * start + 32] + ids[start : start + 16] for start in range(0, len(ids), 16)}
+
+
+def _explain(connection: Connection, proven: dict[int, _Header], blocks: set[int], ids: set[bytes], problems: list[str]) -> int:
+    doubtful = _fetch(connection, [UUID(bytes=key) for key in ids if len(key) == 16]) if ids else []
+    blocks |= {row.block for row in doubtful if row.block is not None and _change_of(row, set())}
+    loose = [row for row in doubtful if row.block is None and row.text is not None]
+    strays, named = [row for row in loose if not row.queued], ""
+    for n in sorted(blocks):
+        members = connection.execute("SELECT event_id FROM audit_leaves WHERE block = %s", [n])
+        found = _judged(n, proven.get(n), _fetch(connection, [event_id for (event_id,) in members]), strays)
+        problems += found
+        named += " ".join(found)
+        if len(problems) > MOST_NAMED:
             break
-        rows = _fetch(connection, "l.block = %s", n)
-        sentences, used = _judged(n, proven.get(n), rows, loose)
-        found += sentences
-        if used:
-            del doubts.loose[used]
-    found += [
-        f"audit event {event_id}, not sealed yet: its text was changed after it was recorded" for event_id in doubts.events - where.keys()
-    ]
-    problems += _capped(found, "events")
-    problems += _capped([f"audit event {event_id} is not sealed: {why}" for event_id, why in doubts.loose.items()], "events")
+    for row in loose:
+        if row.hash != row.leaf or not row.stamped:
+            problems.append(f"{row.name}, not sealed yet: its text was changed after it was recorded")
+        elif not row.queued and row.id not in named:
+            problems.append(f"{row.name} is not sealed: it was inserted behind the sealer's back, or its leaf was deleted")
+        elif row.queued and row.late:
+            problems.append(f"{row.name} is not sealed: it is older than {UNSEALED_SECONDS} s, so no sealer is at work")
+    return len(loose)
 
 
-def _fetch(connection: psycopg.Connection[Any], condition: str, value: object) -> list[Placed]:
-    with connection.cursor(row_factory=class_row(Placed)) as cursor:
-        cursor.execute(
-            "SELECT coalesce(l.position, -1) AS position, coalesce(l.event_id, e.id)::text AS event_id, l.leaf AS sealed,"
-            f" convert_to(e.canonical, 'UTF8') AS text, e.leaf, coalesce({_STAMPED}, false) AS stamped,"
-            " ARRAY[e.at_us, e.seq] AS order FROM audit_events e FULL JOIN audit_leaves l ON l.event_id = e.id"
-            f" WHERE {condition} ORDER BY l.position",
-            [value],
-        )
-        return cursor.fetchall()
+def _fetch(connection: Connection, ids: list[UUID]) -> list[_Placed]:
+    with connection.cursor(row_factory=class_row(_Placed)) as cursor:
+        return cursor.execute(_PLACED, [UNSEALED_SECONDS, ids]).fetchall()
 
 
-def _judged(n: int, header: Header | None, rows: list[Placed], loose: list[Placed]) -> tuple[list[str], str | None]:
-    """What is wrong in one block, and the unsealed event that turned out to be missing in it."""
-    changed = [sentence for row in rows if (sentence := _change_of(row, n, {row.sealed for row in rows}))]
-    if header is None or (_positions_of(rows) == list(range(header.count)) and _root_of([row.sealed for row in rows]) == header.root):
-        return changed, None
-    if len(rows) == header.count:
-        return _rearranged(n, header, rows) or changed or [_UNEXPLAINED.format(n)], None
-    if len(rows) > header.count:
-        return _inserted(n, header, rows) or [
-            *changed,
-            f"block {n}: it holds {len(rows)} events, but {header.count} were sealed in it",
-        ], None
-    return _deleted(n, header, rows, loose, changed)
+def _judged(n: int, header: _Header | None, rows: list[_Placed], loose: list[_Placed]) -> list[str]:
+    """What is wrong in one block; `header` is None when it is not there or not proven, `loose` are events that no block holds."""
+    sealed = {row.sealed for row in rows}
+    changed = [sentence for row in rows if (sentence := _change_of(row, sealed))]
+    if header is None:
+        return changed
+    gaps = sorted(set(range(header.count)) - {row.position for row in rows})
+    if not gaps and _gives(header, rows):
+        return changed
+    if not gaps and _gives(header, [replace(row, sealed=row.hash) for row in rows]):
+        return [f"{row.name}: its sealed leaf was changed" for row in rows if row.hash != row.sealed]
+    restored = _restored(header, rows, loose, gaps[:1])
+    found = [*changed, *(restored or [f"block {n} position {gap}: the event and its leaf are missing" for gap in gaps])]
+    return found or [f"block {n}: its {len(rows)} events do not add up to the root that was signed for {header.count}"]
 
 
-def _change_of(row: Placed, n: int, sealed: set[bytes]) -> str | None:
-    name = f"audit event {row.event_id} in block {n}, position {row.position}"
+def _change_of(row: _Placed, sealed: set[bytes]) -> str | None:
     if row.text is None:
-        return f"block {n} position {row.position}: event {row.event_id} is missing"
+        return f"block {row.block} position {row.position}: event {row.id} is missing"
     if row.hash != row.sealed:
         moved = row.stamped and row.hash in sealed
-        return f"{name}: it was put in the place of another event" if moved else f"{name}: its text was changed after it was sealed"
+        return f"{row.name}: {'it was put in the place of another event' if moved else 'its text was changed after it was sealed'}"
     if not row.stamped:
-        return f"{name}: its id, order or time was changed after it was sealed"
-    return f"{name}: its leaf column was changed after it was sealed" if row.leaf != row.sealed else None
+        return f"{row.name}: its id was changed after it was sealed"
+    return f"{row.name}: its leaf column was changed after it was sealed" if row.leaf != row.sealed else None
+
+
+def _restored(header: _Header, rows: list[_Placed], loose: list[_Placed], gap: list[int]) -> list[str]:
+    # What gives the signed root again: the order of time, one event less, or one of the loose events more?
+    by_time = sorted((row for row in rows if row.text is not None), key=lambda row: row.time)
+    if _gives(header, by_time):
+        moved = [(place, row) for place, row in enumerate(by_time) if place != row.position]
+        return [f"{row.name}: it was moved there from position {place} after it was sealed" for place, row in moved]
+    for extra in rows if len(rows) == header.count + 1 else ():
+        if any(_gives(header, [row for row in order if row is not extra]) for order in (rows, by_time)):
+            return [f"{extra.name}: it was inserted after the block was sealed"]
+    for lost in loose if len(rows) == header.count - 1 else ():
+        place = gap[0] if gap else sum(row.time < lost.time for row in rows)
+        if _gives(header, [*rows[:place], replace(lost, sealed=lost.hash), *rows[place:]]):
+            return [f"{lost.name} in block {header.n}, position {place}: its leaf was deleted"]
+    return []
+
+
+def _gives(header: _Header, rows: list[_Placed]) -> bool:
+    return len(rows) == header.count and _root(b"".join(row.sealed for row in rows)) == header.root
+
+
+def _root(leaves: bytes) -> bytes:
+    # Pair by pair, a last odd node going up as it is: the same tree as RFC 6962's split at the largest power of two.
+    while len(leaves) > 32 and len(leaves) % 32 == 0:
+        paired = len(leaves) & ~63
+        nodes = [hashlib.sha256(b"\1" + pair).digest() for (pair,) in struct.iter_unpack("64s", leaves[:paired])]
+        leaves = b"".join(nodes) + leaves[paired:]
+    return leaves
+
+
+if __name__ == "__main__":
+    sys.exit(main())

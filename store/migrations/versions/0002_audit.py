@@ -51,19 +51,19 @@ CREATE TABLE audit_leaves (
 );
 """
 
-# A caller who could choose id, seq, at or at_us inside the text would choose what the generated columns show.
+# A caller who could choose id, at or at_us inside the text would choose what the generated columns show.
 _STAMP = r"""
 CREATE FUNCTION audit_events_stamp() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     moment timestamptz := countersign_now();
     us bigint := (extract(epoch FROM moment) * 1000000)::bigint;
 BEGIN
-    IF left(NEW.canonical, 1) <> '{' OR NEW.canonical::jsonb ?| ARRAY['id', 'seq', 'at', 'at_us'] THEN
-        RAISE EXCEPTION 'an audit event is the text of a JSON object without the keys id, seq, at and at_us: the database adds them'
+    IF left(NEW.canonical, 1) <> '{' OR NEW.canonical::jsonb ?| ARRAY['id', 'at', 'at_us'] THEN
+        RAISE EXCEPTION 'an audit event is the text of a JSON object without the keys id, at and at_us: the database adds them'
             USING ERRCODE = 'check_violation';
     END IF;
-    NEW.canonical := '{"id":"' || NEW.id || '","at_us":' || us || ',"seq":' || NEW.seq
-        || ',"at":"' || to_char(moment AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '",' || substr(NEW.canonical, 2);
+    NEW.canonical := '{"id":"' || NEW.id || '","at_us":' || us || ',"at":"'
+        || to_char(moment AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '",' || substr(NEW.canonical, 2);
     NEW.leaf := sha256('\x00'::bytea || convert_to(NEW.canonical, 'UTF8'));
     INSERT INTO audit_unsealed (at_us, seq, event_id) VALUES (us, NEW.seq, NEW.id);
     RETURN NEW;
