@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from bot import console, health
 from bot.api import audits, commands, problems, rooms, runs
+from bot.api.callers import bearer
 from bot.api.problems import Problem
 from commands.policies import PolicyError
 from countersign.errors import CountersignError
@@ -46,7 +47,7 @@ def create_app() -> FastAPI:
     for error in (Problem, HTTPException, RequestValidationError, CountersignError, PolicyError):
         app.add_exception_handler(error, _handled)
     for one in (runs, audits, commands, rooms):
-        app.include_router(one.router, prefix=API)
+        app.include_router(one.router, prefix=API, dependencies=[Depends(bearer)])
     app.include_router(health.router)
     console.mount(app)
     return app

@@ -89,16 +89,11 @@ def _check_depth(data: Any) -> None:
     for _ in range(DEEPEST + 1):
         if any(isinstance(one, str) and "\0" in one for one in layer):
             raise _bad("The body contains a NUL character.")
-        layer = [inner for one in layer for inner in _inside(one)]
+        layer = [one for one in layer if isinstance(one, dict | list)]
         if not layer:
             return
+        layer = [inner for one in layer for inner in ((*one.keys(), *one.values()) if isinstance(one, dict) else one)]
     raise _bad(f"The body is nested more than {DEEPEST} levels deep.")
-
-
-def _inside(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return [*value.keys(), *value.values()]
-    return value if isinstance(value, list) else []
 
 
 def _bad(sentence: str) -> Problem:

@@ -6,7 +6,7 @@ import re
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import patch
 from uuid import UUID
@@ -36,6 +36,7 @@ class Web:
     app: FastAPI
     address: str
     transport: httpx.AsyncBaseTransport | None = None
+    browsers: list[httpx.AsyncClient] = field(default_factory=list)
 
     @property
     def hub(self) -> Hub:
@@ -63,10 +64,15 @@ class Web:
     async def browser(self, person: str | None, *, scopes: tuple[str, ...] = ()) -> "Browser":
         """A browser that came in by a one-time link; without a person it is the demo's."""
         client = self.client({"origin": self.address, "sec-fetch-site": "same-origin"})
+        self.browsers.append(client)
         link = await self.token("link", person, scopes=scopes or (() if person else ("demo",)))
         answer = await client.post(f"/enter/{link}")
         assert answer.status_code == 303, answer.text
         return Browser(client)
+
+    async def close(self) -> None:
+        for one in self.browsers:
+            await one.aclose()
 
     async def show(self, run: str, card: Mapping[str, Any], *, kind: str = "card", channel: str = "ops", person: str = "") -> str:
         """A message in the room, as the sender of messages leaves it; returns its id."""
@@ -97,10 +103,19 @@ class Browser:
     async def page(self, **query: str) -> httpx.Response:
         return await self.client.get("/", params=query)
 
-    async def send(self, path: str, *, acting_as: str = "", channel: str = "ops", part: bool = False, **fields: str) -> httpx.Response:
+    async def send(
+        self,
+        path: str,
+        *,
+        acting_as: str = "",
+        channel: str = "ops",
+        part: bool = False,
+        more: Mapping[str, str] | None = None,
+        **fields: str,
+    ) -> httpx.Response:
         page = await self.page(channel=channel, **({"as": acting_as} if acting_as else {}))
         own = {"csrf": hidden(page.text, "csrf"), "key": hidden(page.text, "key"), "channel": channel, "as": acting_as}
-        return await self.client.post(path, data=own | fields, headers={"countersign-part": "1"} if part else {})
+        return await self.client.post(path, data=own | fields | dict(more or {}), headers={"countersign-part": "1"} if part else {})
 
     async def say(self, line: str, **more: Any) -> httpx.Response:
         return await self.send("/room/say", text=line, **more)
@@ -124,7 +139,9 @@ async def web_of(world: World, **settings: str) -> AsyncIterator[Web]:
 @asynccontextmanager
 async def _web_of(app: FastAPI) -> AsyncIterator[Web]:
     async with app.router.lifespan_context(app):
-        yield Web(app, ORIGIN, httpx.ASGITransport(app, raise_app_exceptions=False))
+        web = Web(app, ORIGIN, httpx.ASGITransport(app, raise_app_exceptions=False))
+        yield web
+        await web.close()
 
 
 @asynccontextmanager
@@ -145,7 +162,9 @@ async def _served(app: FastAPI, port: int) -> AsyncIterator[Web]:
     serving = asyncio.create_task(server.serve())
     try:
         await until(lambda: _value(server.started or serving.done()), what="the server starts")
-        yield Web(app, f"http://127.0.0.1:{port}")
+        web = Web(app, f"http://127.0.0.1:{port}")
+        yield web
+        await web.close()
     finally:
         server.should_exit = True
         await serving
