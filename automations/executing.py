@@ -15,7 +15,7 @@ from countersign.errors import PlanRefused
 from countersign.runs import RunStatus
 from store.approvals import find_request
 from store.databases import WriteSession
-from store.journals import LostClaim
+from store.journals import LostClaim, StepState, find_steps
 from store.people import find_all_people, find_people
 from store.runs import Claim, Move, claim, find_runs, move
 from store.secrets import find_secrets
@@ -30,6 +30,8 @@ from .services import Services
 
 _log = logging.getLogger(__name__)
 MOST_FAILURES: Final = 3
+# A worker that dies takes all its runs along, so a loss with no call in flight says little about this one.
+MOST_LOSSES: Final = 10
 _CLAIMABLE: Final = (RunStatus.queued, RunStatus.running, RunStatus.undoing)
 
 
@@ -65,9 +67,9 @@ async def _execute(services: Services, rulebook: Rulebook, one: Claim) -> None:
     command = rulebook.registry.find(work.run.command)
     if one.status is not RunStatus.queued:
         await _go_on(work, one, command)
-    elif one.failures >= MOST_FAILURES:
-        await settle(work, RunStatus.running, because="begun three times", keep_lease=True)
-        await settle(work, RunStatus.interrupted, because="begun three times", outcome="It was begun three times and never came back.")
+    elif one.failures >= MOST_LOSSES:
+        await settle(work, RunStatus.running, because="begun too often", keep_lease=True)
+        await settle(work, RunStatus.interrupted, because="begun too often", outcome="Its worker died each time it was about to begin.")
     elif await _may_start(services, rulebook, work, command):
         await carry_out(work)
 
@@ -80,11 +82,12 @@ async def _work(services: Services, session: WriteSession, one: Claim, rulebook:
 
 
 async def _go_on(work: Work, one: Claim, command: Command | None) -> None:
-    """A run that was under way: after three failures, or without its code, a person has to look."""
-    if one.failures >= MOST_FAILURES:
-        await settle(
-            work, RunStatus.interrupted, because="came back three times", outcome="It was resumed three times and never came back."
-        )
+    """A run that was under way: without its code, or when it keeps taking workers down, a person has to look."""
+    async with work.services.reading() as session:
+        steps = await find_steps(session, work.run.id, revision=work.run.revision)
+    in_flight = any(row.state == StepState.calling for row in steps)
+    if one.failures >= (MOST_FAILURES if in_flight else MOST_LOSSES):
+        await settle(work, RunStatus.interrupted, because="came back too often", outcome="Its worker died each time it was resumed.")
     elif command is None or command.code_version != work.run.code_version:
         await settle(
             work, RunStatus.interrupted, because="its code is gone", outcome="No worker has the code this run began with any more."

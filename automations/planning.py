@@ -17,19 +17,19 @@ from countersign.arguments import Duration
 from countersign.errors import PlanRefused
 from countersign.replies import Reply
 from countersign.runs import RunStatus
+from countersign.schemas import SECRET_KEY
 from store.approvals import NewRequest, open_requests
 from store.databases import WriteSession
 from store.messages import NewMessage, add_messages
 from store.people import Person, find_all_people, find_people
-from store.runs import Claim, Move, RunRow, claim, find_runs, move
+from store.runs import Claim, Move, RunRow, Take, claim, find_runs, move
 from store.secrets import find_secrets
 
 from .audiences import approver_messages, asker_message, card_places, reply_to, voters_wanted
 from .makingplans import Made, make_plan, request_of, still_allowed
 from .services import Services
 
-MOST_FAILURES: Final = 3
-_CLAIMABLE: Final = (RunStatus.submitted, RunStatus.planning)
+MOST_LOSSES: Final = 5  # a worker that dies takes the whole batch along, so the first losses say little about one run
 
 
 @dataclass
@@ -52,12 +52,13 @@ class _Job:
 
 async def plan_runs(services: Services, ids: Sequence[UUID]) -> int:
     """Plans those of these runs that this worker can claim; returns how many."""
-    jobs, rulebook, people = await _claim(services, ids)
+    jobs, rulebook = await _claim(services, ids)
     with services.holding([job.run.id for job in jobs]):
-        finishes = await asyncio.gather(*(_planned(services, rulebook, people, job) for job in jobs))
-        if finishes:
+        plans = await asyncio.gather(*(_planned(services, rulebook, job) for job in jobs))
+        if plans:
             async with services.transaction() as session:
-                await finish(session, finishes)
+                people = await find_all_people(session) if any(isinstance(one, Made) and one.plan for one in plans) else []
+                await finish(session, [_finished(services, rulebook, people, job, one) for job, one in zip(jobs, plans, strict=True)])
     return len(jobs)
 
 
@@ -71,65 +72,81 @@ async def finish(session: WriteSession, finishes: Sequence[Finish]) -> set[UUID]
     return set(moved)
 
 
-async def _claim(services: Services, ids: Sequence[UUID]) -> tuple[list[_Job], Rulebook, list[Person]]:
-    async with services.transaction() as session:
+async def _claim(services: Services, ids: Sequence[UUID]) -> tuple[list[_Job], Rulebook]:
+    async with services.reading() as session:
         rulebook = await services.current_rulebook(session)
-        claims = await claim(
-            session,
-            ids,
-            statuses=_CLAIMABLE,
-            worker=services.name,
-            lease=services.settings.lease_seconds,
-            versions=rulebook.registry.versions,
-        )
-        fresh = [one for one in claims if one.status is RunStatus.submitted]
-        await move(
-            session,
-            [Move(one.run_id, RunStatus.planning, by="countersign", attempt=one.attempt, keep_lease=True) for one in fresh],
-        )
+    claims = await _taken(services, rulebook, ids)
+    async with services.reading() as session:
         runs = await find_runs(session, [one.run_id for one in claims])
         askers = await find_people(session, sorted({run.asker for run in runs.values()}))
-        people = await find_all_people(session) if any(run.risk > 0 for run in runs.values()) else []
         jobs = []
         for one in claims:
             run = runs[one.run_id]
-            secrets = await find_secrets(session, run.id, services.opener) if "$secret" in repr(run.arguments) else {}
+            secrets = await find_secrets(session, run.id, services.opener) if SECRET_KEY in repr(run.arguments) else {}
             jobs.append(_Job(one, run, askers[run.asker], secrets))
-    return jobs, rulebook, people
+    return jobs, rulebook
 
 
-async def _planned(services: Services, rulebook: Rulebook, people: list[Person], job: _Job) -> Finish:
-    run, attempt = job.run, job.claim.attempt
-    command = rulebook.registry.find(run.command)
-    if job.claim.failures >= MOST_FAILURES:
-        return _failed(job, "Planning was begun three times and never came back; its owner has to look.")
+async def _taken(services: Services, rulebook: Rulebook, ids: Sequence[UUID]) -> list[Claim]:
+    """Fresh runs by the move itself; the rest are those whose planning was begun and lost."""
+    worker, lease, versions = services.name, services.settings.lease_seconds, rulebook.registry.versions
+    take = Take(worker, lease, versions)
+    async with services.statement() as session:
+        fresh = await move(session, [Move(one, RunStatus.planning, by="countersign", take=take) for one in ids])
+    claims = [Claim(run_id, attempt, RunStatus.planning, 0) for run_id, attempt in fresh.items()]
+    if rest := [one for one in ids if one not in fresh]:
+        async with services.statement() as session:
+            claims += await claim(session, rest, statuses=(RunStatus.planning,), worker=worker, lease=lease, versions=versions)
+    return claims
+
+
+async def _planned(services: Services, rulebook: Rulebook, job: _Job) -> Made | str:
+    """The plan or reply, or a sentence that says why there is none."""
+    command = rulebook.registry.find(job.run.command)
+    if job.claim.failures >= MOST_LOSSES:
+        return "Its worker died each time it was planned; its owner has to look."
     if command is None:
-        return _failed(job, f"There is no command {run.command} any more.")
-    if isinstance(answer := still_allowed(rulebook, job.person, run, command), Refused):
-        return _failed(job, answer.sentence)
+        return f"There is no command {job.run.command} any more."
+    if isinstance(answer := still_allowed(rulebook, job.person, job.run, command), Refused):
+        return answer.sentence
     try:
-        made = await make_plan(services, run, command, job.person, job.secrets)
+        return await make_plan(services, job.run, command, job.person, job.secrets)
     except PlanRefused as error:
-        return _failed(job, str(error))
+        return str(error)
+
+
+def _finished(services: Services, rulebook: Rulebook, people: Sequence[Person], job: _Job, made: Made | str) -> Finish:
+    run, attempt = job.run, job.claim.attempt
+    if isinstance(made, str):
+        return _failed(job, made)
     if made.reply is not None:
-        reply = Reply.model_validate(services.redactor.clean_data(made.reply.model_dump(mode="json")))
-        answered = Move(
-            run.id, RunStatus.answered, by="countersign", attempt=attempt, outcome=reply.text[:500], result=reply.model_dump(mode="json")
-        )
-        return Finish(answered, messages=reply_to(run, reply))
-    if run.dry_run:
-        told = Move(
-            run.id,
-            RunStatus.answered,
-            by="countersign",
-            attempt=attempt,
-            plan=made.plan,
-            digest=made.digest,
-            outcome="Dry run: nothing was done.",
-            code_version=command.code_version,
-        )
-        return Finish(told, messages=[asker_message(run, fallback=fallback_of(services))], secrets=made.secrets)
-    return ask_or_queue(services, rulebook, people, run, job.person, made, revision=1, attempt=attempt)
+        return _answered(services, job, made.reply)
+    if not run.dry_run:
+        return ask_or_queue(services, rulebook, people, run, job.person, made, revision=1, attempt=attempt)
+    told = Move(
+        run.id,
+        RunStatus.answered,
+        by="countersign",
+        attempt=attempt,
+        plan=made.plan,
+        digest=made.digest,
+        outcome="Dry run: nothing was done.",
+        code_version=rulebook.registry.commands[run.command].code_version,
+    )
+    return Finish(told, messages=[asker_message(run, fallback=fallback_of(services))], secrets=made.secrets)
+
+
+def _answered(services: Services, job: _Job, said: Reply) -> Finish:
+    reply = Reply.model_validate(services.redactor.clean_data(said.model_dump(mode="json")))
+    answered = Move(
+        job.run.id,
+        RunStatus.answered,
+        by="countersign",
+        attempt=job.claim.attempt,
+        outcome=reply.text[:500],
+        result=reply.model_dump(mode="json"),
+    )
+    return Finish(answered, messages=reply_to(job.run, reply))
 
 
 def ask_or_queue(

@@ -11,6 +11,7 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.hubs import Hub, HubAddresses, running
 from benchmarks.loads import spaced, sustained
 from benchmarks.machines import require_durable
+from benchmarks.ours import Countersign
 from benchmarks.programs import Options
 from benchmarks.rivals import BareBolt
 from benchmarks.rounds import Figure, interleaved
@@ -26,6 +27,7 @@ SETTLING_SECONDS = 120.0
 DIRECT = "bare Bolt, process_before_response"
 DEFAULT = "bare Bolt, default"
 SIDES: Sequence[Callable[[Services], Hub]] = (
+    Countersign,
     partial(BareBolt, name=DIRECT, factory="direct"),
     partial(BareBolt, name=DEFAULT, factory="default"),
 )

@@ -10,6 +10,7 @@ from benchmarks import programs
 from benchmarks.hubs import Handover
 from benchmarks.loads import percentile
 from benchmarks.machines import cpu_seconds
+from benchmarks.ours import CountersignHandover
 from benchmarks.programs import Options
 from benchmarks.rounds import Figure, interleaved
 from benchmarks.services import Services
@@ -17,10 +18,11 @@ from benchmarks.sides.blmove import Blmove
 
 SPACING_SECONDS = 0.02
 
-SIDES: Sequence[Callable[[Services], Handover]] = (lambda services: Blmove(services.redis.url, services.folder),)
+SIDES: Sequence[Callable[[Services], Handover]] = (CountersignHandover, lambda services: Blmove(services.redis.url, services.folder))
 
 P50 = "commit to handler start, idle p50, ms"
 P99 = "commit to handler start, idle p99, ms"
+TAIL = "commit to handler start, idle p99 over p50"
 CPU = "CPU of an idle worker, % of a core"
 
 
@@ -41,7 +43,8 @@ async def _hand_over(side: Handover, count: int) -> Mapping[str, float]:
     for _ in range(count):
         await asyncio.sleep(SPACING_SECONDS)
         waits.append(await side.hand_over())
-    return {P50: percentile(waits, 50) * 1000, P99: percentile(waits, 99) * 1000}
+    p50, p99 = percentile(waits, 50) * 1000, percentile(waits, 99) * 1000
+    return {P50: p50, P99: p99, TAIL: p99 / p50}
 
 
 async def _watch(side: Handover, seconds: float) -> Mapping[str, float]:

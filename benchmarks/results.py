@@ -7,6 +7,7 @@ from benchmarks import programs
 from benchmarks.hubs import Hub, HubAddresses, running
 from benchmarks.loads import percentile, spaced, sustained
 from benchmarks.machines import require_durable
+from benchmarks.ours import Countersign
 from benchmarks.programs import Options
 from benchmarks.rivals import BareBolt, NaiveStack
 from benchmarks.rounds import Figure, interleaved
@@ -24,6 +25,7 @@ SETTLING_SECONDS = 120.0
 NAIVE = NaiveStack.name
 RESPONDING = "bare Bolt, ack and respond"
 SIDES: Sequence[Callable[[Services], Hub]] = (
+    Countersign,
     NaiveStack,
     partial(BareBolt, name=RESPONDING, factory="responding"),
 )

@@ -37,6 +37,12 @@ async def find_policy(session: ReadSession) -> StoredPolicy | None:
     return StoredPolicy(row.digest, row.body, row.applied_at, row.applied_by) if row else None
 
 
+async def find_digest(session: ReadSession) -> str | None:
+    """The digest of the policy in force, to see cheaply whether it changed."""
+    digest: str | None = (await session.execute(text("SELECT digest FROM policies WHERE in_force"))).scalar_one_or_none()
+    return digest
+
+
 async def apply_policy(session: WriteSession, *, digest: str, body: str, by: str) -> None:
     """Puts this policy in force; applying the one in force again changes nothing."""
     await session.execute(text("UPDATE policies SET in_force = false WHERE in_force AND digest <> :digest"), {"digest": digest})

@@ -154,6 +154,15 @@ async def create(session: WriteSession, runs: Sequence[NewRun]) -> dict[str, Bor
 
 
 @dataclass(frozen=True)
+class Take:
+    """A claim made with the move itself: by this worker, for `lease` seconds, of code it has one of the `versions` of."""
+
+    worker: str
+    lease: float
+    versions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Move:
     """A wanted change of status. It happens only from an allowed status, and by a worker only under the attempt it claimed.
 
@@ -175,6 +184,7 @@ class Move:
     result: dict[str, Any] | None = None
     choice: str | None = None
     keep_lease: bool = False
+    take: "Take | None" = None
     forgive: bool = False
     detail: dict[str, Any] = field(default_factory=dict)
 
@@ -182,18 +192,24 @@ class Move:
 _MOVE = text("""
 WITH wanted AS (SELECT * FROM jsonb_to_recordset(cast(:moves AS jsonb)) AS w(
        run_id uuid, "to" text, "by" text, because text, attempt int, come_from jsonb, plan jsonb, digest text, code_version text,
-       revision int, outcome text, result jsonb, choice text, keep_lease bool, forgive bool, ready bool, detail jsonb)),
+       revision int, outcome text, result jsonb, choice text, keep_lease bool, forgive bool, ready bool, detail jsonb,
+       worker text, lease float, versions jsonb)),
 moved AS (UPDATE runs r SET status = w."to", moved_at = countersign_now(),
                  plan = coalesce(w.plan, r.plan), digest = coalesce(w.digest, r.digest),
                  code_version = coalesce(w.code_version, r.code_version),
                  revision = coalesce(w.revision, r.revision), outcome = coalesce(w.outcome, r.outcome),
                  result = coalesce(w.result, r.result),
                  choice = w.choice, failures = CASE WHEN w.forgive THEN 0 ELSE r.failures END,
-                 worker = CASE WHEN w.keep_lease THEN r.worker END, lease_until = CASE WHEN w.keep_lease THEN r.lease_until END,
-                 due_at = CASE WHEN w.ready THEN countersign_now() WHEN w.keep_lease THEN r.due_at END
+                 attempt = r.attempt + (w.worker IS NOT NULL)::int,
+                 worker = CASE WHEN w.keep_lease THEN r.worker ELSE w.worker END,
+                 lease_until = CASE WHEN w.keep_lease THEN r.lease_until ELSE countersign_now() + w.lease * interval '1 second' END,
+                 due_at = CASE WHEN w.ready THEN countersign_now() WHEN w.keep_lease OR w.worker IS NOT NULL THEN r.due_at END
           FROM wanted w WHERE r.id = w.run_id AND w.come_from ? r.status
                           AND (w.attempt IS NULL OR (r.attempt = w.attempt AND r.worker IS NOT NULL))
-          RETURNING r.id, w."to", w."by", w.because, w.digest, w.outcome, w.revision, w.detail, w.ready, w.choice, r.digest AS signed),
+                          AND (w.worker IS NULL OR ((r.lease_until IS NULL OR r.lease_until < countersign_now()) AND (
+                               w.versions ? r.code_version OR r.due_at < countersign_now() - interval '60 seconds')))
+          RETURNING r.id, r.attempt, w."to", w."by", w.because, w.digest, w.outcome, w.revision, w.detail, w.ready,
+                    w.choice, r.digest AS signed),
 noted AS (INSERT INTO audit_events (id, canonical)
           SELECT gen_random_uuid(), json_build_object('kind', 'run:' || m."to", 'actor', m."by", 'run', m.id, 'detail',
                  jsonb_strip_nulls(m.detail || jsonb_build_object('because', nullif(m.because, ''), 'digest', m.signed,
@@ -205,17 +221,20 @@ shown AS (UPDATE messages s SET wanted = s.wanted + 1, urgent = NOT m."to" = ANY
 woken AS (SELECT pg_notify('countersign_work', w) FROM
           (SELECT 'execute ' || string_agg(id::text, ' ') AS w FROM moved WHERE ready HAVING count(*) > 0
            UNION ALL SELECT 'messages' FROM shown HAVING count(*) > 0) AS wakes)
-SELECT id, (SELECT count(*) FROM woken) AS woken FROM moved
+SELECT id, attempt, (SELECT count(*) FROM woken) AS woken FROM moved
 """)
 
 
-async def move(session: WriteSession, moves: Sequence[Move]) -> set[RunId]:
-    """Moves runs; returns those that moved. A run that is not where the table allows, or whose worker lost its claim, stays as it is."""
+async def move(session: WriteSession, moves: Sequence[Move]) -> dict[RunId, int]:
+    """Moves runs; returns those that moved, with their attempt.
+
+    A run that is not where the table allows, or whose worker lost its claim, stays as it is.
+    """
     if not moves:
-        return set()
+        return {}
     passing = [RunStatus.planning, RunStatus.running, RunStatus.queued]
     rows = await session.execute(_MOVE, {"moves": Jsonb([_as_move(one) for one in moves]), "passing": passing})
-    return {row.id for row in rows}
+    return {row.id: row.attempt for row in rows}
 
 
 @dataclass(frozen=True)
@@ -358,5 +377,7 @@ def _as_move(one: Move) -> dict[str, Any]:
         "run_id": str(one.run_id),
         "to": one.to.value,
         "come_from": sorted(allowed),
-        "ready": one.to in CLAIMABLE and not one.keep_lease,
+        "ready": one.to in CLAIMABLE and not one.keep_lease and one.take is None,
+        **({"worker": one.take.worker, "lease": one.take.lease, "versions": one.take.versions} if one.take else {}),
+        "take": None,
     }

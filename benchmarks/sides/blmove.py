@@ -26,7 +26,7 @@ class Blmove:
     def __init__(self, redis_url: str, folder: Path) -> None:
         self._redis_url = redis_url
         self._folder = folder
-        self._redis = Redis.from_url(redis_url)
+        self._redis = Redis.from_url(redis_url, socket_timeout=None)
         self._child: Child | None = None
 
     async def start(self) -> None:
@@ -58,7 +58,7 @@ class Blmove:
 
 def wait_for_work() -> None:
     """Take one job after the other, for ever; what a job does is to say when it started."""
-    client = Redis.from_url(os.environ["BENCH_REDIS_URL"], decode_responses=True)
+    client = Redis.from_url(os.environ["BENCH_REDIS_URL"], decode_responses=True, socket_timeout=None)
     print("waiting", flush=True)
     while True:
         job = client.blmove(WAITING, TAKEN, 0, "RIGHT", "LEFT")
