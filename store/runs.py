@@ -189,7 +189,12 @@ class Move:
     detail: dict[str, Any] = field(default_factory=dict)
 
 
-_MOVE = text("""
+# A run waits for a worker that has its code; only when none has offered it for a minute may another one look at it.
+_OFFERED: Final = (
+    "EXISTS (SELECT FROM workers k WHERE k.versions ? r.code_version AND k.role <> 'housekeeping'"
+    " AND k.seen_at > countersign_now() - interval '60 seconds')"
+)
+_MOVE = text(f"""
 WITH wanted AS (SELECT * FROM jsonb_to_recordset(cast(:moves AS jsonb)) AS w(
        run_id uuid, "to" text, "by" text, because text, attempt int, come_from jsonb, plan jsonb, digest text, code_version text,
        revision int, outcome text, result jsonb, choice text, keep_lease bool, forgive bool, ready bool, detail jsonb,
@@ -206,8 +211,8 @@ moved AS (UPDATE runs r SET status = w."to", moved_at = countersign_now(),
                  due_at = CASE WHEN w.ready THEN countersign_now() WHEN w.keep_lease OR w.worker IS NOT NULL THEN r.due_at END
           FROM wanted w WHERE r.id = w.run_id AND w.come_from ? r.status
                           AND (w.attempt IS NULL OR (r.attempt = w.attempt AND r.worker IS NOT NULL))
-                          AND (w.worker IS NULL OR ((r.lease_until IS NULL OR r.lease_until < countersign_now()) AND (
-                               w.versions ? r.code_version OR r.due_at < countersign_now() - interval '60 seconds')))
+                          AND (w.worker IS NULL OR ((r.lease_until IS NULL OR r.lease_until < countersign_now())
+                               AND (w.versions ? r.code_version OR NOT {_OFFERED})))
           RETURNING r.id, r.attempt, w."to", w."by", w.because, w.digest, w.outcome, w.revision, w.detail, w.ready,
                     w.choice, r.digest AS signed),
 noted AS (INSERT INTO audit_events (id, canonical)
@@ -222,7 +227,7 @@ woken AS (SELECT pg_notify('countersign_work', w) FROM
           (SELECT 'execute ' || string_agg(id::text, ' ') AS w FROM moved WHERE ready HAVING count(*) > 0
            UNION ALL SELECT 'messages' FROM shown HAVING count(*) > 0) AS wakes)
 SELECT id, attempt, (SELECT count(*) FROM woken) AS woken FROM moved
-""")
+""")  # noqa: S608  built from constants
 
 
 async def move(session: WriteSession, moves: Sequence[Move]) -> dict[RunId, int]:
@@ -247,11 +252,11 @@ class Claim:
     failures: int
 
 
-_CLAIM = text("""
-WITH chosen AS (SELECT id, status, lease_until IS NOT NULL AS lost FROM runs
+_CLAIM = text(f"""
+WITH chosen AS (SELECT id, status, lease_until IS NOT NULL AS lost FROM runs r
                 WHERE id = ANY(:ids) AND status = ANY(:statuses) AND due_at IS NOT NULL
                   AND (lease_until IS NULL OR lease_until < countersign_now())
-                  AND (code_version = ANY(:versions) OR lease_until IS NOT NULL OR due_at < countersign_now() - interval '60 seconds')
+                  AND (code_version = ANY(:versions) OR NOT {_OFFERED})
                 FOR UPDATE SKIP LOCKED),
 held AS (UPDATE runs r SET worker = :worker, attempt = r.attempt + 1, lease_until = countersign_now() + cast(:lease AS interval),
                 failures = r.failures + c.lost::int
@@ -261,7 +266,7 @@ noted AS (INSERT INTO audit_events (id, canonical)
                  jsonb_build_object('worker', cast(:worker AS text), 'attempt', h.attempt, 'status', h.status))::text
           FROM held h WHERE h.lost)
 SELECT id, attempt, status, failures FROM held
-""")
+""")  # noqa: S608  built from constants
 
 
 async def claim(
