@@ -1,0 +1,117 @@
+"""The Slack door: `POST /slack/events` for commands, interactivity and events, and Socket Mode where a token for it is set."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from slack_bolt.app.async_app import AsyncApp
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+from bot.hubs import Hub
+from bot.logs import new_trace
+from bot.refusals import Refusals
+from bot.writers import stop
+from integrations.slack.clients import SlackClient
+from store.settings import Settings
+
+from .accounts import Accounts
+from .apps import build_app, dispatch
+from .connections import Connection
+from .identities import Identities
+from .requests import Guard, Received, Rejected
+from .slashes import handle_slash
+from .sockets import socket_mode
+from .tasks import Tasks
+from .workspaces import Workspace
+
+_log = logging.getLogger(__name__)
+PATH: Final = "/slack/events"
+CALL_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True)
+class SlackDoor:
+    """What the web application mounts. There is no route without a signing secret: Socket Mode needs none."""
+
+    connection: Connection
+    app: AsyncApp
+    refusals: Refusals
+    routes: list[BaseRoute] = field(default_factory=list)
+
+
+@asynccontextmanager
+async def open_slack(hub: Hub) -> AsyncIterator[SlackDoor]:
+    """The door to the workspace of the settings' bot token. Raises WrongSetting when Slack does not accept it."""
+    async with AsyncExitStack() as stack:
+        connection = await _connection(hub, stack)
+        app = build_app(connection)
+        refusals = Refusals(hub)
+        stack.push_async_callback(stop, asyncio.create_task(refusals.run()))
+        secret = hub.settings.slack_signing_secret.get_secret_value()
+        routes: list[BaseRoute] = [Route(PATH, Events(connection, app, Guard(secret), refusals), name="slack")] if secret else []
+        if hub.settings.slack_app_token.get_secret_value():
+            await stack.enter_async_context(socket_mode(app, hub.settings))
+        yield SlackDoor(connection, app, refusals, routes)
+
+
+async def _connection(hub: Hub, stack: AsyncExitStack) -> Connection:
+    settings: Settings = hub.settings
+    token = settings.slack_bot_token.get_secret_value()
+    client = await stack.enter_async_context(SlackClient(token, base_url=settings.slack_api_url, timeout=CALL_SECONDS))
+    workspace, accounts, tasks = Workspace(client), Accounts(client), Tasks()
+    stack.push_async_callback(accounts.close)
+    stack.push_async_callback(tasks.close)
+    if not await workspace.ask():
+        stack.push_async_callback(stop, asyncio.create_task(workspace.keep_asking()))
+    return Connection(hub, client, workspace, Identities(hub, accounts, workspace), tasks)
+
+
+class Events:
+    """The ASGI application behind the route. What is not Slack's gets a status and nothing else."""
+
+    def __init__(self, connection: Connection, app: AsyncApp, guard: Guard, refusals: Refusals) -> None:
+        self._connection, self._app = connection, app
+        self._guard, self._refusals = guard, refusals
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "POST":
+            await _respond(send, 405, b"")
+            return
+        try:
+            received = await self._guard.admit(scope, receive)
+        except Rejected as rejected:
+            self._refusals.count(door="slack", reason=rejected.reason)
+            await _respond(send, rejected.status, b"")
+            return
+        status, body = await self._answer(received, scope.get("state", {}).get("trace") or new_trace())
+        await _respond(send, status, body)
+
+    async def _answer(self, received: Received, trace: str) -> tuple[int, bytes]:
+        if received.kind == "slash_commands":
+            return 200, _json(await handle_slash(self._connection, received.payload, trace=trace))
+        if received.kind == "ssl_check":
+            return 200, b""
+        if received.kind == "url_verification":
+            return 200, _json({"challenge": received.payload["challenge"]})
+        answer = await dispatch(self._app, received.payload, trace=trace)
+        # 404 is Bolt's word for a payload that nobody listens to: Slack would only send it again.
+        return (200 if answer.status == 404 else answer.status), (answer.body.encode() if answer.status == 200 else b"")
+
+
+def _json(body: dict[str, Any]) -> bytes:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+async def _respond(send: Send, status: int, body: bytes) -> None:
+    headers = [(b"content-length", b"%d" % len(body))]
+    if body:
+        headers.append((b"content-type", b"application/json"))
+    if status == 413:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
