@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Final
 
+from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.cli.endings import Failed
@@ -45,10 +46,12 @@ async def start_servers(settings: Settings, stack: AsyncExitStack) -> Servers:
     own = [one for one in (postgres, redis) if one]
     for one in own:
         stack.push_async_callback(asyncio.to_thread, one.stop)
-    try:
-        await asyncio.gather(*(asyncio.to_thread(one.start) for one in own))
-    except EmbeddedError as error:
-        raise Failed(str(error)) from None
+    # Both are waited for even if one fails, because only a server that is done with starting can be stopped.
+    for end in await asyncio.gather(*(asyncio.to_thread(one.start) for one in own), return_exceptions=True):
+        if isinstance(end, EmbeddedError):
+            raise Failed(str(end)) from None
+        if end is not None:
+            raise end
     redis_url = redis.url if redis else redis_url
     if postgres:
         urls = postgres.urls
@@ -62,12 +65,11 @@ async def furnish(settings: Settings, servers: Servers) -> str:
 
     Without an owner's URL the schema and the policy are left as they are. Raises Failed.
     """
+    if not servers.owner and settings.demo:
+        raise Failed("A demo in a Postgres of yours needs COUNTERSIGN_MIGRATE_DATABASE_URL, which names it as the tables' owner.")
     if not servers.owner:
         return await committed(servers.web, _link(settings))
-    try:
-        await asyncio.to_thread(migrate, servers.owner)
-    except SQLAlchemyError as error:
-        raise Failed(f"The database could not be migrated: {first_line(error)}") from None
+    await asyncio.to_thread(migrate_database, servers.owner)
 
     async def furnish_all(session: WriteSession) -> str:
         await seed_policy(session, settings)
@@ -76,6 +78,14 @@ async def furnish(settings: Settings, servers: Servers) -> str:
         return await _link(settings)(session)
 
     return await committed(servers.owner, furnish_all)
+
+
+def migrate_database(url: str) -> None:
+    """Brings the schema to the newest version; raises Failed."""
+    try:
+        migrate(url)
+    except (SQLAlchemyError, CommandError) as error:
+        raise Failed(f"The database could not be migrated: {first_line(error)}") from None
 
 
 async def seed_policy(session: WriteSession, settings: Settings) -> None:

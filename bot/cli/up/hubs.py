@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import fcntl
 import os
 import signal
 import socket
@@ -59,6 +60,7 @@ class Hub:
         settings = self._settings
         check_port(settings.host, settings.port)
         prepare_folder(settings.data_dir)
+        stack.callback(os.close, take_folder(settings.data_dir))
         first = not (settings.data_dir / "keys").exists()
         servers = await start_servers(settings, stack)
         self._check_stop()
@@ -66,7 +68,9 @@ class Hub:
         link = await furnish(settings, servers)
         self._check_stop()
         extra = await self._start_site(stack) if settings.demo else {}
-        workers = Part("workers", [sys.executable, "-P", "-m", "automations"], worker_environment(settings, servers, extra), stop_seconds=5)
+        workers = Part(
+            "worker pool", [sys.executable, "-P", "-m", "automations"], worker_environment(settings, servers, extra), stop_seconds=5
+        )
         web = Part(
             "web server",
             web_command(host=settings.host, port=settings.port),
@@ -168,6 +172,17 @@ def prepare_folder(folder: Path) -> None:
         (folder / "logs").mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise Failed(f"The data folder {folder} cannot be used: {error.strerror}.") from None
+
+
+def take_folder(folder: Path) -> int:
+    """A lock on the data folder, as long as the returned file is open; raises Failed when another hub has it."""
+    lock = os.open(folder / "hub.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise Failed(f"Another hub runs in {folder}; stop it first, or choose another folder with --data.") from None
+    return lock
 
 
 async def _answering(url: str, otherwise: str) -> None:
