@@ -1,0 +1,70 @@
+"""A real Chromium for stories, and what its pages complained about."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def find_chromium() -> str:
+    """The browser's path; skips the test where there is none, or fails it where programs are required."""
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None:
+        sentence = "Chromium is not installed (Debian: apt-get install chromium), so the browser's room was not tried in a browser."
+        if os.environ.get("COUNTERSIGN_REQUIRE_PROGRAMS") == "1":
+            pytest.fail(sentence)
+        pytest.skip(sentence)
+    return found
+
+
+@dataclass
+class Chromium:
+    """A running browser; `complaints` are errors of scripts and of the content policy on any of its pages."""
+
+    browser: Browser
+    complaints: list[str] = field(default_factory=list)
+
+    async def context(self, *, scripts: bool = True, width: int = 1280, dark: bool = False) -> BrowserContext:
+        made = await self.browser.new_context(
+            java_script_enabled=scripts, viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
+        )
+        made.set_default_timeout(15_000)
+        made.on("console", lambda one: self.complaints.append(one.text) if one.type == "error" else None)
+        made.on("weberror", lambda one: self.complaints.append(str(one.error)))
+        return made
+
+
+@asynccontextmanager
+async def chromium() -> AsyncIterator[Chromium]:
+    """The browser, closed afterwards with everything it started."""
+    path = find_chromium()
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        try:
+            yield Chromium(browser)
+        finally:
+            await browser.close()
+
+
+async def come_in(context: BrowserContext, address: str, link: str) -> Page:
+    """Opens the one-time link and presses its button."""
+    page = await context.new_page()
+    await page.goto(f"{address}/enter/{link}")
+    await page.get_by_role("button", name="Come in").click()
+    await page.wait_for_url(f"{address}/")
+    return page

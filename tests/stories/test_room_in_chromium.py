@@ -1,0 +1,206 @@
+"""The deploy story with three people in real browser tabs, workers and a real site behind it; then the same without JavaScript."""
+
+import asyncio
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.async_api import BrowserContext, Page, expect
+
+from store.embedded import DatabaseUrls
+from tests.bot.webs import Web, served
+from tests.hubs import ROOT, World, until
+from tests.stories.browsers import Chromium, chromium, come_in, find_chromium
+
+DEMO = ROOT / "bot" / "cli" / "up" / "demo.yaml"
+
+
+@dataclass
+class Stage:
+    """A demo hub with workers, the site it deploys to, and a browser."""
+
+    web: Web
+    site: str
+    chromium: Chromium
+
+    async def come_in(self, *, scripts: bool = True, width: int = 1280, dark: bool = False) -> BrowserContext:
+        """A browser window that is signed in to the demo."""
+        context = await self.chromium.context(scripts=scripts, width=width, dark=dark)
+        page = await come_in(context, self.web.address, await self.web.token("link", None, scopes=("demo",)))
+        await page.close()
+        return context
+
+    async def tab(self, context: BrowserContext, person: str, channel: str = "deploys") -> Page:
+        page = await context.new_page()
+        await page.goto(f"{self.web.address}/?channel={channel}&as={person}")
+        return page
+
+    async def running(self, env: str, service: str) -> str:
+        """What the site really serves."""
+        async with httpx.AsyncClient() as client:
+            return (await client.get(f"{self.site}/{env}/{service}/version")).text.strip()
+
+
+@pytest.fixture
+async def stage(database: DatabaseUrls, redis_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
+    find_chromium()
+    world = World(database, redis_url, tmp_path, policy=DEMO.read_text())
+    await world.prepare()
+    async with _site(tmp_path / "site") as address:
+        world.extra |= {"COUNTERSIGN_FLEET__ROOT": str(tmp_path / "site"), "COUNTERSIGN_FLEET__URL": address}
+        async with _stage(world, address) as made:
+            yield made
+
+
+async def test_three_people_deploy_to_prod_in_three_tabs(stage: Stage) -> None:
+    window = await stage.come_in()
+    ada, lin, kim = [await stage.tab(window, name) for name in ("ada", "lin", "kim")]
+    for tab in (ada, lin, kim):
+        await expect(tab.locator("#live")).to_have_text("live")
+    before = await stage.running("prod", "api")
+    await ada.get_by_label("Command for #deploys").fill("/deploy api v2 env=prod")
+    await ada.keyboard.press("Enter")
+    await expect(ada.get_by_text("accepted; its plan follows.")).to_be_visible()
+    for tab in (ada, lin, kim):
+        await expect(tab.locator(".card")).to_contain_text("0 of 2")
+    await _press(ada, "Approve", says="someone else must approve your request")
+    await _press(lin, "Approve", says="Approved; 1 more person has to approve.")
+    await expect(kim.locator("#log .card")).to_contain_text("1 of 2: lin")
+    assert await stage.running("prod", "api") == before, "one of two is not enough"
+    await _press(kim, "Approve", says="Approved; it starts now.")
+    for tab in (ada, lin, kim):
+        await expect(tab.locator("#log > .message > .card.good")).to_contain_text("succeeded")
+        await expect(tab.locator("#log .message")).to_have_count(1)
+    assert await stage.running("prod", "api") == "v2"
+    assert stage.chromium.complaints == []
+
+
+async def test_lin_denies_with_a_reason_and_nothing_typed_is_lost_meanwhile(stage: Stage) -> None:
+    window = await stage.come_in()
+    ada, lin, kim = [await stage.tab(window, name) for name in ("ada", "lin", "kim")]
+    await ada.get_by_label("Command for #deploys").fill("/deploy web v3 env=prod")
+    await ada.get_by_role("button", name="Send").click()
+    card = lin.locator("#log .card")
+    await card.locator("summary", has_text="Deny").click()
+    await card.get_by_label("Why?").fill("not on a Friday")
+    await _press(kim, "Approve", says="1 more person has to approve")
+    await expect(card).to_contain_text("1 of 2: kim")
+    await expect(card.get_by_label("Why?")).to_have_value("not on a Friday")
+    await card.locator("form.sure").get_by_role("button", name="Deny").click()
+    await expect(ada.locator("#log .card.bad")).to_contain_text("Denied by lin: not on a Friday")
+    assert stage.chromium.complaints == []
+
+
+async def test_forms_help_and_refusals_by_keyboard(stage: Stage) -> None:
+    window = await stage.come_in()
+    ada, eve = await stage.tab(window, "ada", "ops"), await stage.tab(window, "eve", "ops")
+    await ada.get_by_label("Command for #ops").fill("/deploy api")
+    await ada.keyboard.press("Enter")
+    form = ada.locator("form.questions")
+    await expect(form.get_by_label("service", exact=True)).to_have_value("api")
+    await expect(form.get_by_label("version", exact=True).locator("option")).to_have_text(["choose …", "broken", "v1", "v2", "v3"])
+    await form.get_by_label("version", exact=True).select_option("v3")
+    await form.get_by_label("version", exact=True).focus()
+    await ada.keyboard.press("Tab")
+    await expect(form.get_by_label("env", exact=True)).to_be_focused()
+    await ada.keyboard.press("Tab")
+    await ada.keyboard.press("Enter")
+    await until(lambda: _runs(stage, "staging", "api", "v3"), what="staging needs nobody's approval")
+    await eve.get_by_label("Command for #ops").fill("/deploy api v1")
+    await eve.keyboard.press("Enter")
+    await expect(eve.locator(".said")).to_contain_text("This needs the permission deploy:run")
+    await eve.get_by_label("Command for #ops").fill("/deplyo")
+    await eve.keyboard.press("Enter")
+    await expect(eve.locator(".said.bad")).to_contain_text("There is no command 'deplyo'")
+    await expect(eve.get_by_label("Command for #ops")).to_have_value("/deplyo")
+    complaints = [one for one in stage.chromium.complaints if "422" not in one]
+    assert complaints == [], "a refusal is a status, and nothing else is an error"
+
+
+async def test_the_same_without_javascript(stage: Stage) -> None:
+    window = await stage.come_in(scripts=False)
+    ada, lin, kim = [await stage.tab(window, name) for name in ("ada", "lin", "kim")]
+    await ada.get_by_label("Command for #deploys").fill("/deploy api v3 env=prod")
+    await ada.get_by_role("button", name="Send").click()
+    await expect(ada.get_by_text("accepted; its plan follows.")).to_be_visible()
+    for tab, says in ((lin, "1 more person has to approve"), (kim, "Approved; it starts now.")):
+        await _until_shown(tab, "Approve")
+        await tab.locator("#log .card").get_by_role("button", name="Approve").click()
+        await expect(tab.locator(".said")).to_contain_text(says)
+    await until(lambda: _runs(stage, "prod", "api", "v3"), what="v3 is live")
+
+
+async def test_it_fits_every_screen(stage: Stage) -> None:
+    for width, dark in ((360, False), (360, True), (1280, True), (2560, False)):
+        window = await stage.come_in(width=width, dark=dark)
+        ada = await stage.tab(window, "ada", "incidents")
+        for line in ("/help", "/deploys", "/help deploy"):
+            await ada.get_by_label("Command for #incidents").fill(line)
+            await ada.keyboard.press("Enter")
+            await expect(ada.locator(".echo").last).to_have_text(line)
+        assert await ada.evaluate("document.documentElement.scrollWidth") <= width
+        shades = await ada.evaluate("getComputedStyle(document.documentElement).backgroundColor.match(/\\d+/g).map(Number)")
+        assert (sum(shades[:3]) < 200) == dark
+        await ada.keyboard.press("Shift+Tab")
+        assert await ada.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid", "one sees where the keyboard is"
+        await window.close()
+
+
+async def _press(tab: Page, button: str, *, says: str) -> None:
+    await tab.locator("#log .card").get_by_role("button", name=button).click()
+    await expect(tab.locator("#log .message > .answers")).to_contain_text(says)
+
+
+async def _runs(stage: Stage, env: str, service: str, version: str) -> bool:
+    return await stage.running(env, service) == version
+
+
+async def _until_shown(tab: Page, button: str) -> None:
+    async def look() -> bool:
+        await tab.reload()
+        return bool(await tab.locator("#log .card").get_by_role("button", name=button).count())
+
+    await until(look, what=f"{button} is on the card")
+
+
+@asynccontextmanager
+async def _stage(world: World, site: str) -> AsyncIterator[Stage]:
+    async with served(world, DEMO="true") as web, chromium() as browser:
+        with world.workers():
+            await until(lambda: _is_ready(web), seconds=20, what="workers are seen")
+            yield Stage(web, site, browser)
+
+
+async def _is_ready(web: Web) -> bool:
+    async with web.client() as anybody:
+        return (await anybody.get("/ready")).status_code == 200
+
+
+@asynccontextmanager
+async def _site(root: Path) -> AsyncIterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "countersign_deploys.server", "--root", str(root), "--port", str(port), "--demo"]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL)
+    try:
+        await until(lambda: _answers(port), what="the site answers")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def _answers(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True
