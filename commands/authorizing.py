@@ -43,10 +43,13 @@ class Refused:
     reason: str
 
 
+INACTIVE: Final = Refused("Your account is not active any more.", "actor_inactive")
+
+
 def authorize(policy: BoundPolicy, person: Person, request: Request) -> Allowed | Refused:
     """Whether this person may do this, here, now. No grant means refused; every matching rule must pass."""
     if not person.active:
-        return Refused("Your account is not active any more.", "actor_inactive")
+        return INACTIVE
     rules = policy.rules_for(request.command)
     if (broken := next((one for one in rules if one.broken), None)) and not _mends(request):
         sentence = f"The policy cannot be read for this command, so nobody may run it: {broken.rule.place} {broken.broken}."
@@ -82,7 +85,7 @@ def required_approval(policy: BoundPolicy, person: Person, request: Request, *, 
 def may_vote(policy: Policy, person: Person, rule: Approval, *, asker: str, command: Command | None) -> Allowed | Refused:
     """Whether this person's vote would count under a frozen rule."""
     if not person.active:
-        return Refused("Your account is not active any more.", "actor_inactive")
+        return INACTIVE
     if person.service:
         return Refused("Service accounts never vote.", "service_account")
     if person.name == asker and not rule.asker_may:

@@ -12,7 +12,7 @@ from store.databases import WriteSession
 from store.people import Person, find_person
 from store.runs import Move, RunRow, ask_to_cancel, lock_run, move
 
-from .authorizing import Refused, is_admin, may_vote
+from .authorizing import INACTIVE, Refused, is_admin, may_vote
 from .rulebooks import Rulebook
 
 
@@ -41,6 +41,8 @@ async def cancel(session: WriteSession, rulebook: Rulebook, person: Person, run_
 async def _answer(
     session: WriteSession, rulebook: Rulebook, person: Person, run: RunRow | None, rule: Approval | None
 ) -> Cancelled | Refused:
+    if not person.active:
+        return INACTIVE
     if run is None:
         return Refused("There is no such run.", "not_found_or_foreign")
     if not may_stop(rulebook, person, run, rule):

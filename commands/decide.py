@@ -24,7 +24,7 @@ from store.databases import ReadSession, WriteSession
 from store.people import Person, find_people, find_person
 from store.runs import Move, RunRow, find_run, move
 
-from .authorizing import Refused, may_see, may_vote
+from .authorizing import INACTIVE, Refused, may_see, may_vote
 from .rulebooks import Rulebook
 
 
@@ -64,6 +64,8 @@ async def _refusal(
     session: WriteSession, rulebook: Rulebook, person: Person, vote: Vote, request: ApprovalRequestRow | None, run: RunRow | None
 ) -> Refused | None:
     """Why the vote does not count; None when it does, and then it is written."""
+    if not person.active:
+        return INACTIVE
     if run is None or not _visible(rulebook, person, run, request):
         return Refused("There is no such request.", "not_found_or_foreign")
     if request is None:

@@ -13,7 +13,7 @@ from store.databases import WriteSession
 from store.people import Person, find_person
 from store.runs import Move, RunRow, lock_run, move
 
-from .authorizing import Refused
+from .authorizing import INACTIVE, Refused
 from .cancel import may_stop
 from .rulebooks import Rulebook
 
@@ -60,6 +60,8 @@ async def resume(
 async def _answer(
     session: WriteSession, rulebook: Rulebook, person: Person, run: RunRow | None, rule: Approval | None, choice: Choice
 ) -> Resumed | Refused:
+    if not person.active:
+        return INACTIVE
     if run is None:
         return Refused("There is no such run.", "not_found_or_foreign")
     if not may_stop(rulebook, person, run, rule):

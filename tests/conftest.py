@@ -21,6 +21,12 @@ def database(servers: Servers) -> DatabaseUrls:
     return servers.fresh_database()
 
 
+@pytest.fixture(scope="session")
+def shared_database(servers: Servers) -> DatabaseUrls:
+    """One migrated database for tests that mind only their own rows: making one takes longer than most of them."""
+    return servers.fresh_database()
+
+
 @pytest.fixture
 def redis_url(servers: Servers) -> str:
     return servers.redis.url
