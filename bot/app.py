@@ -22,6 +22,7 @@ from .logs import configure_logs
 from .middlewares import Edge
 from .refusals import Refusals
 from .rooms import Room
+from .slack import open_slack
 from .writers import stop
 
 API = "/api/v1"
@@ -60,6 +61,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.hub, app.state.room, app.state.refusals = hub, Room(hub), Refusals(hub)
         counting = asyncio.create_task(app.state.refusals.run())
         stack.push_async_callback(stop, counting)
+        if hub.settings.has_slack:
+            slack = await stack.enter_async_context(open_slack(hub))
+            # First, because no other path is asked for as often.
+            app.router.routes[:0] = slack.routes
         yield
 
 

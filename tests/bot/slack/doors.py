@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
-from unittest.mock import patch
 from uuid import UUID, uuid4
 
 import uvicorn
@@ -141,15 +140,14 @@ async def slack_of(world: World, mode: Literal["http", "socket"] = "http", **opt
     fake = SlackFake(mode, rate_limits=False, **options)
     async with fake:
         populate(fake)
-        with patch("integrations.slack.hooks.SLACK_HOOKS", fake.hooks_base):
-            async with open_hub(settings_of(world, fake)) as hub, open_slack(hub) as door:
-                slack = Slack(fake, hub, door, world)
-                if mode == "http":
-                    async with serving(slack):
-                        yield slack
-                else:
-                    await fake.wait_for(lambda: fake.sockets.connections, what="a Socket Mode connection")
+        async with open_hub(settings_of(world, fake)) as hub, open_slack(hub) as door:
+            slack = Slack(fake, hub, door, world)
+            if mode == "http":
+                async with serving(slack):
                     yield slack
+            else:
+                await fake.wait_for(lambda: fake.sockets.connections, what="a Socket Mode connection")
+                yield slack
 
 
 @asynccontextmanager
