@@ -14,6 +14,7 @@ from bot.cli.endings import Failed
 from bot.cli.files import read_text
 from bot.cli.reaching import WORKER_URL, committed, first_line
 from commands.policies import PolicyError
+from commands.registries import RegistryError, load_registry
 from commands.seed import DEFAULT_POLICY, seed
 from store.databases import WriteSession
 from store.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedRedis
@@ -95,10 +96,16 @@ async def seed_policy(session: WriteSession, settings: Settings) -> None:
         return
     if await demos.is_demo(session):
         raise Failed("This database was made by --demo, whose people are made up: start with --demo, or choose another folder with --data.")
+    if settings.policy is None:
+        await seed(session, DEFAULT_POLICY)
+        return
     try:
-        await seed(session, read_text(settings.policy) if settings.policy else DEFAULT_POLICY)
+        commands = load_registry(folder=settings.commands, runbooks=settings.runbooks).commands
+        await seed(session, read_text(settings.policy), commands=commands)
     except PolicyError as error:
         raise Failed(f"{settings.policy}: {error}") from None
+    except (RegistryError, TypeError) as error:
+        raise Failed(f"The commands cannot be loaded: {error}") from None
 
 
 def _link(settings: Settings) -> Callable[[WriteSession], Awaitable[str]]:

@@ -81,6 +81,13 @@ async def test_nobody_known_means_no_link(servers: Servers, tmp_path: Path) -> N
     assert await furnish(Settings.read(data_dir=tmp_path), servers) == ""
 
 
+async def test_the_default_gives_way_to_the_first_policy_that_names_somebody(servers: Servers, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(SOMEBODY)
+    for wanted, link in ((None, False), (policy, True), (None, True)):
+        assert bool(await furnish(Settings.read(data_dir=tmp_path, policy=wanted), servers)) is link
+
+
 async def test_a_policy_that_cannot_be_read_stops_the_start(servers: Servers, tmp_path: Path) -> None:
     wrong = tmp_path / "policy.yaml"
     with pytest.raises(WrongCall, match=r"policy\.yaml cannot be read"):
