@@ -161,7 +161,7 @@ async def search(
 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_RECORD: Final = text(f"{INSERT_EVENT} SELECT * FROM unnest(cast(:ids AS uuid[]), cast(:canonicals AS text[]))")
+_RECORD: Final = text("INSERT INTO audit_events (id, canonical) SELECT * FROM unnest(cast(:ids AS uuid[]), cast(:canonicals AS text[]))")
 # An escape that JSON allows and Postgres does not: NUL. The even number of backslashes before it are escaped backslashes.
 _NUL: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
