@@ -16,6 +16,9 @@ from store.runs import RunRow
 from .resume import LABELS, Choice
 
 FALLBACK_LENGTH: Final = 120
+MOST_LINES: Final = 10  # fields stand two in a line
+MOST_FIELDS: Final = 6
+DETAILED_LINES: Final = 60
 _STATES: Final[dict[RunStatus, tuple[str, Tone]]] = {
     RunStatus.submitted: ("asked", Tone.neutral),
     RunStatus.planning: ("planning", Tone.neutral),
@@ -76,19 +79,16 @@ def card_of(facts: Facts, *, details: bool = False, shared: bool = False) -> Car
         return Card(
             title=title, fallback=_cut(f"{title}: {words}"), tone=tone, text="Private: only those concerned see more.", footer=words
         )
-    plan = run.plan or {}
-    body = run.outcome or plan.get("summary", "")
-    fields = [Field(label="Asked by", value=run.asker), Field(label="State", value=f"{words}{' (dry run)' if run.dry_run else ''}")]
-    fields += _approval_fields(facts) + [Field(**one) for one in plan.get("fields", ())]
-    if run.reason:
-        fields.append(Field(label="Reason", value=run.reason))
+    text = _text_lines(run)
+    fields = _fields(facts, words)[: None if details else MOST_FIELDS]
+    room = DETAILED_LINES if details else MOST_LINES - 1 - len(text) - (len(fields) + 1) // 2
     return Card(
         title=title[:150],
         fallback=_fallback(facts, words),
         tone=tone,
-        text="\n".join(_text_lines(plan, run, body)),
+        text="\n".join(text),
         fields=tuple(fields),
-        code=_code(facts, details=details),
+        code=_code(facts, room=room, details=details),
         footer=_footer(run),
         buttons=_buttons(facts, details=details),
     )
@@ -100,15 +100,26 @@ def asked(run: RunRow) -> str:
     return f"{run.command} {shown}".strip()[:300]
 
 
-def _text_lines(plan: Mapping[str, Any], run: RunRow, body: str) -> list[str]:
-    summary = plan.get("summary", "")
-    lines = [body] + ([summary] if summary and summary != body else [])
+def _text_lines(run: RunRow) -> list[str]:
+    """At most four lines: how it ended, what it does, what to mind."""
+    plan: Mapping[str, Any] = run.plan or {}
+    lines = [run.outcome, plan.get("summary", "")]
     if plan.get("warning") and run.status not in FINISHED:
         lines.append(str(plan["warning"]))
     without = [one["title"] for one in plan.get("steps", ()) if not one.get("undo")]
-    if (without and run.status in (RunStatus.awaiting_approval, RunStatus.stale)) or (without and run.dry_run):
+    if without and (run.dry_run or run.status in (RunStatus.awaiting_approval, RunStatus.stale)):
         lines.append(f"Cannot be undone: {'; '.join(without)[:200]}")
-    return [line for line in lines if line]
+    return list(dict.fromkeys(" ".join(line.split()) for line in lines if line.strip()))
+
+
+def _fields(facts: Facts, words: str) -> list[Field]:
+    """Who and how far first; what the command's author adds comes last, so that it is the first to go behind Details."""
+    run = facts.run
+    fields = [Field(label="Asked by", value=run.asker), Field(label="State", value=f"{words}{' (dry run)' if run.dry_run else ''}")]
+    fields += _approval_fields(facts)
+    if run.reason:
+        fields.append(Field(label="Reason", value=run.reason))
+    return fields + [Field(**one) for one in (run.plan or {}).get("fields", ())]
 
 
 def _approval_fields(facts: Facts) -> list[Field]:
@@ -126,20 +137,32 @@ def _approval_fields(facts: Facts) -> list[Field]:
     return fields
 
 
-def _code(facts: Facts, *, details: bool) -> str:
-    """Before it starts: the steps and the preview; after: how far each step is and the end of the log."""
+def _code(facts: Facts, *, room: int, details: bool) -> str:
+    """Before it starts: the steps and the preview; after: how far each step is and the end of the log. At most `room` lines."""
     plan = facts.run.plan or {}
-    lines = [_step_line(facts, position, one) for position, one in enumerate(plan.get("steps", ()))]
-    limit = 40 if details else 6
-    if len(lines) > limit:
-        lines = [*lines[: limit - 1], f"… and {len(lines) - limit + 1} more steps"]
-    if changed := (plan.get("changed") if facts.run.status in (RunStatus.awaiting_approval, RunStatus.stale) else None):
-        lines += ["changed since it was approved:", *(f"  {one}" for one in changed[:8])]
-    if plan.get("preview") and (details or facts.run.status == RunStatus.awaiting_approval):
-        lines += ["", *plan["preview"].splitlines()[: 40 if details else 8]]
-    if facts.lines and (details or facts.run.status != RunStatus.succeeded):
-        lines += ["", *facts.lines[-(20 if details else 3) :]]
-    return "\n".join(line[:200] for line in lines)[-2_800:]
+    asking = facts.run.status in (RunStatus.awaiting_approval, RunStatus.stale)
+    steps = [_step_line(facts, position, one) for position, one in enumerate(plan.get("steps", ()))]
+    changed = [f"changed since it was approved: {one}" for one in plan.get("changed") or ()] if asking else []
+    preview = str(plan.get("preview") or "").splitlines() if details or asking else []
+    log = list(facts.lines) if details or facts.run.status != RunStatus.succeeded else []
+    parts = _fitted([steps, changed, preview, log], room)
+    return "\n".join(line[:200] for part in parts for line in part)[-2_800:]
+
+
+def _fitted(parts: Sequence[Sequence[str]], room: int) -> list[list[str]]:
+    """Every part cut so that together they take `room` lines, the longest first. The log, the last part, keeps its end."""
+    sizes = [len(part) for part in parts]
+    while sum(sizes) > room:
+        sizes[max(range(len(sizes)), key=lambda n: (sizes[n], n))] -= 1
+    fitted = []
+    for n, (part, size) in enumerate(zip(parts, sizes, strict=True)):
+        if size in (0, len(part)):
+            fitted.append(list(part[:size]))
+        elif n == len(parts) - 1:
+            fitted.append(list(part[-size:]))
+        else:
+            fitted.append([*part[: size - 1], f"… and {len(part) - size + 1} more"])
+    return fitted
 
 
 def _step_line(facts: Facts, position: int, step: Mapping[str, Any]) -> str:
