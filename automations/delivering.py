@@ -8,7 +8,7 @@ from integrations.slack.blocks import card_blocks, fallback_text, reply_blocks
 from integrations.slack.clients import SlackClient
 from integrations.slack.errors import SlackBusy, SlackRefused, SlackUnclear, SlackUnreachable
 from integrations.slack.texts import inert
-from store.people import find_accounts
+from store.people import find_accounts, find_person
 
 from .announcing import Deliverer, Later, Telling, Undeliverable
 from .services import Services
@@ -96,9 +96,18 @@ class Slack(Deliverer):
     async def _direct(self, person: str) -> str:
         async with self._services.reading() as session:
             account = (await find_accounts(session, [person], platform="slack")).get(person)
-        if account is None:
+            known = await find_person(session, person)
+        user = account.account if account else await self._found(known.email if known else "")
+        if user is None:
             raise Undeliverable(f"{person} has no Slack account linked")
-        return await self._client.open_direct(account.account)
+        return await self._client.open_direct(user)
+
+    async def _found(self, email: str) -> str | None:
+        """Somebody who has never spoken to us and would be linked by e-mail when they do; this reaches them and links nothing."""
+        if not email or not self._services.rulebook.policy.identity("slack").link_by_email:
+            return None
+        user = await self._client.user_by_email(email)
+        return user.id if user and not (user.is_guest or user.is_stranger or user.deleted or user.is_bot) else None
 
     async def _is_shared(self, channel: str) -> bool:
         known = self._shared.get(channel)

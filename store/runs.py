@@ -124,8 +124,8 @@ noted AS (INSERT INTO audit_events (id, canonical)
                 'place', w.place, 'policy', w.policy, 'code', w.code_version, 'trace', w.trace, 'dry_run', nullif(w.dry_run, false),
                 'reason', nullif(w.reason, ''), 'because', nullif(w.because, ''))))::text
          FROM wanted w JOIN born b USING (id)),
-woken AS (SELECT pg_notify('countersign_work', 'plan ' || string_agg(b.id::text, ' ')) FROM born b WHERE b.status = 'submitted'
-          HAVING count(*) > 0)
+woken AS (SELECT pg_notify('countersign_work', left('plan ' || string_agg(b.id::text, ' '), 5 + 37 * 200)) FROM born b
+          WHERE b.status = 'submitted' HAVING count(*) > 0)
 SELECT w.key, coalesce(f.run_id, i.run_id) AS run_id, b.id IS NOT NULL AS fresh, coalesce(b.number, r.number) AS number,
        coalesce(b.status, r.status) AS status, (SELECT count(*) FROM woken) AS woken
 FROM wanted w LEFT JOIN fresh f ON f.run_id = w.id LEFT JOIN born b ON b.id = w.id
@@ -224,7 +224,7 @@ shown AS (UPDATE messages s SET wanted = s.wanted + 1, urgent = NOT m."to" = ANY
                  ELSE countersign_now() END
           FROM moved m WHERE s.run_id = m.id AND s.kind <> 'reply' RETURNING 1),
 woken AS (SELECT pg_notify('countersign_work', w) FROM
-          (SELECT 'execute ' || string_agg(id::text, ' ') AS w FROM moved WHERE ready HAVING count(*) > 0
+          (SELECT left('execute ' || string_agg(id::text, ' '), 8 + 37 * 200) AS w FROM moved WHERE ready HAVING count(*) > 0
            UNION ALL SELECT 'messages' FROM shown HAVING count(*) > 0) AS wakes)
 SELECT id, attempt, (SELECT count(*) FROM woken) AS woken FROM moved
 """)  # noqa: S608  built from constants

@@ -25,6 +25,8 @@ async def send_always(services: Services, messages: asyncio.Event) -> None:
         while True:
             messages.clear()
             try:
+                async with services.reading() as session:
+                    await services.current_rulebook(session)
                 while await announce(services, deliverers):
                     pass
                 wait = await _until_next(services)

@@ -163,6 +163,16 @@ class SlackClient:
         answer = await self._ask("users.info", user=id)
         return _slack_user(answer["user"])
 
+    async def user_by_email(self, email: str) -> SlackUser | None:
+        """The workspace's member with this address (users.lookupByEmail), or None."""
+        try:
+            answer = await self._ask("users.lookupByEmail", email=email)
+        except SlackRefused as error:
+            if error.code == "users_not_found":
+                return None
+            raise
+        return _slack_user(answer["user"])
+
     async def is_shared(self, channel: str) -> bool:
         """Whether the channel is shared with another company (conversations.info: is_ext_shared, is_pending_ext_shared)."""
         answer = await self._ask("conversations.info", channel=channel)

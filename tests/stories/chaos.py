@@ -32,6 +32,6 @@ async def paying(ctx: PlanningContext, name: str) -> Plan:
 
 
 def _post(path: str) -> None:
-    request = urllib.request.Request(f"{os.environ['CHAOS_LEDGER']}/{path}", method="POST", data=b"")
-    with urllib.request.urlopen(request, timeout=10) as response:
+    request = urllib.request.Request(f"{os.environ['CHAOS_LEDGER']}/{path}", method="POST", data=b"")  # noqa: S310
+    with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
         response.read()
