@@ -7,6 +7,7 @@ let stream = null;
 let seen = "";
 
 if (log) {
+  for (const said of [...answers.children]) tell(said);
   document.addEventListener("submit", send);
   document.addEventListener("visibilitychange", connect);
   line.addEventListener("keydown", recall);
@@ -113,9 +114,19 @@ function answer(form, part, well) {
   const own = form.closest(".message")?.querySelector(":scope > .answers");
   const old = form.classList.contains("questions") ? form.closest(".said") : null;
   if (old) old.replaceWith(part);
-  else (own ?? answers).replaceChildren(...(own ? [] : answers.children), part);
+  else if (own) own.replaceChildren(part);
+  else tell(part);
   part.scrollIntoView({ block: "nearest" });
   part.querySelector(".questions input:not([type=hidden]), .questions select")?.focus();
+}
+
+// What was answered to the reader alone stands where it came, between the cards.
+function tell(part) {
+  const item = document.createElement("li");
+  item.className = "message";
+  item.append(part);
+  log.append(item);
+  document.getElementById("empty")?.remove();
 }
 
 function parse(html) {
