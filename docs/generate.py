@@ -3,8 +3,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final, NamedTuple
+
+from pydantic import SecretStr
 
 from countersign.runs import BIRTHS, FINISHED, MOVES, RunStatus
+from store.settings import PREFIX, Settings
 
 _OPENING = """# The life of a run
 
@@ -15,10 +19,84 @@ A run is born {births}. It has ended when it is {ended}; an ended run never move
 cancelled; those arrows are left out of the drawing.
 """
 
+_SETTINGS_OPENING: Final = """# Every variable
+
+All knobs are environment variables; there is no settings file. A wrong value stops the start with the variable's name and a right example.
+This page is written by `docs/generate.py` from `store/settings.py`; a test compares the two.
+
+| variable | default | who reads it | meaning |
+|---|---|---|---|
+"""
+_SETTINGS_END: Final = """
+Beside these:
+
+- `COUNTERSIGN_<NAME>__<FIELD>` is the setting FIELD of the integration NAME, for instance `COUNTERSIGN_FLEET__ROOT`. Only workers need it.
+  An unknown field, a missing one or a wrong value is refused when the integration is first used.
+- `COUNTERSIGN_WORKER_DATABASE_URL` is read by `countersign up` alone: the workers' URL when `COUNTERSIGN_DATABASE_URL` is the web's.
+- `COUNTERSIGN_URL` and `COUNTERSIGN_TOKEN` tell the command line which hub to ask, and as whom, instead of what `countersign login` kept.
+"""
+
+
+class Meaning(NamedTuple):
+    """What the settings page says about one variable."""
+
+    readers: str
+    text: str
+
+
+MEANINGS: Final = {
+    "port": Meaning("web, tools", "The port of the web process."),
+    "host": Meaning("web, tools", "The address it binds to. Anything but loopback is refused with `--demo`."),
+    "database_url": Meaning(
+        "web, workers, tools",
+        "Postgres as this process's role. Without it `countersign up` starts its own. A superuser or the owner is refused.",
+    ),
+    "migrate_database_url": Meaning("migrate, up", "Postgres as the role that owns the tables. No running process needs it."),
+    "listen_database_url": Meaning("web, workers", "A session connection for LISTEN, when `DATABASE_URL` goes through a pooler."),
+    "redis_url": Meaning("workers", "Redis or Valkey with `maxmemory-policy noeviction`. Without it `countersign up` starts its own."),
+    "data_dir": Meaning("all", "The folder of keys, and of everything that `countersign up` keeps."),
+    "public_url": Meaning("web, tools", "The address people open. With https, cookies are `Secure` and HSTS is sent."),
+    "policy": Meaning("migrate, up", "The file that becomes the first policy. Read only while no policy is in force."),
+    "secret_key": Meaning("nobody yet", "Reserved: accepted and not used in this version."),
+    "slack_bot_token": Meaning("web, workers", "`xoxb-…`; setting it turns Slack on."),
+    "slack_signing_secret": Meaning(
+        "web", "What Slack signs its requests with. Any process with a bot token must also be given this or an app token."
+    ),
+    "slack_app_token": Meaning("web", "`xapp-…`; turns Socket Mode on, where Slack needs no address of the hub."),
+    "slack_api_url": Meaning("web, workers", "The base of Slack's Web API, for gateways and tests: https, or http on loopback."),
+    "runbooks": Meaning("web, workers", "A folder of runbooks."),
+    "commands": Meaning("web, workers", "A folder of Python files with commands."),
+    "anchor": Meaning(
+        "workers, tools", "The anchor file of the audit; unset, `anchors/audit.jsonl` below the data folder. Put it on another disk."
+    ),
+    "log_format": Meaning("web, workers", "`json` or `text`."),
+    "lease_seconds": Meaning("workers", "How long a worker holds a run without renewing: what a dead worker delays its runs by. 1 to 600."),
+    "planning_processes": Meaning("workers", "Processes that plan, 1 to 64."),
+    "executing_processes": Meaning("workers", "Processes that execute, 1 to 64."),
+    "slots": Meaning(
+        "workers", "Runs that one executing process works on side by side, 1 to 200. It opens this many database connections and a few."
+    ),
+    "demo": Meaning("web, workers, up", "Set by `--demo`. Refused with a public address or a real Slack token."),
+}
+
 
 def main() -> None:
-    page = Path(__file__).parent / "authors" / "runs.md"
-    page.write_text(runs_page(), encoding="utf-8")
+    folder = Path(__file__).parent
+    (folder / "authors" / "runs.md").write_text(runs_page(), encoding="utf-8")
+    (folder / "operators" / "settings.md").write_text(settings_page(), encoding="utf-8")
+
+
+def settings_page() -> str:
+    """The table of variables as Markdown; raises KeyError for a setting that nobody explained."""
+    rows = [_setting(name) for name in Settings.model_fields]
+    return _SETTINGS_OPENING + "\n".join(rows) + "\n" + _SETTINGS_END
+
+
+def _setting(name: str) -> str:
+    default = Settings.model_fields[name].default
+    shown = default.get_secret_value() if isinstance(default, SecretStr) else "" if default is None else str(default)
+    meaning = MEANINGS[name]
+    return f"| `{PREFIX}{name.upper()}` | {f'`{shown}`' if shown else 'not set'} | {meaning.readers} | {meaning.text} |"
 
 
 def runs_page() -> str:

@@ -60,6 +60,18 @@ def test_the_services_say_only_what_settings_know(service: str) -> None:
     assert {name for name in given if name.startswith(PREFIX)} <= known
 
 
+@pytest.mark.parametrize("way", ["SLACK_SIGNING_SECRET", "SLACK_APP_TOKEN"])
+@pytest.mark.parametrize("service", ["web", "automations"])
+def test_the_settings_can_be_read_with_slack(service: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+    given = GIVEN | {"SLACK_BOT_TOKEN": "xoxb-1", way: "xapp-1"}
+    for name, value in (environment_of(stages()[-1]) | compose(given)["services"][service]["environment"]).items():
+        if name.startswith(PREFIX):
+            monkeypatch.setenv(name, value)
+    assert Settings.read().has_slack
+
+
 def test_what_has_to_be_filled_in_is_what_compose_asks_for() -> None:
     example = {line.partition("=")[0] for line in (ROOT / "deploy/env.example").read_text().splitlines() if "=" in line and line[0] != "#"}
     assert example == variables_of_compose()
