@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.bot.cli.lines import surroundings
 
-READY_SECONDS = 60.0
+READY_SECONDS = 90.0
 
 
 class Hub:
