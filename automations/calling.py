@@ -89,7 +89,8 @@ async def _called(work: Work, key: StepKey, step: Mapping[str, Any], results: Ma
         how = Ended.cancelled if cancelled.is_set() else Ended.failed
         return Outcome(how, error=_clean(work, str(error)))
     except Exception as error:
-        _log.exception("step %s of run %s raised", step["name"], work.run.id)
+        told = work.services.redactor.clean(work.redactor.clean_error(error))
+        _log.error("step %s of run %s raised: %s", step["name"], work.run.id, told)
         return Outcome(Ended.failed, error=f"{type(error).__name__} (the worker's log has more)")
     finally:
         watcher.cancel()

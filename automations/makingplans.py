@@ -23,6 +23,7 @@ from .services import Services
 
 _log = logging.getLogger(__name__)
 PLANNING_SECONDS: Final = 70.0
+_SHOWN: Final = ("summary", "fields", "preview", "warning")
 
 
 @dataclass(frozen=True)
@@ -60,26 +61,38 @@ async def make_plan(services: Services, run: RunRow, command: Command, person: P
         )
         async with asyncio.timeout(PLANNING_SECONDS):
             answer = await command.function(context, **values)
-        return _made(services, run, command, answer, context)
+        return _made(services, run, command, answer, context, redactor)
     except CountersignError as error:
         raise PlanRefused(redactor.clean(services.redactor.clean(str(error)))) from None
     except TimeoutError:
         raise PlanRefused(f"{command.name} took longer than {PLANNING_SECONDS:.0f} s to plan; nothing was done.") from None
     except Exception as error:
-        _log.exception("planning run %s failed", run.id)
+        told = services.redactor.clean(redactor.clean_error(error))
+        _log.error("planning run %s failed: %s", run.id, told)
         raise PlanRefused(
             f"{command.name} could not be planned ({type(error).__name__}); nothing was done. Its owner can see why."
         ) from None
 
 
-def _made(services: Services, run: RunRow, command: Command, answer: Any, context: PlanningContext) -> Made:
+def _made(services: Services, run: RunRow, command: Command, answer: Any, context: PlanningContext, redactor: Redactor) -> Made:
     if isinstance(answer, Reply):
-        return Made(reply=answer)
+        return Made(reply=Reply.model_validate(services.redactor.clean_data(redactor.clean_data(answer.model_dump(mode="json")))))
     if not isinstance(answer, Plan):
         raise PlanRefused(f"{command.name} returned {type(answer).__name__}; a command returns a Plan or a Reply.")
     data = answer.as_json()
     data["watched"] = {**data["watched"], **context.watched}
     found: dict[str, bytes] = {}
     plan = services.sealer.taken_out(data, found)
+    _refuse_plain_secrets(command, plan, redactor)
+    plan |= {name: services.redactor.clean_data(redactor.clean_data(plan[name])) for name in _SHOWN}
     digest = plan_digest(plan, command=command.name, code_version=command.code_version, arguments=run.arguments)
     return Made(plan=plan, digest=digest, secrets=found)
+
+
+def _refuse_plain_secrets(command: Command, plan: dict[str, Any], redactor: Redactor) -> None:
+    """What is signed is stored as it is: with dots in it a step would do something else, and a change would go unseen."""
+    for one in plan["steps"]:
+        if redactor.clean_data(one) != one:
+            raise PlanRefused(f"{command.name} gives a secret to {one['name']} as text; its owner has to declare that argument a Secret.")
+    if redactor.clean_data(plan["watched"]) != plan["watched"]:
+        raise PlanRefused(f"{command.name} watches a secret as text; its owner has to watch something else.")

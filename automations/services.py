@@ -35,7 +35,7 @@ class Services:
     opener: Opener
     catalog: Catalog
     reloader: Reloader
-    redactor: Redactor = field(default_factory=lambda: Redactor(secrets_of_environment()))
+    _redactor: tuple[int, Redactor] = field(default_factory=lambda: (0, Redactor(secrets_of_environment())))
     held: set[UUID] = field(default_factory=set)
     """The runs this process is working on: their leases are renewed, those of a run whose work ended badly are not."""
     _rulebook: tuple[float, Rulebook] | None = None
@@ -44,6 +44,14 @@ class Services:
     @property
     def registry(self) -> Registry:
         return self.reloader.registry
+
+    @property
+    def redactor(self) -> Redactor:
+        """Knows the secrets of this process: its environment's, and those of every client opened so far."""
+        known = self.catalog.secrets
+        if len(known) != self._redactor[0]:
+            self._redactor = (len(known), Redactor([*secrets_of_environment(), *known]))
+        return self._redactor[1]
 
     @property
     def rulebook(self) -> Rulebook:

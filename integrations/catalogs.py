@@ -3,7 +3,7 @@
 import asyncio
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
@@ -31,12 +31,16 @@ class Catalog:
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._environment = os.environ if environment is None else environment
         self._opened: dict[tuple[type[Integration], bool], Integration] = {}
+        self.secrets: set[str] = set()
+        """The values of every setting that is a secret by its type, of the clients opened so far; for redaction."""
 
     def __call__(self, kind: type[I], /, *, planning: bool) -> I:
         """The process's instance of `kind`; raises IntegrationSettingWrong when its settings cannot be used."""
         opened = self._opened.get((kind, planning))
         if opened is None:
-            opened = kind(settings_of(kind, self._environment))
+            settings = settings_of(kind, self._environment)
+            self.secrets.update(_secrets_in(settings))
+            opened = kind(settings)
             opened.planning = planning
             self._opened[kind, planning] = opened
         assert isinstance(opened, kind)  # noqa: S101  for the type checker; the key is the kind
@@ -71,6 +75,14 @@ def settings_of(kind: type[Integration], environment: Mapping[str, str]) -> Base
         return kind.Settings.model_validate(given)
     except ValidationError as error:
         raise _explained(kind, error) from None
+
+
+def _secrets_in(settings: BaseModel) -> Iterator[str]:
+    for _, value in settings:
+        if isinstance(value, Secret):
+            yield value.reveal()
+        elif isinstance(value, SecretStr):
+            yield value.get_secret_value()
 
 
 def _read(text: str, field: FieldInfo) -> Any:
