@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-from commands.authorizing import Refused
+from commands.authorizing import Refused, required_approval
 from commands.decide import count_votes
 from commands.rulebooks import Rulebook
+from countersign.approvals import Approval
 from countersign.approvals import Outcome as Agreed
 from countersign.commands import Command
 from countersign.errors import PlanRefused
@@ -23,7 +24,7 @@ from store.secrets import find_secrets
 from .calling import Work
 from .carrying import carry_out, settle
 from .comparing import differences
-from .makingplans import Made, make_plan, still_allowed
+from .makingplans import Made, make_plan, request_of, still_allowed
 from .planning import ask_or_queue, finish
 from .redactions import Redactor
 from .services import Services
@@ -110,20 +111,34 @@ async def _may_start(services: Services, rulebook: Rulebook, work: Work, command
     if made.digest != run.digest:
         await _ask_again(services, rulebook, work, made, changed=differences(run.plan or {}, made.plan or {}))
         return False
-    if not await _still_agreed(services, rulebook, work):
-        await _ask_again(services, rulebook, work, made, changed=["somebody who approved may not approve this any more"])
+    if not await _still_agreed(services, rulebook, work, command):
+        await _ask_again(
+            services,
+            rulebook,
+            work,
+            made,
+            changed=["policy wants other approvals now, or somebody who approved may not approve this any more"],
+        )
         return False
     detail = {"worker": services.name, "attempt": work.attempt}
     await settle(work, RunStatus.running, because="the plan is what was approved", keep_lease=True, detail=detail)
     return True
 
 
-async def _still_agreed(services: Services, rulebook: Rulebook, work: Work) -> bool:
+async def _still_agreed(services: Services, rulebook: Rulebook, work: Work, command: Command) -> bool:
+    """Whether this revision is approved by people who may still approve it, as policy wants it now.
+
+    Policy is asked again although planning asked it, because a run's status alone, which the web process may write, is no proof.
+    """
+    run = work.run
+    rule, _ = required_approval(rulebook.policy, work.person, request_of(run, command), alone=rulebook.alone)
     async with services.reading() as session:
-        request = await find_request(session, work.run.id)
-        if request is None or request.revision != work.run.revision:
-            return True
-        tally = await count_votes(session, rulebook, request, work.run)
+        request = await find_request(session, run.id)
+        if request is None or request.revision != run.revision:
+            return rule is None
+        if request.digest != run.digest or (rule is not None and Approval(**request.rule).count < rule.count):
+            return False
+        tally = await count_votes(session, rulebook, request, run)
     # An approval given in time stays given while the run waits for a worker, so only the count matters here.
     return tally.outcome is Agreed.approved
 

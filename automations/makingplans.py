@@ -81,6 +81,7 @@ def _made(services: Services, run: RunRow, command: Command, answer: Any, contex
         raise PlanRefused(f"{command.name} returned {type(answer).__name__}; a command returns a Plan or a Reply.")
     data = answer.as_json()
     data["watched"] = {**data["watched"], **context.watched}
+    data["order"] = [one.name for one in command.schema.parameters]  # JSONB forgets the order in which people read arguments
     found: dict[str, bytes] = {}
     plan = services.sealer.taken_out(data, found)
     _refuse_plain_secrets(command, plan, redactor)

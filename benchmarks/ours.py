@@ -31,7 +31,7 @@ READY_SECONDS = 30.0
 STARTED_SECONDS = 10.0
 POLICY = """
 profile: strict
-people: {ada: {email: 0ada@example.test, groups: [staff]}}
+people: {ada: {email: ada@example.test, groups: [staff]}}
 identity: {slack: {link_by_email: true}}
 roles: {worker: ["work:run"]}
 groups: {staff: [worker]}

@@ -96,7 +96,9 @@ def card_of(facts: Facts, *, details: bool = False, shared: bool = False) -> Car
 
 def asked(run: RunRow) -> str:
     """The command with its arguments as one would type them, secrets as dots."""
-    shown = " ".join(f"{name}={_value(value)}" for name, value in run.arguments.items() if value not in (None, ""))
+    names = [*(run.plan or {}).get("order", ()), *run.arguments]
+    given = {name: run.arguments[name] for name in names if run.arguments.get(name) not in (None, "")}
+    shown = " ".join(f"{name}={_value(value)}" for name, value in given.items())
     return f"{run.command} {shown}".strip()[:300]
 
 
@@ -106,7 +108,7 @@ def _text_lines(run: RunRow) -> list[str]:
     lines = [run.outcome, plan.get("summary", "")]
     if plan.get("warning") and run.status not in FINISHED:
         lines.append(str(plan["warning"]))
-    without = [one["title"] for one in plan.get("steps", ()) if not one.get("undo")]
+    without = [one["title"] for one in plan.get("steps", ()) if not one.get("undo") and not one.get("reads")]
     if without and (run.dry_run or run.status in (RunStatus.awaiting_approval, RunStatus.stale)):
         lines.append(f"Cannot be undone: {'; '.join(without)[:200]}")
     return list(dict.fromkeys(" ".join(line.split()) for line in lines if line.strip()))

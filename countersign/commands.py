@@ -135,11 +135,12 @@ def action(
 
 
 def step(
-    *, idempotent: bool = False, timeout: str = "10m"
+    *, idempotent: bool = False, timeout: str = "10m", reads: bool = False
 ) -> Callable[[Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]], StepFunction[P, R]]:
     """Makes an async function a step. Not declared idempotent means it is never repeated without a person.
 
-    `timeout` is the longest one attempt may take. The step is known by its module and name, under which runs refer to it.
+    `timeout` is the longest one attempt may take. `reads` says that it only looks, so it may be repeated and has nothing to undo.
+    The step is known by its module and name, under which runs refer to it.
     """
 
     def make(function: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]) -> StepFunction[P, R]:
@@ -150,7 +151,8 @@ def step(
             name=name,
             function=function,
             schema=Schema.of(function, name=name),
-            idempotent=idempotent,
+            idempotent=idempotent or reads,
+            reads=reads,
             timeout=_timeout(timeout, of=name),
         )
         STEPS[name] = made

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, ParamSpec, Self, TypeVar
 
 from .arguments import Duration
@@ -24,6 +24,7 @@ class StepFunction(Generic[P, R]):
     function: Callable[..., Awaitable[R]]
     schema: Schema
     idempotent: bool
+    reads: bool = field(default=False, kw_only=True)
     timeout: Duration
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> "Step":
@@ -152,6 +153,7 @@ def _step_as_json(one: Step, positions: Mapping[int, int]) -> dict[str, Any]:
         "title": one.title,
         "arguments": {name: _argument_as_json(value, positions) for name, value in one.arguments.items()},
         "idempotent": one.function.idempotent,
+        **({"reads": True} if one.function.reads else {}),
         "timeout": str(one.function.timeout),
     }
 

@@ -146,12 +146,16 @@ async def unlink_account(session: WriteSession, account: Account) -> bool:
 
 
 async def save_people(session: WriteSession, people: Mapping[str, Mapping[str, Any]]) -> None:
-    """Brings people and memberships in line with policy: named people exist and are active with these groups, nobody is removed."""
+    """Brings people and memberships in line with policy: those named are active with these groups; everybody else is deactivated.
+
+    Deactivated people lose their groups, tokens and sessions at once; what they asked for is refused at execution.
+    """
+    await _let_go(session, list(people))
     for name, entry in people.items():
         await session.execute(
             text(
                 "INSERT INTO people (name, email, timezone) VALUES (:name, lower(:email), :timezone)"
-                " ON CONFLICT (name) DO UPDATE SET email = excluded.email, timezone = excluded.timezone"
+                " ON CONFLICT (name) DO UPDATE SET email = excluded.email, timezone = excluded.timezone, active = true"
             ),
             {"name": name, "email": entry.get("email"), "timezone": entry.get("timezone", "UTC")},
         )
@@ -170,9 +174,24 @@ async def save_people(session: WriteSession, people: Mapping[str, Mapping[str, A
 
 
 async def deactivate(session: WriteSession, name: str) -> bool:
-    """Ends a person's rights at once; runs they asked for are refused at execution."""
+    """Ends a person's rights at once; what they asked for is refused at execution. False when they were not active."""
     row = await session.execute(text("UPDATE people SET active = false WHERE name = :name AND active RETURNING 1"), {"name": name})
     return row.first() is not None
+
+
+async def _let_go(session: WriteSession, staying: Sequence[str]) -> None:
+    everybody_else = {"staying": list(staying)}
+    await session.execute(
+        text("UPDATE people SET active = false WHERE active AND NOT service AND NOT name = ANY(:staying)"), everybody_else
+    )
+    await session.execute(text("DELETE FROM memberships WHERE until IS NULL AND NOT person = ANY(:staying)"), everybody_else)
+    await session.execute(
+        text(
+            "UPDATE tokens SET ended_at = countersign_now() WHERE ended_at IS NULL AND NOT person = ANY(:staying)"
+            " AND person IN (SELECT name FROM people WHERE NOT service)"
+        ),
+        everybody_else,
+    )
 
 
 def _person(row: Any) -> Person:

@@ -84,7 +84,7 @@ async def release(ctx: Context, service: str, env: Env, version: str) -> None:
     await ctx.progress(3, 3, f"{env} has {version}")
 
 
-@step(idempotent=True, timeout="2m")
+@step(reads=True, timeout="2m")
 async def check_health(ctx: Context, service: str, env: Env, version: str) -> None:
     """Asks the server several times in a row; one bad answer is enough to fail."""
     fleet = ctx.use(Fleet)
