@@ -1,18 +1,25 @@
 """One transaction under a deadline whose answer never contradicts the database: done, nothing done, or not confirmed."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from countersign.errors import CountersignError
-from store.databases import ReadSession, WriteSession
+from store.databases import Driver, ReadSession, Trouble, WriteSession, driver_of, on_open, sever, trouble_of
 
 T = TypeVar("T")
-# Slack drops us at 3 s; 2.1 s leaves room for parsing before and the way back after.
-ANSWER_SECONDS: Final = 2.1
+# Slack drops us at 3 s and we promise 2.5 s; the rest is for parsing before, the way back after, and a busy machine.
+ANSWER_SECONDS: Final = 2.0
+# A connection found broken is replaced at once; a server that is just restarting gets one more moment.
+PAUSES: Final = (0.0, 0.3)
+_END_SECONDS: Final = 1.0
+_current: ContextVar["Deadline | None"] = ContextVar("deadline", default=None)
 _abandoned: set[asyncio.Task[Any]] = set()
 
 
@@ -27,59 +34,162 @@ class NotConfirmed(CountersignError):
     """A COMMIT was sent and not answered."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"Not confirmed: the database did not answer in time. {what} Repeating it is safe.")
+        super().__init__(f"Not confirmed: the database did not answer in time. {what} Repeating it is safe.".replace("  ", " "))
 
 
-class _Stage:
-    committing = False
-    given_up = False
+class NotShown(NotConfirmed):
+    """What was asked is committed, and what was to be read after it could not be read in time."""
+
+    def __init__(self, achieved: str) -> None:
+        super().__init__("")
+        self.args = (f"{achieved} The database does not answer any more, so the rest cannot be shown. Repeating it is safe.",)
 
 
-async def committed(
-    engine: AsyncEngine, work: Callable[[WriteSession], Awaitable[T]], *, what: str = "", seconds: float = ANSWER_SECONDS
-) -> T:
-    """Runs `work` in a transaction and commits it, within `seconds`.
+class Deadline:
+    """When one request has to be answered, in seconds from its first use; shared by everything that is done for that request.
 
-    Raises NothingDone when it could not be done and certainly was not, NotConfirmed when a COMMIT got no answer; `what` tells the person
-    how to find out.
+    `achieved` says what has been committed for it, so that a later failure is not told as "nothing was done".
     """
-    stage = _Stage()
-    task = asyncio.ensure_future(_work(engine, work, stage))
-    done, _ = await asyncio.wait({task}, timeout=seconds)
-    if not done:
-        stage.given_up = True
-        _abandon(task)
-        raise NotConfirmed(what) if stage.committing else NothingDone
+
+    def __init__(self, seconds: float = ANSWER_SECONDS) -> None:
+        self._seconds = seconds
+        self._ends: float | None = None
+        self.over = False
+        self.achieved = ""
+
+    @property
+    def left(self) -> float:
+        """Seconds until the answer is due, at least 0."""
+        if self._ends is None:
+            self._ends = time.monotonic() + self._seconds
+        return max(0.0, self._ends - time.monotonic())
+
+    def nothing_done(self) -> CountersignError:
+        """The error to raise when what comes next could not be done and certainly was not."""
+        return NotShown(self.achieved) if self.achieved else NothingDone()
+
+
+@contextmanager
+def answering() -> Iterator[Deadline]:
+    """The deadline of the request that is being answered: the one running in this context, else a new one until the block ends.
+
+    A door opens it around everything one request needs (who is it, what are the rules, do it), so that the parts share one budget. Tasks
+    started in the block and outliving it get budgets of their own.
+    """
+    running = _current.get()
+    if running is not None and not running.over:
+        yield running
+        return
+    deadline = Deadline()
+    before = _current.set(deadline)
     try:
-        return task.result()
-    except (SQLAlchemyError, OSError, TimeoutError) as error:
-        if stage.committing:
-            raise NotConfirmed(what) from error
-        if isinstance(error, DBAPIError) and not _is_trouble(error):
+        yield deadline
+    finally:
+        deadline.over = True
+        _current.reset(before)
+
+
+async def committed(engine: AsyncEngine, work: Callable[[WriteSession], Awaitable[T]], *, what: str = "") -> T:
+    """Runs `work` in a transaction and commits it, within what is left of the request's deadline; what it returned.
+
+    `work` may run again, in a fresh transaction, when its first one was lost before the COMMIT. Raises NothingDone when it could not be
+    done and certainly was not, NotConfirmed when a COMMIT got no answer; `what` tells the person how to find out.
+    """
+    return await _within_deadline(lambda: _Attempt(engine, work, commits=True), what)
+
+
+async def read(engine: AsyncEngine, work: Callable[[ReadSession], Awaitable[T]]) -> T:
+    """What `work` reads, within what is left of the request's deadline; raises NothingDone. Without a COMMIT nothing can be in doubt."""
+    return await _within_deadline(lambda: _Attempt(engine, work, commits=False), "")
+
+
+async def forgotten() -> None:
+    """Returns when no transaction that was given up is still ending; for whoever closes the engine."""
+    if _abandoned:
+        await asyncio.wait(set(_abandoned), timeout=2 * _END_SECONDS)
+
+
+async def _within_deadline(attempt: "Callable[[], _Attempt[T]]", what: str) -> T:
+    with answering() as deadline:
+        for pause in (*PAUSES, None):
+            one = attempt()
+            try:
+                return await one.within(deadline)
+            except (SQLAlchemyError, ConnectionError, TimeoutError) as error:
+                trouble = trouble_of(error)
+                if one.committing and trouble is Trouble.lost:
+                    raise NotConfirmed(what) from error
+                if trouble is None:
+                    raise
+                if trouble is Trouble.refused or pause is None or deadline.left <= pause:
+                    raise deadline.nothing_done() from error
+            except _Late:
+                raise (NotConfirmed(what) if one.committing else deadline.nothing_done()) from None
+            await asyncio.sleep(pause)
+        raise AssertionError("the last attempt returns or raises")
+
+
+class _Late(Exception):
+    """The deadline has passed."""
+
+
+class _Attempt(Generic[T]):
+    """One transaction, which its caller may give up at any moment."""
+
+    def __init__(self, engine: AsyncEngine, work: Callable[[WriteSession], Awaitable[T]], *, commits: bool) -> None:
+        self._engine, self._work, self._commits = engine, work, commits
+        self._driver: Driver | None = None
+        self._given_up = False
+        self.committing = False
+
+    async def within(self, deadline: Deadline) -> T:
+        """What `work` returned, committed. Raises _Late when the time is over; the connection is then cut off, which waits for nobody."""
+        if not deadline.left:
+            raise _Late
+        task = asyncio.ensure_future(self._run())
+        try:
+            done, _ = await asyncio.wait({task}, timeout=deadline.left)
+        except asyncio.CancelledError:
+            self._abandon(task)
             raise
-        raise NothingDone from error
+        if done:
+            return task.result()
+        self._abandon(task)
+        raise _Late
+
+    async def _run(self) -> T:
+        on_open.set(self._use)
+        async with AsyncSession(self._engine, expire_on_commit=False, autoflush=False) as session:
+            self._use(await driver_of(await session.connection()))
+            result = await self._work(WriteSession(ReadSession(session)))
+            if self._given_up:
+                raise _Late
+            if self._commits:
+                self.committing = True
+                await session.commit()
+            return result
+
+    def _use(self, driver: Driver) -> None:
+        self._driver = driver
+        if self._given_up:
+            sever(driver)
+
+    def _abandon(self, task: "asyncio.Future[T]") -> None:
+        """Cancelling would first ask the silent server to cancel, for up to 10 s; a severed connection frees its place at once."""
+        self._given_up = True
+        if self._driver is None:
+            task.cancel()
+        else:
+            sever(self._driver)
+        kept = asyncio.ensure_future(_ended(task))
+        _abandoned.add(kept)
+        kept.add_done_callback(_abandoned.discard)
 
 
-async def _work(engine: AsyncEngine, work: Callable[[WriteSession], Awaitable[T]], stage: _Stage) -> T:
-    async with AsyncSession(engine, expire_on_commit=False, autoflush=False) as session:
-        result = await work(WriteSession(ReadSession(session)))
-        if stage.given_up:
-            raise NothingDone
-        stage.committing = True
-        await session.commit()
-        return result
-
-
-def _abandon(task: "asyncio.Future[Any]") -> None:
-    """The caller has its answer; the connection is given up in its own time, and what it still says is not an error of ours."""
-    task.cancel()
-    kept = asyncio.ensure_future(asyncio.wait({task}))
-    _abandoned.add(kept)
-    kept.add_done_callback(_abandoned.discard)
-    task.add_done_callback(lambda one: one.cancelled() or one.exception())
-
-
-def _is_trouble(error: DBAPIError) -> bool:
-    """Connection lost, statement cancelled by its timeout, lock not had in time, server stopping, disk full."""
-    state = getattr(error.orig, "sqlstate", None)
-    return error.connection_invalidated or state is None or state[:2] in ("08", "53", "55", "57") or state in ("40001", "40P01", "25P03")
+async def _ended(task: "asyncio.Future[Any]") -> None:
+    """Its caller has an answer, so what the task still says is an error of nobody."""
+    if task not in (await asyncio.wait({task}, timeout=_END_SECONDS))[0]:
+        task.cancel()
+        await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()

@@ -1,11 +1,14 @@
 """What every door of this process shares: the rulebook, the writer, and the few use cases a door may call."""
 
 import asyncio
+import hashlib
 import logging
+import os
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from contextvars import Context
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 from uuid import UUID
@@ -25,7 +28,7 @@ from store.people import Account, Person, find_by_account
 from store.secrets import Keys, Sealer
 from store.settings import Settings
 
-from .deadlines import NotConfirmed, committed
+from .deadlines import NotConfirmed, NothingDone, answering, committed, forgotten, read
 from .notices import Notices
 from .presses import Press, press
 from .writers import Writer, stop
@@ -52,30 +55,40 @@ class Answer:
 class Hub:
     """One per web process; made by `open_hub`."""
 
-    def __init__(self, settings: Settings, engine: AsyncEngine, registry: Registry, sealer: Sealer, notices: Notices) -> None:
-        self.settings, self.engine, self.notices = settings, engine, notices
+    def __init__(self, settings: Settings, engine: AsyncEngine, *, writer: Writer, registry: Registry, sealer: Sealer, notices: Notices):
+        self.settings, self.engine, self.writer, self.notices = settings, engine, writer, notices
         self._sealer = sealer
         self._reloader = Reloader(registry, folder=settings.commands, runbooks=settings.runbooks)
-        self.writer = Writer(engine)
+        self._reading: asyncio.Task[Rulebook] | None = None
         self._rulebook: tuple[float, Rulebook] | None = None
         self._people: OrderedDict[Account, tuple[float, Person]] = OrderedDict()
-        self._unconfirmed: dict[tuple[str, str, str], tuple[float, str]] = {}
+        self._changes = 0
+        self._salt = os.urandom(32)
+        self._unconfirmed: dict[bytes, tuple[float, str]] = {}
         notices.on("countersign_people", self.forget)
 
     async def rulebook(self) -> Rulebook:
-        """The rulebook, at most 5 s old and never older than the last change that Postgres announced."""
-        if self._rulebook is None or time.monotonic() - self._rulebook[0] > FRESH_SECONDS:
-            asked = time.monotonic()
-            self._rulebook = (asked, await self.committed(self._read_rulebook))
-        return self._rulebook[1]
+        """The rulebook, at most 5 s old and never older than the last change that Postgres announced; read once for all who wait for it."""
+        if self._rulebook is not None and time.monotonic() - self._rulebook[0] < FRESH_SECONDS:
+            return self._rulebook[1]
+        if self._reading is None or self._reading.done():
+            # The reading belongs to nobody's request: it has its own deadline, and nobody's leaving ends it.
+            self._reading = asyncio.create_task(self._read_rulebook(), context=Context())
+            self._reading.add_done_callback(lambda task: task.cancelled() or task.exception())
+        with answering() as deadline:
+            done, _ = await asyncio.wait({self._reading}, timeout=deadline.left)
+            if not done or isinstance(done.copy().pop().exception(), NothingDone):
+                raise deadline.nothing_done()
+            return done.pop().result()
 
     async def person(self, account: Account) -> Person | None:
         """The person an account is linked to, at most 5 s old; forgotten whenever people, groups or grants change."""
         found = self._people.get(account)
         if found and time.monotonic() - found[0] < FRESH_SECONDS:
             return found[1]
-        person = await self.committed(lambda session: find_by_account(session, account))
-        if person is not None:
+        changes = self._changes
+        person = await self.read(lambda session: find_by_account(session, account))
+        if person is not None and changes == self._changes:
             self._people[account] = (time.monotonic(), person)
             if len(self._people) > 10_000:
                 self._people.popitem(last=False)
@@ -83,8 +96,35 @@ class Hub:
 
     async def submit(self, person: Person, invocation: Invocation) -> Answer:
         """What becomes of a request. Raises NothingDone or NotConfirmed when the database does not answer in time."""
+        with answering() as deadline:
+            answer = await self._submitted(person, invocation)
+            deadline.achieved = f"Your request was handled: {answer.reply.text[:300]}"
+            return answer
+
+    async def press(self, person: Person, one: Press) -> Reply:
+        """What became of a click; the database is asked afresh."""
+        with answering() as deadline:
+            rulebook = await self.rulebook()
+            reply = await self.committed(
+                lambda session: press(session, rulebook, person, one), what=f"Ask for run {one.target} to see whether it counted."
+            )
+            deadline.achieved = f"Your click was handled: {reply.text[:300]}"
+            return reply
+
+    async def record(self, events: list[AuditEvent]) -> None:
+        """Records refusals that have no run."""
+        await self.committed(lambda session: record(session, events))
+
+    async def committed(self, work: Callable[[WriteSession], Awaitable[T]], *, what: str = "") -> T:
+        """One transaction under the door's deadline; it may be begun again when its connection is lost before the COMMIT."""
+        return await committed(self.engine, work, what=what)
+
+    async def read(self, work: Callable[[ReadSession], Awaitable[T]]) -> T:
+        """The same for what only reads, so that nothing can be in doubt."""
+        return await read(self.engine, work)
+
+    async def _submitted(self, person: Person, invocation: Invocation) -> Answer:
         rulebook = await self.rulebook()
-        invocation = self._same_key(person, invocation)
         prepared = prepare(rulebook, person, invocation)
         if isinstance(prepared, ControlCall):
             reply = await self.committed(lambda session: call_control(session, rulebook, person, invocation, prepared))
@@ -94,49 +134,42 @@ class Hub:
         if isinstance(prepared, NotBorn):
             await self.record([prepared.event])
             return Answer(Reply(text=prepared.sentence), refused=str(prepared.event.detail["reason"]))
-        return await self._born(person, invocation, prepared)
+        return await self._born(prepared, content=self._content(person, invocation))
 
-    async def press(self, person: Person, one: Press) -> Reply:
-        """What became of a click; the database is asked afresh."""
-        rulebook = await self.rulebook()
-        return await self.committed(
-            lambda session: press(session, rulebook, person, one), what=f"Ask for run {one.target} to see whether it counted."
-        )
-
-    async def record(self, events: list[AuditEvent]) -> None:
-        """Records refusals that have no run."""
-        await self.committed(lambda session: record(session, events))
-
-    async def committed(self, work: Callable[[WriteSession], Awaitable[T]], *, what: str = "") -> T:
-        """One transaction under the door's deadline."""
-        return await committed(self.engine, work, what=what)
-
-    async def _born(self, person: Person, invocation: Invocation, prepared: Birth) -> Answer:
+    async def _born(self, prepared: Birth, *, content: bytes) -> Answer:
+        """Typing again what was not confirmed is the same request: it keeps its key until confirmed, which makes repeating safe."""
+        now = time.monotonic()
+        self._unconfirmed = {one: (at, key) for one, (at, key) in self._unconfirmed.items() if now - at < UNCONFIRMED_SECONDS}
+        _, key = self._unconfirmed.get(content, (now, prepared.run.key))
         try:
-            born = await self.writer.add(prepared.run)
+            born = await self.writer.add(replace(prepared.run, key=key))
         except NotConfirmed:
-            self._unconfirmed[_content(person, invocation)] = (time.monotonic(), invocation.key)
+            self._unconfirmed.setdefault(content, (now, key))
             raise
+        self._unconfirmed.pop(content, None)
         refused = born.status is RunStatus.refused
         sentence = prepared.sentence if refused else f"#{born.number} {prepared.command.name}: {_said(born.status, fresh=born.fresh)}"
         reason = prepared.run.because if refused else ""
         return Answer(Reply(text=sentence), None, born.run_id, born.number, born.status, born.fresh, reason)
 
-    def _same_key(self, person: Person, invocation: Invocation) -> Invocation:
-        """Typing again what was not confirmed is the same request: that is what makes repeating safe."""
-        now = time.monotonic()
-        self._unconfirmed = {content: one for content, one in self._unconfirmed.items() if now - one[0] < UNCONFIRMED_SECONDS}
-        found = self._unconfirmed.pop(_content(person, invocation), None)
-        return replace(invocation, key=found[1]) if found else invocation
+    def _content(self, person: Person, invocation: Invocation) -> bytes:
+        """What was asked, unreadable: text and secrets are not kept."""
+        asked = (person.name, invocation.text or invocation.command, invocation.dry_run, sorted(invocation.arguments.items()))
+        return hashlib.blake2b(repr(asked).encode(), key=self._salt).digest()
 
-    async def _read_rulebook(self, session: ReadSession) -> Rulebook:
+    async def _read_rulebook(self) -> Rulebook:
+        asked, changes = time.monotonic(), self._changes
         if await asyncio.to_thread(self._reloader.refresh):
             _log.info("commands were reloaded")
-        return await read_rulebook(session, registry=self._reloader.registry, sealer=self._sealer)
+        found = await self.read(lambda session: read_rulebook(session, registry=self._reloader.registry, sealer=self._sealer))
+        if changes == self._changes:
+            self._rulebook = (asked, found)
+        return found
 
     def forget(self, _: str = "") -> None:
         """Reads policy and people afresh at the next request; called whenever Postgres says that they changed."""
-        self._rulebook = None
+        self._changes += 1
+        self._rulebook = self._reading = None
         self._people.clear()
 
 
@@ -144,20 +177,21 @@ class Hub:
 async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
     """The hub with its writer and its listener running."""
     engine = open_engine(settings.database_url, name="countersign-web", pool=8, door=True)
+    own = open_engine(settings.database_url, name="countersign-writer", pool=1, door=True)
     registry = load_registry(folder=settings.commands, runbooks=settings.runbooks)
     notices = Notices(settings.listen_database_url or settings.database_url)
-    hub = Hub(settings, engine, registry, Keys(settings.data_dir / "keys").sealer(), notices)
-    tasks = [asyncio.create_task(hub.writer.run()), asyncio.create_task(notices.run())]
+    sealer = Keys(settings.data_dir / "keys").sealer()
+    hub = Hub(settings, engine, writer=Writer(own), registry=registry, sealer=sealer, notices=notices)
+    writing, listening = asyncio.create_task(hub.writer.run()), asyncio.create_task(notices.run())
     try:
         yield hub
     finally:
-        for task in tasks:
-            await stop(task)
+        hub.writer.close()
+        await stop(writing, seconds=1)
+        await stop(listening)
+        await forgotten()
         await engine.dispose()
-
-
-def _content(person: Person, invocation: Invocation) -> tuple[str, str, str]:
-    return (person.name, invocation.text or invocation.command, repr(sorted(invocation.arguments.items())))
+        await own.dispose()
 
 
 def _said(status: RunStatus, *, fresh: bool) -> str:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
+from .deadlines import Deadline, answering
 from .logs import new_trace
 
 _log = logging.getLogger(__name__)
@@ -58,8 +59,8 @@ class Edge:
             return
         trace = new_trace()
         scope.setdefault("state", {})["trace"] = trace
-        with bound_contextvars(trace=trace):
-            await _Exchange(self, scope, receive, send).run(self._app)
+        with bound_contextvars(trace=trace), answering() as deadline:
+            await _Exchange(self, scope, receive, send, deadline).run(self._app)
 
     def dress(self, message: Message, scope: Scope) -> None:
         """Adds our headers to the start of an answer."""
@@ -76,8 +77,8 @@ class Edge:
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, edge: Edge, scope: Scope, receive: Receive, send: Send) -> None:
-        self._edge, self._scope = edge, scope
+    def __init__(self, edge: Edge, scope: Scope, receive: Receive, send: Send, deadline: Deadline) -> None:
+        self._edge, self._scope, self._deadline = edge, scope, deadline
         self._receive, self._send = receive, send
         self._began = time.perf_counter()
         self._read = 0
@@ -110,6 +111,7 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._status = message["status"]
+            self._deadline.over = True  # a stream, once begun, may go on for hours
             self._edge.dress(message, self._scope)
             SECONDS.labels(route=self._route).observe(time.perf_counter() - self._began)
         await self._send(message)

@@ -4,14 +4,18 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import psycopg
+from psycopg import sql
 
-from store.databases import plain_url
+from store.databases import plain_url, sever
 
 _log = logging.getLogger(__name__)
 AGAIN_SECONDS: Final = 1.0
+# A connection that says nothing may be quiet or dead; asking it tells which.
+QUIET_SECONDS: Final = 5.0
+ANSWER_SECONDS: Final = 2.0
 Listener = Callable[[str], None]
 
 
@@ -23,13 +27,14 @@ class Notices:
         self._listeners: defaultdict[str, list[Listener]] = defaultdict(list)
 
     def on(self, channel: str, listener: Listener) -> None:
+        """Calls `listener` from now on; a channel that is new to a running connection is heard within QUIET_SECONDS."""
         self._listeners[channel].append(listener)
 
     def off(self, channel: str, listener: Listener) -> None:
         self._listeners[channel].remove(listener)
 
     async def run(self) -> None:
-        """Listens until cancelled, connecting again whenever the connection is lost."""
+        """Listens until cancelled, connecting again whenever the connection is lost or silent."""
         while True:
             try:
                 await self._listen()
@@ -39,11 +44,29 @@ class Notices:
 
     async def _listen(self) -> None:
         async with await psycopg.AsyncConnection.connect(self._url, autocommit=True, connect_timeout=2) as connection:
-            for channel in self._listeners:
-                await connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel)))
-            for listeners in self._listeners.values():
-                for listener in listeners:
-                    listener("")
-            async for notice in connection.notifies():
-                for listener in tuple(self._listeners[notice.channel]):
-                    listener(notice.payload)
+            heard: set[str] = set()
+            while True:
+                await self._subscribe(connection, heard)
+                async for notice in connection.notifies(timeout=QUIET_SECONDS):
+                    self._tell(notice.channel, notice.payload)
+
+    async def _subscribe(self, connection: psycopg.AsyncConnection[Any], heard: set[str]) -> None:
+        """Listens to channels not heard yet, and asks for any answer; cuts off a server that gives none."""
+        watch = asyncio.get_running_loop().call_later(ANSWER_SECONDS, sever, connection)
+        try:
+            new = self._listeners.keys() - heard
+            for channel in new:
+                await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+            await connection.execute("SELECT 1")
+        finally:
+            watch.cancel()
+        heard |= new
+        for channel in new:
+            self._tell(channel, "")
+
+    def _tell(self, channel: str, payload: str) -> None:
+        for listener in tuple(self._listeners[channel]):
+            try:
+                listener(payload)
+            except Exception:  # one listener's mistake must not make the others deaf
+                _log.exception("a listener of %s failed", channel)

@@ -3,104 +3,181 @@
 import asyncio
 import contextlib
 import logging
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from typing import Any, Final
 
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
-from store.databases import ReadSession, WriteSession
+from countersign.errors import CountersignError
+from store.databases import Driver, ReadSession, Trouble, WriteSession, driver_of, sever, trouble_of
 from store.runs import Born, NewRun, create
 
-from .deadlines import ANSWER_SECONDS, NotConfirmed, NothingDone
+from .deadlines import Deadline, NotConfirmed, answering
 
 _log = logging.getLogger(__name__)
 MOST_ROWS: Final = 64
 MOST_WAITING: Final = 2_000
+AGAIN_SECONDS: Final = 0.1
+
+
+class KeyUsed(CountersignError):
+    """The idempotency key belongs to an earlier request that was no run."""
+
+    def __init__(self) -> None:
+        super().__init__("Nothing was done: this key was used for another request before. Ask again with a new one.")
 
 
 @dataclass(eq=False)
 class _Waiting:
+    """A run on its way. `sent`: a statement with it is under way; `doubtful`: one was, and its answer was lost."""
+
     run: NewRun
+    deadline: Deadline
     answer: "asyncio.Future[Born]"
     sent: bool = False
+    doubtful: bool = False
+    alone: bool = False
+
+    def give(self, born: Born) -> None:
+        if not self.answer.done():
+            self.answer.set_result(born)
+
+    def fail(self, error: Exception) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+    def unanswered(self) -> CountersignError:
+        """What is true of a run for which no answer came: sending nothing does nothing, sending something may have."""
+        if self.sent or self.doubtful:
+            return NotConfirmed(f"Ask for run {self.run.id} to see whether it was accepted.")
+        return self.deadline.nothing_done()
 
 
 class Writer:
-    """One task and one connection; start it with `run()` in a task group of the web process."""
+    """One task and one connection of an engine of its own, so that nobody else's work delays it; start `run()`, end it with `close()`."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-        self._waiting: list[_Waiting] = []
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._waiting: dict[_Waiting, None] = {}
         self._filled = asyncio.Event()
+        self._driver: Driver | None = None
+        self._closing = self._troubled = False
 
-    async def add(self, run: NewRun, *, seconds: float = ANSWER_SECONDS) -> Born:
-        """Creates the run durably; raises NothingDone or NotConfirmed as the database's answer demands."""
-        if len(self._waiting) >= MOST_WAITING:
-            raise NothingDone
-        one = _Waiting(run, asyncio.get_running_loop().create_future())
-        self._waiting.append(one)
-        self._filled.set()
-        done, _ = await asyncio.wait({one.answer}, timeout=seconds)
-        if done:
+    async def add(self, run: NewRun) -> Born:
+        """Creates the run durably within the request's deadline; raises NothingDone or NotConfirmed, whichever is true, or KeyUsed."""
+        with answering() as deadline:
+            one = _Waiting(run, deadline, asyncio.get_running_loop().create_future())
+            if len(self._waiting) >= MOST_WAITING or not deadline.left:
+                raise one.unanswered()
+            self._waiting[one] = None
+            self._filled.set()
+            try:
+                await asyncio.wait({one.answer}, timeout=deadline.left)
+            finally:  # once its caller has been answered, a run is not sent again
+                self._waiting.pop(one, None)
+            if not one.answer.done():
+                raise one.unanswered()
             return one.answer.result()
-        if not one.sent:
-            self._waiting.remove(one)
-            raise NothingDone
-        raise NotConfirmed(f"Ask for run {run.id} to see whether it was accepted.")
 
     async def run(self) -> None:
-        """Writes batches until cancelled. No timer: a batch forms while the previous commit is under way."""
-        while True:
+        """Writes batches until closed or cancelled. No timer: a batch forms while the previous commit is under way."""
+        while not self._closing:
             await self._filled.wait()
             self._filled.clear()
-            while batch := self._take():
-                await self._write(batch)
+            try:
+                await self._serve()
+            except Exception as error:
+                self._note(error)
+                await asyncio.sleep(AGAIN_SECONDS)
+                self._filled.set()
+
+    def close(self) -> None:
+        """Ends `run` soon, whatever the database does; what waits is told the truth by its own deadline."""
+        self._closing = True
+        self._filled.set()
+        if self._driver is not None:
+            sever(self._driver)
+
+    async def _serve(self) -> None:
+        """Writes on one connection until nobody waits."""
+        if not self._waiting:
+            return
+        async with self._engine.connect() as connection:
+            self._driver = await driver_of(connection)
+            try:
+                while (batch := self._take()) and not self._closing:
+                    await self._write(connection, self._driver, batch)
+            finally:
+                self._driver = None
+
+    def _note(self, error: Exception) -> None:
+        """Trouble that lasts is logged once."""
+        if trouble_of(error) is None:
+            _log.exception("the writer met an error")
+        elif not self._troubled:
+            _log.warning("the writer has no connection: %s", type(error).__name__)
+        self._troubled = True
 
     def _take(self) -> list[_Waiting]:
-        batch, self._waiting = self._waiting[:MOST_ROWS], self._waiting[MOST_ROWS:]
+        """The oldest of those who wait; one that spoiled a batch goes alone."""
+        oldest = list(zip(self._waiting, range(MOST_ROWS), strict=False))
+        if oldest and oldest[0][0].alone:
+            return [oldest[0][0]]
+        return [one for one, _ in takewhile(lambda pair: not pair[0].alone, oldest)]
+
+    async def _write(self, connection: AsyncConnection, driver: Driver, batch: list[_Waiting]) -> None:
         for one in batch:
             one.sent = True
-        return batch
-
-    async def _write(self, batch: list[_Waiting]) -> None:
+        # When the last caller has been answered nobody needs this statement's answer, so the connection waits no longer either.
+        last = max(one.deadline.left for one in batch)
+        watch = asyncio.get_running_loop().call_later(last, sever, driver)
         try:
-            await self._create(batch)
-        except (SQLAlchemyError, OSError) as error:
-            if len(batch) > 1:  # one bad row must not refuse its neighbours
-                for one in batch:
-                    await self._write([one])
-            else:
-                await self._look_again(batch[0], error)
+            born = await _create(connection, batch)
+        except Exception as error:
+            self._failed(batch, error)
+        else:
+            self._written(batch, born)
+        finally:
+            watch.cancel()
 
-    async def _look_again(self, one: _Waiting, error: Exception) -> None:
-        """Writing the same key again is safe: it finds the run if the first COMMIT was carried out after all."""
-        _log.warning("a run could not be written, trying once more: %s", type(error).__name__)
-        try:
-            await self._create([one])
-        except (SQLAlchemyError, OSError) as again:
-            if not one.answer.done():
-                one.answer.set_exception(NotConfirmed(f"Ask for run {one.run.id} to see whether it was accepted."))
-            _log.warning("a run could not be confirmed: %s", type(again).__name__)
-
-    async def _create(self, batch: list[_Waiting]) -> None:
-        """One statement in autocommit mode: the statement is the transaction, which saves two round trips."""
-        async with self._engine.connect() as plain:
-            connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
-            async with AsyncSession(connection, expire_on_commit=False) as session:
-                born = await create(WriteSession(ReadSession(session)), [one.run for one in batch])
+    def _written(self, batch: Sequence[_Waiting], born: dict[str, Born]) -> None:
+        self._troubled = False
         for one in batch:
-            if not one.answer.done():
-                one.answer.set_result(_for(one, born))
+            self._waiting.pop(one, None)
+            found = born.get(one.run.key)
+            if found is None:
+                one.fail(KeyUsed())
+            else:
+                one.give(replace(found, fresh=found.run_id == one.run.id))
+
+    def _failed(self, batch: Sequence[_Waiting], error: Exception) -> None:
+        """After a lost connection everybody keeps waiting: sending the same keys again finds what the lost statement did."""
+        trouble = trouble_of(error)
+        for one in batch:
+            one.sent = False
+            one.doubtful |= trouble is Trouble.lost
+        if trouble is Trouble.lost:
+            raise error
+        if len(batch) > 1:  # one bad row must not refuse its neighbours
+            for one in batch:
+                one.alone = True
+        elif trouble is not Trouble.clash:
+            self._waiting.pop(batch[0], None)
+            batch[0].fail(error if trouble is None else batch[0].unanswered())
 
 
-def _for(one: _Waiting, born: dict[str, Born]) -> Born:
-    found = born[one.run.key]
-    return found if found.run_id != one.run.id else Born(found.run_id, True, found.number, found.status)
-
-
-async def stop(task: "asyncio.Task[None]") -> None:
-    """Ends the writer's task; what waits is answered by its own deadline."""
+async def stop(task: "asyncio.Task[Any]", *, seconds: float = 0.0) -> None:
+    """Ends a task of the web process, which is given `seconds` to end by itself."""
+    if seconds:
+        await asyncio.wait({task}, timeout=seconds)
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+
+
+async def _create(connection: AsyncConnection, batch: Sequence[_Waiting]) -> dict[str, Born]:
+    """One statement in autocommit mode: the statement is the transaction, which saves two round trips."""
+    async with AsyncSession(connection, expire_on_commit=False) as session:
+        return await create(WriteSession(ReadSession(session)), [one.run for one in batch])

@@ -2,8 +2,9 @@
 
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
 from enum import Enum
 from typing import Any, Final, NewType
 
@@ -21,6 +22,8 @@ ReadSession = NewType("ReadSession", AsyncSession)
 WriteSession = NewType("WriteSession", ReadSession)
 
 CONNECT_SECONDS: Final = 2
+# Told of each connection that is opened for this task, before SQLAlchemy asks it anything, so that the task's owner can sever it.
+on_open: ContextVar[Callable[[Driver], None] | None] = ContextVar("on_open", default=None)
 # Our statements are few and fixed, and planning the long ones anew each time costs several times their execution.
 _PLANNED_ONCE: Final = "-c jit=off -c plan_cache_mode=force_generic_plan -c timezone=UTC"
 # A door must answer in under 2.5 s (Slack drops us at 3 s), so no statement of a door may outlive 2 s.
@@ -37,8 +40,10 @@ def open_engine(url: str, *, name: str, pool: int, door: bool) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=2 if door else 30,
         pool_pre_ping=False,
+        use_native_hstore=False,  # else every new connection asks for a type that we do not use
         pool_use_lifo=True,  # the connection used last has our statements prepared and in its cache
         connect_args={
+            "async_creator_fn": _connect,
             "application_name": name,
             "connect_timeout": CONNECT_SECONDS,
             "options": DOOR_OPTIONS if door else WORKER_OPTIONS,
@@ -46,6 +51,13 @@ def open_engine(url: str, *, name: str, pool: int, door: bool) -> AsyncEngine:
             "keepalives_idle": 5,
         },
     )
+
+
+async def _connect(**arguments: Any) -> Driver:
+    driver: Driver = await psycopg.AsyncConnection.connect(**arguments)
+    if tell := on_open.get():
+        tell(driver)
+    return driver
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
+from bot.deadlines import answering
 from countersign.errors import CountersignError
 from countersign.invocations import Door, Invocation
 from store.people import Person
@@ -33,10 +34,11 @@ async def handle_slash(connection: Connection, form: Mapping[str, Any], *, trace
 async def _handled(connection: Connection, form: Mapping[str, Any], trace: str) -> dict[str, Any]:
     source = Source.of_slash(form)
     try:
-        person = await connection.identities.find(source.user, claimed=source.claimed, trace=trace)
-        if isinstance(person, Stranger):
-            return said(person.sentence)
-        return await _submitted(connection, form, source, person, trace)
+        with answering():
+            person = await connection.identities.find(source.user, claimed=source.claimed, trace=trace)
+            if isinstance(person, Stranger):
+                return said(person.sentence)
+            return await _submitted(connection, form, source, person, trace)
     except CountersignError as error:
         return said(str(error))
     except Exception:

@@ -47,6 +47,17 @@ class DelayingProxy:
         """How many clients are connected now."""
         return len(self._pairs)
 
+    async def refuse(self) -> None:
+        """Cut every connection and let nobody connect, as if the target had been stopped, until `accept`."""
+        assert self._server is not None
+        self._server.close()
+        self.cut()
+        await asyncio.sleep(0)
+
+    async def accept(self) -> None:
+        """Listen again, on the same port."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+
     def stall(self) -> None:
         """Let nothing through, with every connection left open, until `resume`."""
         self._flowing.clear()
