@@ -1,5 +1,8 @@
 """Dramatiq over Redis, carrying only run ids. A hint that is lost, doubled or late changes nothing: the row is the truth."""
 
+import json
+import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -12,9 +15,11 @@ from dramatiq.middleware import AsyncIO
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+_log = logging.getLogger(__name__)
 PLANNING: Final = "planning"
 EXECUTING: Final = "executing"
 WAKE_SECONDS: Final = 1
+TELL_SECONDS: Final = 1.0
 MOST_TOKENS: Final = 16
 MOST_IDS: Final = 16
 
@@ -46,21 +51,63 @@ class WakingBroker(RedisBroker):
 
 
 class _WakingConsumer(_RedisConsumer):
+    """Whatever is not exactly a hint of ours is dropped here: over one damaged message Dramatiq would end its consumer for seconds."""
+
+    _dropped, _told = 0, 0.0
+
     def __next__(self) -> Any:
-        if self.queue_name.endswith(".DQ") or self.message_cache:
-            return super().__next__()  # type: ignore[no-untyped-call]
-        if self.outstanding_message_count >= self.prefetch:
+        if self.message_cache or self.outstanding_message_count >= self.prefetch:
             return super().__next__()  # type: ignore[no-untyped-call]
         try:
-            self.message_cache = self.broker.do_fetch(self.queue_name, self.prefetch - self.outstanding_message_count)
-            if not self.message_cache:
+            fetched = self.broker.do_fetch(self.queue_name, self.prefetch - self.outstanding_message_count)
+            self.message_cache = [one for one in fetched if _is_hint(one, self.queue_name)]
+            if len(self.message_cache) < len(fetched):
+                self._forget_others(len(fetched) - len(self.message_cache))
+            if not fetched:
                 self.broker.client.blpop([_wake_key(self.broker, self.queue_name)], timeout=WAKE_SECONDS)
-                return None
         except redis.TimeoutError:
             return None
         except redis.ConnectionError as error:
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
-        return super().__next__()  # type: ignore[no-untyped-call]
+        return super().__next__() if self.message_cache else None  # type: ignore[no-untyped-call]
+
+    def _forget_others(self, count: int) -> None:
+        """Removes what this consumer has fetched, but for the hints just read: an id whose text is damaged cannot be acknowledged by it.
+
+        An older hint that is still in hand is removed as well, which changes nothing: it has been read.
+        """
+        self._dropped += count
+        if time.monotonic() - self._told > TELL_SECONDS:
+            _log.warning("%d forged or damaged hints were dropped", self._dropped)
+            self._dropped, self._told = 0, time.monotonic()
+        queue = f"{self.broker.namespace}:{self.queue_name}"
+        fetched = f"{self.broker.namespace}:__acks__.{self.broker.broker_id}.{self.queue_name}"
+        kept = {json.loads(one)["options"]["redis_message_id"].encode() for one in self.message_cache}
+        if others := self.broker.client.smembers(fetched) - kept:
+            with self.broker.client.pipeline(transaction=False) as pipeline:
+                pipeline.srem(fetched, *others)
+                pipeline.hdel(f"{queue}.msgs", *others)
+                pipeline.execute()
+
+
+def _is_hint(data: bytes | None, queue: str) -> bool:
+    """Whether this is what `WakingBroker.hint` enqueues: a few run ids for the actor of the queue it stands in, and nothing else."""
+    try:
+        found = json.loads(data or b"")
+        (ids,) = found.pop("args")
+        options = found.pop("options")
+        names = (found.pop("queue_name"), found.pop("actor_name"), found.pop("kwargs"))
+        own = isinstance(found.pop("message_id"), str) and isinstance(found.pop("message_timestamp"), int) and not found
+        few = isinstance(ids, list) and len(ids) <= MOST_IDS and all(str(UUID(one)) == one for one in ids)
+        return (
+            own
+            and few
+            and names == (queue, queue, {})
+            and list(options) == ["redis_message_id"]
+            and bool(options["redis_message_id"].encode())
+        )
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        return False
 
 
 def open_broker(

@@ -1,13 +1,16 @@
 """The pytest plugin: the fixture `bot`. Installed with the server, found by pytest through its entry point."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from automations.services import open_services
 from bot.hubs import open_hub
 from store.databases import open_engine
+from store.embedded import DatabaseUrls
 from store.secrets import Keys
 from store.settings import Settings
 
@@ -25,13 +28,19 @@ def countersign_servers() -> Iterator[Servers]:
 @pytest.fixture
 async def bot(countersign_servers: Servers, tmp_path: Path) -> AsyncIterator[Bot]:
     """A hub of its own for this test, with every installed command, empty of people until `bot.cast(…)` names some."""
-    urls = countersign_servers.fresh_database()
-    Keys.prepared(tmp_path / "keys")
-    settings = Settings.read(data_dir=tmp_path, database_url=urls.web, listen_database_url=urls.listen)
-    services = open_services(settings.model_copy(update={"database_url": urls.worker}), name="kit", pool=6)
+    async with open_bot(countersign_servers.fresh_database(), tmp_path) as made:
+        yield made
+
+
+@asynccontextmanager
+async def open_bot(urls: DatabaseUrls, folder: Path, **settings: Any) -> AsyncIterator[Bot]:
+    """A hub on this database, with its keys in this folder; `settings` are those of `store.settings.Settings`."""
+    Keys.prepared(folder / "keys")
+    read = Settings.read(data_dir=folder, database_url=urls.web, listen_database_url=urls.listen, **settings)
+    services = open_services(read.model_copy(update={"database_url": urls.worker}), name="kit", pool=6)
     owner = open_engine(urls.owner, name="kit", pool=1, door=False)
     try:
-        async with open_hub(settings) as hub:
+        async with open_hub(read) as hub:
             yield Bot(hub, services, owner)
     finally:
         await services.close()

@@ -27,6 +27,12 @@ def shared_database(servers: Servers) -> DatabaseUrls:
     return servers.fresh_database()
 
 
+@pytest.fixture(scope="session")
+def bot_database(servers: Servers) -> DatabaseUrls:
+    """Another shared one, for tests that open a `kit` bot: a bot does every work that is due, whoever asked for it."""
+    return servers.fresh_database()
+
+
 @pytest.fixture
 def redis_url(servers: Servers) -> str:
     return servers.redis.url

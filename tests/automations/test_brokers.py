@@ -1,0 +1,149 @@
+"""Redis is a hint: who can write to it can waste a worker's time and do nothing else."""
+
+import json
+import random
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from automations.brokers import EXECUTING, MOST_IDS, MOST_TOKENS, PLANNING, WakingBroker, WrongRedis, check_redis, open_broker
+from countersign.invocations import Place
+from countersign.runs import RunStatus
+from store.approvals import NewRequest, open_requests
+from store.databases import reading, transaction
+from store.embedded import DatabaseUrls
+from store.runs import Move, NewRun, create, find_run, move
+from tests.automations.carts import write_cart
+from tests.hubs import World, disposing, until
+
+FORGERIES = 10_000
+SPACE = "countersign"
+
+
+@pytest.fixture
+def broker(redis_url: str) -> Iterator[WakingBroker]:
+    """A broker on an empty Redis, which is emptied again afterwards."""
+    made = open_broker(redis_url)
+    made.client.flushdb()
+    yield made
+    made.client.flushdb()
+    made.close()
+    made.client.close()
+
+
+def test_hints_are_small_and_the_tokens_that_wake_are_few(broker: WakingBroker) -> None:
+    ids = [uuid4() for _ in range(MOST_IDS * 3 + 1)]
+    broker.hint(PLANNING, ids)
+    for _ in range(40):
+        broker.hint(EXECUTING, ids[:1])
+    messages = [json.loads(one) for one in broker.client.hvals(f"{SPACE}:{PLANNING}.msgs")]
+    assert sorted(len(one["args"][0]) for one in messages) == [1, *[MOST_IDS] * 3]
+    assert sorted(one for message in messages for one in message["args"][0]) == sorted(map(str, ids))
+    assert broker.client.llen(f"{SPACE}:wake:{EXECUTING}") == MOST_TOKENS
+    assert broker.client.llen(f"{SPACE}:{EXECUTING}") == 40
+
+
+def test_a_redis_that_forgets_is_refused(broker: WakingBroker) -> None:
+    check_redis(broker)
+    broker.client.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        with pytest.raises(WrongRedis, match="COUNTERSIGN_REDIS_URL: maxmemory-policy is 'allkeys-lru'; set it to 'noeviction'"):
+            check_redis(broker)
+    finally:
+        broker.client.config_set("maxmemory-policy", "noeviction")
+
+
+def forged(chance: random.Random, known: list[UUID]) -> bytes:
+    """Something that stands where Dramatiq looks for a message."""
+    good: dict[str, Any] = {
+        "queue_name": chance.choice([PLANNING, EXECUTING]),
+        "actor_name": chance.choice([PLANNING, EXECUTING]),
+        "args": [[str(chance.choice(known)) for _ in range(chance.randrange(4))]],
+        "kwargs": {},
+        "options": {},
+        "message_id": str(uuid4()),
+        "message_timestamp": 1,
+    }
+    odd: list[Any] = [None, 7, "x", [], {}, [[7]], [[None]], [["no uuid"]], [[["deep"]]], ["a", "b"], "\0", [{"$secret": "x"}], -1e9]
+    way = chance.randrange(8)
+    if way == 0:
+        return chance.randbytes(chance.randrange(200))
+    if way == 1:
+        return json.dumps(chance.choice(odd)).encode()
+    if way == 2:
+        del good[chance.choice(list(good))]
+    elif way in (3, 4):
+        good[chance.choice(list(good))] = chance.choice(odd)
+    elif way == 5:
+        good["actor_name"] = chance.choice(["os.system", "execute_runs", "", "planning\n"])
+    elif way == 6:
+        good["options"] = {"redis_message_id": "x", "eta": chance.choice(odd), "retries": chance.choice(odd), "pipe_target": dict(good)}
+    return json.dumps(good).encode()
+
+
+def flood(client: Any, known: list[UUID], seed: int) -> None:
+    chance = random.Random(seed)
+    pipeline = client.pipeline(transaction=False)
+    for number in range(FORGERIES):
+        queue, key = chance.choice([PLANNING, EXECUTING]), str(uuid4())
+        if number % 50:
+            pipeline.hset(f"{SPACE}:{queue}.msgs", key, forged(chance, known))
+        pipeline.rpush(f"{SPACE}:{queue}", key if number % 17 else chance.randbytes(8))
+        if not number % 100:
+            pipeline.rpush(f"{SPACE}:wake:{queue}", chance.randbytes(4))
+    pipeline.execute()
+
+
+async def unapproved(world: World) -> dict[UUID, str]:
+    """A run that waits for an approval, one that was denied and one that was refused: none of them may ever be executed."""
+    runs = [
+        NewRun(str(uuid4()), "cart", "c", 2, "staff", "ada", "api", Place("api").as_json(), {"how": "all well"}, {}, "p", status=status)
+        for status in (RunStatus.submitted, RunStatus.submitted, RunStatus.refused)
+    ]
+    plan = {"summary": "s", "steps": [], "watched": {}}
+    async with disposing(world.engine()) as engine, transaction(engine) as session:
+        await create(session, runs)
+        for one in runs[:2]:
+            await move(session, [Move(one.id, RunStatus.planning, by="x")])
+            await move(session, [Move(one.id, RunStatus.awaiting_approval, by="x", plan=plan, digest="d", revision=1)])
+            await open_requests(session, [NewRequest(uuid4(), one.id, 1, "d", {"by": "a:b"}, "p", 600)])
+        await move(session, [Move(runs[1].id, RunStatus.denied, by="lin")])
+    return dict(zip([one.id for one in runs], ["awaiting_approval", "denied", "refused"], strict=True))
+
+
+async def test_ten_thousand_forged_messages_execute_nothing_and_stop_nobody(
+    world: World, database: DatabaseUrls, broker: WakingBroker
+) -> None:
+    trace = write_cart(world.folder)
+    world.extra["COUNTERSIGN_COMMANDS"] = str(world.folder / "commands")
+    before = await unapproved(world)
+    with world.workers() as workers:
+        flood(broker.client, [*before, uuid4()], seed=20_261_123)
+
+        async def drained() -> bool:
+            return not any(broker.client.llen(f"{SPACE}:{queue}") for queue in (PLANNING, EXECUTING))
+
+        await until(drained, seconds=60, what="the forged messages are gone")
+        async with disposing(world.engine()) as engine:
+            async with reading(engine) as session:
+                assert {run: row.status for run in before if (row := await find_run(session, run))} == before
+            assert trace.read_text() == ""
+            asked = NewRun(str(uuid4()), "cart", "c", 2, "staff", "max", "api", Place("api").as_json(), {"how": "all well"}, {}, "p")
+            async with transaction(engine) as session:
+                await create(session, [asked])
+
+            async def ended() -> bool:
+                async with reading(engine) as session:
+                    row = await find_run(session, asked.id)
+                return row is not None and row.status == "succeeded"
+
+            await until(ended, seconds=90, what="an honest run after them")
+        assert trace.read_text().split() == ["+a", "+b"]
+        assert workers.poll() is None
+    log = (world.folder / "workers.log").read_text()
+    assert "is started again" not in log
+    assert "forged or damaged hints were dropped" in log
+    assert "Restarting consumer" not in log
+    assert "Traceback" not in log

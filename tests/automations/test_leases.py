@@ -1,0 +1,98 @@
+"""A worker that lives keeps its runs; one that is stuck lets go of them."""
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import UUID
+
+from sqlalchemy import text
+
+from automations.leases import Leases
+from countersign.runs import RunStatus
+from store.databases import reading, transaction
+from store.embedded import DatabaseUrls
+from store.runs import Claim, claim
+from tests.commands.desks import Desk, open_desk
+from tests.hubs import ROOT, until
+
+STUCK = """
+import asyncio, sys, threading, time
+from automations import leases
+leases.STUCK_SECONDS = 0.3
+loop = asyncio.new_event_loop()
+threading.Thread(target=loop.run_forever, daemon=True).start()
+one = leases.Leases(sys.argv[1], worker="w", lease=0.3, held=set())
+one.watch(loop)
+one.start()
+if sys.argv[2] == "stuck":
+    loop.call_soon_threadsafe(time.sleep, 30)
+time.sleep(1.5)
+print("alive")
+"""
+
+
+async def held(desk: Desk, run: UUID, *, worker: str, lease: float) -> list[Claim]:
+    async with transaction(desk.worker) as session:
+        return await claim(session, [run], statuses=list(RunStatus), worker=worker, lease=lease, versions=["c1"])
+
+
+@asynccontextmanager
+async def renewing(urls: DatabaseUrls, runs: set[UUID]) -> AsyncIterator[Leases]:
+    leases = Leases(urls.worker, worker="w1", lease=1.5, held=runs)
+    leases.watch(asyncio.get_running_loop())
+    leases.start()
+    try:
+        yield leases
+    finally:
+        leases.end()
+        await asyncio.to_thread(leases.join, 5)
+
+
+async def seconds_left(desk: Desk, run: UUID) -> float:
+    async with reading(desk.web) as session:
+        row = await session.execute(
+            text("SELECT extract(epoch FROM lease_until - countersign_now()) FROM runs WHERE id = :run"), {"run": run}
+        )
+        return float(row.scalar_one())
+
+
+async def test_what_is_held_is_renewed_and_what_is_let_go_runs_out(database: DatabaseUrls, tmp_path: Path) -> None:
+    async with open_desk(database, tmp_path) as desk:
+        kept, dropped, foreign = [await desk.run() for _ in range(3)]
+        for run, worker in ((kept, "w1"), (dropped, "w1"), (foreign, "w2")):
+            assert await held(desk, run, worker=worker, lease=1.5)
+        async with renewing(database, {kept, foreign}):
+
+            async def both_ran_out() -> bool:
+                return max(await seconds_left(desk, dropped), await seconds_left(desk, foreign)) < 0
+
+            await until(both_ran_out, seconds=10, what="the leases that nobody renews")
+            assert await seconds_left(desk, kept) > 0
+            assert not await held(desk, kept, worker="w3", lease=60)
+            assert await held(desk, dropped, worker="w3", lease=60)
+            assert await held(desk, foreign, worker="w3", lease=60)
+            began = time.monotonic()
+            await until(lambda: _late(began), seconds=5)
+            assert await seconds_left(desk, dropped) > 30
+
+
+async def _late(began: float) -> bool:
+    return time.monotonic() - began > 0.7
+
+
+def stuck(urls: DatabaseUrls, how: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", STUCK, urls.worker, how], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_a_process_whose_loop_is_stuck_ends(database: DatabaseUrls) -> None:
+    ended = stuck(database, "stuck")
+    assert ended.returncode == 70
+    assert "the event loop has been stuck" in ended.stderr
+    well = stuck(database, "well")
+    assert (well.returncode, well.stdout) == (0, "alive\n")
