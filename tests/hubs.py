@@ -79,13 +79,13 @@ class World:
         await engine.dispose()
 
     @contextmanager
-    def workers(self, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
-        """`python -m automations` with all its children; afterwards nothing is left of them."""
+    def workers(self, *arguments: str, root: Path = ROOT) -> Iterator["subprocess.Popen[bytes]"]:
+        """`python -m automations` of the checkout at `root`, with all its children; afterwards nothing is left of them."""
         with (self.folder / "workers.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "automations", *arguments],
                 env=self.environment(role="worker"),
-                cwd=ROOT,
+                cwd=root,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
