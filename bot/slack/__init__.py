@@ -1,6 +1,6 @@
 """The Slack door."""
 
 from .manifests import manifest
-from .routes import SlackDoor, open_slack
+from .routes import PATH, SlackDoor, open_slack
 
-__all__ = ["SlackDoor", "manifest", "open_slack"]
+__all__ = ["PATH", "SlackDoor", "manifest", "open_slack"]

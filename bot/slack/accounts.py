@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from typing import Final
 
+from bot.deadlines import answering
 from countersign.errors import CountersignError
 from integrations.slack.clients import SlackClient, SlackUser
 from integrations.slack.errors import SlackError, SlackRefused
@@ -42,7 +43,8 @@ class Accounts:
                 _ = self._ask(user)  # its answer is for the next time
             return known[1]
         task = self._ask(user)
-        await asyncio.wait({task}, timeout=PATIENCE_SECONDS)
+        with answering() as deadline:
+            await asyncio.wait({task}, timeout=min(PATIENCE_SECONDS, deadline.left))
         if not task.done() or task.cancelled() or isinstance(found := task.result(), SlackError):
             raise SlackSilent
         return found

