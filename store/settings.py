@@ -2,11 +2,13 @@
 
 from pathlib import Path
 from typing import Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX: Final = "COUNTERSIGN_"
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _EXAMPLES: Final = {
     "port": "8000",
     "database_url": "postgresql+psycopg://countersign_web:…@db.example.test/countersign",
@@ -68,7 +70,9 @@ class Settings(BaseSettings):
     @field_validator("slack_api_url")
     @classmethod
     def _ends_with_slash(cls, value: str) -> str:
-        if not value.startswith(("https://", "http://127.0.0.1", "http://localhost", "http://[::1]")):
+        parts = urlsplit(value)  # raises ValueError itself for brackets that enclose no address
+        loopback = parts.scheme == "http" and parts.hostname in LOOPBACK
+        if not (parts.scheme == "https" or loopback) or not parts.hostname or "@" in parts.netloc:
             raise ValueError("should be https, or http on loopback")
         return value if value.endswith("/") else value + "/"
 
@@ -84,7 +88,7 @@ class Settings(BaseSettings):
             self.slack_signing_secret.get_secret_value() or self.slack_app_token.get_secret_value()
         ):
             raise ValueError("slack_signing_secret: is empty although slack_bot_token is set; every request would be refused")
-        if self.demo and self.host not in ("127.0.0.1", "localhost", "::1"):
+        if self.demo and self.host not in LOOPBACK:
             raise ValueError("host: demo people have no passwords, so --demo runs on 127.0.0.1 only")
         if self.demo and self.slack_bot_token.get_secret_value() and self.slack_api_url.startswith("https://"):
             raise ValueError("slack_bot_token: demo people would act in a real workspace; unset it or run without --demo")

@@ -1,0 +1,96 @@
+"""The journal: intent before effect, and a worker whose claim has ended writes nothing any more."""
+
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+import pytest
+
+from countersign.runs import RunStatus
+from store.databases import WriteSession, reading, transaction
+from store.journals import (
+    LostClaim,
+    Phase,
+    StepKey,
+    StepState,
+    add_lines,
+    begin_step,
+    end_step,
+    find_lines,
+    find_steps,
+    note_progress,
+    settle_step,
+)
+from store.runs import Move
+from tests.store.tables import Tables
+
+
+async def executing(tables: Tables) -> tuple[UUID, StepKey]:
+    run = await tables.run(RunStatus.planning, RunStatus.queued)
+    (claim,) = await tables.claimed(run)
+    await tables.moved(Move(run, RunStatus.running, by="w1", attempt=claim.attempt, keep_lease=True))
+    return run, StepKey(run, 1, 0, Phase.do, claim.attempt)
+
+
+async def test_a_step_is_begun_reported_and_ended(tables: Tables) -> None:
+    run, key = await executing(tables)
+    async with transaction(tables.worker) as session:
+        await begin_step(session, key, name="a.move", worker="w1")
+        await note_progress(session, key, {"done": 1, "total": 2, "note": "half"})
+        await add_lines(session, key, ["one", "two"])
+        await end_step(session, key, state=StepState.done, result={"moved": [1]})
+    async with reading(tables.web) as session:
+        (row,) = await find_steps(session, run, revision=1)
+        assert (row.state, row.result, row.error, row.progress) == ("done", {"moved": [1]}, "", {"done": 1, "total": 2, "note": "half"})
+        assert [one.line for one in await find_lines(session, run)] == ["one", "two"]
+        assert [one.line for one in await find_lines(session, run, last=1)] == ["two"]
+
+
+@pytest.mark.parametrize("how", ["reclaimed", "moved on", "cancelled"])
+async def test_an_old_worker_writes_nothing(tables: Tables, how: str) -> None:
+    run, key = await executing(tables)
+    async with transaction(tables.worker) as session:
+        await begin_step(session, key, name="a.move", worker="w1")
+    if how == "reclaimed":
+        await tables.execute("UPDATE runs SET lease_until = countersign_now() - interval '1 second' WHERE id = :run", run=run)
+        assert await tables.claimed(run, worker="w2")
+    else:
+        await tables.moved(Move(run, RunStatus.interrupted if how == "moved on" else RunStatus.cancelled, by="x"))
+    writes: list[Callable[[WriteSession], Awaitable[None]]] = [
+        lambda session: begin_step(session, key, name="a.move", worker="w1"),
+        lambda session: end_step(session, key, state=StepState.done, result="mine"),
+        lambda session: note_progress(session, key, {"done": 1}),
+        lambda session: add_lines(session, key, ["I was here"]),
+    ]
+    for write in writes:
+        with pytest.raises(LostClaim):
+            await _written(tables, write)
+    async with reading(tables.web) as reader:
+        (row,) = await find_steps(reader, run, revision=1)
+        assert (row.state, row.result, row.progress) == ("calling", None, None)
+        assert await find_lines(reader, run) == []
+
+
+async def _written(tables: Tables, write: Callable[[WriteSession], Awaitable[None]]) -> None:
+    async with transaction(tables.worker) as session:
+        await write(session)
+
+
+async def test_a_finished_step_is_not_begun_again(tables: Tables) -> None:
+    _, key = await executing(tables)
+    async with transaction(tables.worker) as session:
+        await begin_step(session, key, name="a.move", worker="w1")
+        await end_step(session, key, state=StepState.done)
+    with pytest.raises(LostClaim):
+        async with transaction(tables.worker) as session:
+            await begin_step(session, key, name="a.move", worker="w1")
+
+
+@pytest.mark.parametrize(("happened", "state"), [(True, "done"), (False, "not_done")])
+async def test_a_persons_word_settles_what_was_in_flight(tables: Tables, happened: bool, state: str) -> None:
+    run, key = await executing(tables)
+    async with transaction(tables.worker) as session:
+        assert not await settle_step(session, run, revision=1, happened=happened)
+        await begin_step(session, key, name="a.move", worker="w1")
+        assert await settle_step(session, run, revision=1, happened=happened)
+        (row,) = await find_steps(session, run, revision=1)
+    assert row.state == state

@@ -1,0 +1,125 @@
+"""Messages: one row is one place, kept current by editing, and nothing that was not delivered is dropped."""
+
+import asyncio
+from typing import Any
+from uuid import UUID, uuid4
+
+from countersign.runs import RunStatus
+from store.databases import reading, transaction
+from store.messages import (
+    Delivered,
+    NewMessage,
+    add_messages,
+    find_in_place,
+    mark_delivered,
+    mark_posting,
+    put_off,
+    put_off_channel,
+    take_due,
+)
+from store.runs import Move
+from tests.store.tables import Tables
+
+
+async def added(tables: Tables, *messages: NewMessage) -> None:
+    async with transaction(tables.worker) as session:
+        await add_messages(session, messages)
+
+
+async def taken(tables: Tables, channel: str) -> list[Any]:
+    async with transaction(tables.worker) as session:
+        return [one for one in await take_due(session, limit=1_000) if one.channel == channel]
+
+
+async def delivered(tables: Tables, *messages: Delivered) -> None:
+    async with transaction(tables.worker) as session:
+        await mark_delivered(session, messages)
+
+
+async def row(tables: Tables, message: UUID) -> Any:
+    (found,) = await tables.execute("SELECT *, due_at > countersign_now() AS later FROM messages WHERE id = :id", id=message)
+    return found
+
+
+def card(run: UUID | None, channel: str, **more: Any) -> NewMessage:
+    return NewMessage(run, "card", "slack", "T1", channel, **more)
+
+
+async def test_a_run_is_shown_once_in_a_place(tables: Tables) -> None:
+    run, channel = await tables.run(), uuid4().hex
+    await added(tables, card(run, channel), card(run, channel))
+    await added(tables, card(run, channel), *(NewMessage(run, "reply", "slack", "T1", channel) for _ in range(2)))
+    assert sorted(one.kind for one in await taken(tables, channel)) == ["card", "reply", "reply"]
+
+
+async def test_a_message_is_taken_by_one_and_comes_back_after_its_lease(tables: Tables) -> None:
+    channel = uuid4().hex
+    await added(tables, *[card(await tables.run(), channel) for _ in range(6)])
+    found = await asyncio.gather(*(taken(tables, channel) for _ in range(4)))
+    assert len([one for some in found for one in some]) == 6
+    await tables.execute("UPDATE clock SET shift = '31 seconds'")
+    assert {one.attempts for one in await taken(tables, channel)} == {2}
+
+
+async def test_what_moved_meanwhile_is_due_again_and_other_edits_are_one(tables: Tables) -> None:
+    run, channel = await tables.run(), uuid4().hex
+    await added(tables, card(run, channel))
+    (one,) = await taken(tables, channel)
+    await tables.moved(Move(run, RunStatus.planning, by="x"))
+    await tables.moved(Move(run, RunStatus.failed, by="x"))
+    await delivered(tables, Delivered(one.id, one.wanted, {"title": "t"}, "C1", "17.1"))
+    found = await row(tables, one.id)
+    assert (found.shown, found.wanted, found.remote_id, found.attempts) == (1, 3, "17.1", 0)
+    assert found.due_at is not None
+    (again,) = await taken(tables, channel)
+    await delivered(tables, Delivered(again.id, again.wanted, {"title": "u"}))
+    found = await row(tables, one.id)
+    assert (found.shown, found.due_at, found.remote_channel, found.remote_id) == (3, None, "C1", "17.1")
+
+
+async def test_a_reply_is_shown_once_whatever_its_run_does(tables: Tables) -> None:
+    run, channel = await tables.run(), uuid4().hex
+    await added(tables, NewMessage(run, "reply", "slack", "T1", channel, person="ada", card={"text": "x"}))
+    (one,) = await taken(tables, channel)
+    await delivered(tables, Delivered(one.id, one.wanted, {"text": "x"}))
+    await tables.moved(Move(run, RunStatus.planning, by="x"))
+    assert await taken(tables, channel) == []
+
+
+async def test_what_cannot_be_delivered_is_kept(tables: Tables) -> None:
+    run, channel = await tables.run(), uuid4().hex
+    await added(tables, card(run, channel))
+    (one,) = await taken(tables, channel)
+    async with transaction(tables.worker) as session:
+        await mark_posting(session, [one.id])
+        await put_off(session, one.id, seconds=30, error="busy", unclear=True)
+    found = await row(tables, one.id)
+    assert (found.posting, found.later, found.error) == (True, True, "busy")
+    async with transaction(tables.worker) as session:
+        await put_off(session, one.id, seconds=0, error="no such channel", unclear=False, dead=True)
+    assert await taken(tables, channel) == []
+    found = await row(tables, one.id)
+    assert (found.posting, found.error, found.dead_at is not None) == (False, "no such channel", True)
+
+
+async def test_a_whole_channel_waits(tables: Tables) -> None:
+    channel = uuid4().hex
+    await added(tables, *[card(await tables.run(), channel) for _ in range(3)])
+    async with transaction(tables.worker) as session:
+        await put_off_channel(session, platform="slack", channel=channel, seconds=30)
+    assert await taken(tables, channel) == []
+    await tables.execute("UPDATE clock SET shift = '31 seconds'")
+    assert len(await taken(tables, channel)) == 3
+
+
+async def test_a_room_shows_what_is_shown_and_what_is_for_oneself(tables: Tables) -> None:
+    run, channel = await tables.run(), uuid4().hex
+    mine = NewMessage(run, "reply", "room", "", channel, person="ada", card={"text": "mine"})
+    theirs = NewMessage(run, "reply", "room", "", channel, person="lin", card={"text": "theirs"})
+    unshown = NewMessage(await tables.run(), "card", "room", "", channel, card={"title": "not yet"})
+    everybodys = NewMessage(run, "card", "room", "", channel)
+    await added(tables, mine, theirs, unshown, everybodys)
+    await delivered(tables, *(Delivered(one.id, 1, one.card or {"title": "all"}) for one in (mine, theirs, everybodys)))
+    async with reading(tables.web) as session:
+        found = await find_in_place(session, platform="room", channel=channel, person="ada", limit=50)
+    assert sorted(one.card.get("text") or one.card["title"] for one in found) == ["all", "mine"]

@@ -1,0 +1,56 @@
+"""What each role of the database may write: the process that faces the internet almost nothing, and nobody the record of what was."""
+
+import pytest
+
+from store.databases import PowerfulRole, refuse_powerful_role
+from tests.store.tables import Tables
+
+CHANGES = {
+    "audit_events": ["UPDATE audit_events SET canonical = canonical", "DELETE FROM audit_events", "TRUNCATE audit_events CASCADE"],
+    "audit_blocks": ["UPDATE audit_blocks SET root = root", "DELETE FROM audit_blocks"],
+    "audit_leaves": ["UPDATE audit_leaves SET leaf = leaf", "DELETE FROM audit_leaves"],
+    "policies": ["INSERT INTO policies (digest, body, applied_by) VALUES ('d', 'b', 'x')", "UPDATE policies SET in_force = false"],
+    "grants": [
+        "INSERT INTO grants (id, subject, role) VALUES (gen_random_uuid(), 'eve', 'admin')",
+        "UPDATE grants SET role = 'admin'",
+    ],
+    "people": ["INSERT INTO people (name) VALUES ('mallory')", "UPDATE people SET active = true", "DELETE FROM people"],
+    "memberships": ["INSERT INTO memberships (person, \"group\") VALUES ('eve', 'admins')", "DELETE FROM memberships"],
+    "steps": ["UPDATE steps SET result = '1'", "DELETE FROM steps"],
+    "log_lines": ["INSERT INTO log_lines (run_id, position, line) SELECT id, 0, 'x' FROM runs LIMIT 1", "UPDATE log_lines SET line = 'x'"],
+    "decisions": ["UPDATE decisions SET verdict = 'approve'", "DELETE FROM decisions"],
+    "runs": ["DELETE FROM runs"],
+    "secrets": ["SELECT sealed FROM secrets", "UPDATE secrets SET sealed = ''", "DELETE FROM secrets"],
+    "clock": ["UPDATE clock SET shift = '1 day'", "INSERT INTO clock VALUES ('1 day')"],
+    "schema": ["CREATE TABLE mine (a int)", "DROP TABLE runs", "ALTER TABLE runs ADD mine int", "CREATE SCHEMA mine"],
+}
+WORKERS = {
+    "policies": CHANGES["policies"],
+    "grants": CHANGES["grants"],
+    "people": CHANGES["people"][:2],
+    "memberships": CHANGES["memberships"],
+    "steps": CHANGES["steps"][:1],
+    "log_lines": CHANGES["log_lines"],
+    "secrets": CHANGES["secrets"][:1],
+}
+
+
+@pytest.mark.parametrize("table", CHANGES)
+async def test_the_web_may_not(tables: Tables, table: str) -> None:
+    for sql in CHANGES[table]:
+        assert not await tables.may("web", sql), sql
+
+
+@pytest.mark.parametrize("table", CHANGES)
+async def test_a_worker_may_only_what_it_needs(tables: Tables, table: str) -> None:
+    for sql in CHANGES[table]:
+        may = await tables.may("worker", sql)
+        needs = sql in WORKERS.get(table, []) or (table == "decisions" and sql.startswith("UPDATE"))
+        assert may == needs, sql
+
+
+async def test_running_processes_are_neither_owner_nor_superuser(tables: Tables) -> None:
+    await refuse_powerful_role(tables.web)
+    await refuse_powerful_role(tables.worker)
+    with pytest.raises(PowerfulRole, match="COUNTERSIGN_DATABASE_URL connects as 'countersign_owner', which is the owner of the tables"):
+        await refuse_powerful_role(tables.owner)
