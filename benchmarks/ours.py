@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import json
 import secrets
 import socket
 import sys
@@ -62,8 +61,8 @@ class Countersign:
 
     name = OURS
 
-    def __init__(self, services: Services, *, web: bool = True, started: Path | None = None) -> None:
-        self._services, self._web, self._started = services, web, started
+    def __init__(self, services: Services, *, web: bool = True, workers: bool = True, started: Path | None = None) -> None:
+        self._services, self._web, self._workers, self._started = services, web, workers, started
         self._folder = services.folder / f"countersign-{uuid4().hex[:6]}"
         self._children: list[Child] = []
         self.urls: DatabaseUrls | None = None
@@ -83,15 +82,15 @@ class Countersign:
         worker = {**common, "COUNTERSIGN_DATABASE_URL": self.urls.worker, "COUNTERSIGN_REDIS_URL": self._services.redis.url}
         if self._started:
             worker["BENCH_STARTED"] = str(self._started)
-        self._children.append(
-            Child([sys.executable, "-m", "automations"], environment=worker, log=self._services.folder / "countersign-workers.log")
-        )
+        if self._workers:
+            log = self._services.folder / "countersign-workers.log"
+            self._children.append(Child([sys.executable, "-m", "automations"], environment=worker, log=log))
         if self._web:
             web = {**common, "COUNTERSIGN_DATABASE_URL": self.urls.web}
             command = [*UVICORN, "--port", str(port), "--factory", "bot.app:create_app"]
             self._children.append(Child(command, environment=web, log=self._services.folder / "countersign-web.log"))
-            await self._children[1].listens(port)
-            await _ready(port)
+            await self._children[-1].listens(port)
+            await _answers(port, "ready" if self._workers else "live")
         return HubAddresses(
             f"http://127.0.0.1:{port}/slack/events",
             secret,
@@ -188,17 +187,17 @@ class CountersignHandover:
         return self._hub.worker_pids()
 
 
-async def _ready(port: int) -> None:
+async def _answers(port: int, path: str) -> None:
     deadline = time.monotonic() + READY_SECONDS
-    while not await asyncio.to_thread(_is_ready, port):
+    while not await asyncio.to_thread(_is_ok, f"http://127.0.0.1:{port}/{path}"):
         if time.monotonic() > deadline:
-            raise BenchmarkError("/ready did not answer 200.")
+            raise BenchmarkError(f"/{path} did not answer 200.")
         await asyncio.sleep(0.1)
 
 
-def _is_ready(port: int) -> bool:
+def _is_ok(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=2) as answer:
-            return bool(json.load(answer))
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310  our own loopback address
+            return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False

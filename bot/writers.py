@@ -150,7 +150,8 @@ class Writer:
             if found is None:
                 one.fail(KeyUsed())
             else:
-                one.give(replace(found, fresh=found.run_id == one.run.id))
+                own = found.run_id == one.run.id
+                one.give(found if found.fresh == own else replace(found, fresh=own))
 
     def _failed(self, batch: Sequence[_Waiting], error: Exception) -> None:
         """After a lost connection everybody keeps waiting: sending the same keys again finds what the lost statement did."""

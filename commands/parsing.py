@@ -13,6 +13,7 @@ LONGEST_TEXT: Final = 8_000
 _CURLY: Final = str.maketrans(
     {"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "‘": "'", "’": "'", "\u00a0": " ", "\u202f": " ", "\u2007": " "}
 )
+_NEEDS_LEXER = re.compile(r"[\"'\\]|[^\S \t\n\r]")
 _LONG_DASH = re.compile(r"(^|\s)[—–]-?(?=\w)")
 _NAMED = re.compile(r"([A-Za-z_][\w-]*)=(.*)\Z", re.DOTALL)
 
@@ -45,6 +46,8 @@ def split(text: str) -> Line:
     if "\0" in text:
         raise NotUnderstood("The command contains a NUL character.")
     plain = _LONG_DASH.sub(r"\1--", text.translate(_CURLY)).strip()
+    if not _NEEDS_LEXER.search(plain):
+        return _line(tuple(plain.split()))
     lexer = shlex.shlex(plain, posix=True, punctuation_chars=False)
     lexer.whitespace_split, lexer.commenters = True, ""
     lexer.quotes = '"' if plain.count("'") % 2 else "\"'"
@@ -52,6 +55,10 @@ def split(text: str) -> Line:
         words = tuple(lexer)
     except ValueError:
         raise NotUnderstood('A quote is opened but not closed; write "…" around values with spaces.') from None
+    return _line(words)
+
+
+def _line(words: tuple[str, ...]) -> Line:
     if words:
         words = (words[0].removeprefix("/"), *words[1:])
     if not words or not words[0]:

@@ -1,11 +1,13 @@
 """Engines and transactions. A transaction is opened at the edge (a door or an automation) and committed once."""
 
+import json
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from enum import Enum
+from functools import partial
 from typing import Any, Final, NewType
 
 import psycopg
@@ -14,8 +16,6 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, DisconnectionError, PendingRollbackError, ResourceClosedError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
-
-from countersign.canonical import canonical
 
 Driver = psycopg.AsyncConnection[Any]
 ReadSession = NewType("ReadSession", AsyncSession)
@@ -31,9 +31,12 @@ DOOR_OPTIONS: Final = "-c statement_timeout=2000 -c lock_timeout=1500 -c idle_in
 WORKER_OPTIONS: Final = "-c statement_timeout=30000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=60000 " + _PLANNED_ONCE
 
 
+_as_json = partial(json.dumps, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 def open_engine(url: str, *, name: str, pool: int, door: bool) -> AsyncEngine:
     """An engine whose connections say `name` to Postgres; a door's statements are cut off before the platform gives up."""
-    set_json_dumps(lambda value: canonical(value).decode())
+    set_json_dumps(_as_json)
     return create_async_engine(
         url,
         pool_size=pool,

@@ -109,13 +109,15 @@ WITH wanted AS (SELECT * FROM jsonb_to_recordset(cast(:rows AS jsonb)) AS w(
        id uuid, key text, command text, code_version text, status text, risk int, visibility text, owner text, asker text, door text,
        place jsonb, arguments jsonb, origins jsonb, reason text, dry_run bool, answer_to text, policy text, trace text, outcome text,
        secrets jsonb, because text)),
-fresh AS (INSERT INTO inbox (key, run_id) SELECT key, id FROM wanted ON CONFLICT DO NOTHING RETURNING key, run_id),
+moment AS MATERIALIZED (SELECT countersign_now() AS now),
+fresh AS (INSERT INTO inbox (key, run_id, received_at) SELECT key, id, now FROM wanted, moment ON CONFLICT DO NOTHING
+          RETURNING key, run_id),
 born AS (INSERT INTO runs (id, command, code_version, status, risk, visibility, owner, asker, door, place, arguments, origins, reason,
-                           dry_run, answer_to, policy, trace, outcome, due_at)
+                           dry_run, answer_to, policy, trace, outcome, due_at, created_at, moved_at)
          SELECT w.id, w.command, w.code_version, w.status, w.risk, w.visibility, w.owner, w.asker, w.door, w.place, w.arguments,
                 w.origins, w.reason, w.dry_run, decode(w.answer_to, 'base64'), w.policy, w.trace, w.outcome,
-                CASE w.status WHEN 'submitted' THEN countersign_now() END
-         FROM wanted w JOIN fresh f ON f.run_id = w.id RETURNING id, number, status),
+                CASE w.status WHEN 'submitted' THEN now END, now, now
+         FROM wanted w JOIN fresh f ON f.run_id = w.id, moment RETURNING id, number, status),
 kept AS (INSERT INTO secrets (run_id, mark, sealed)
          SELECT w.id, s.key, decode(s.value, 'base64') FROM wanted w JOIN fresh f ON f.run_id = w.id, jsonb_each_text(w.secrets) s),
 noted AS (INSERT INTO audit_events (id, canonical)
@@ -372,7 +374,7 @@ async def find_by_reference(session: ReadSession, reference: str) -> RunRow | No
 
 
 def _as_row(run: NewRun) -> dict[str, Any]:
-    return {**{name: getattr(run, name) for name in run.__dataclass_fields__}, "id": str(run.id), "status": run.status.value}
+    return run.__dict__ | {"id": str(run.id), "status": run.status.value}
 
 
 def _as_move(one: Move) -> dict[str, Any]:

@@ -8,11 +8,12 @@ revision = "0001"
 down_revision = None
 
 BOTH_READ = (
-    "people chat_accounts memberships grants policies runs approval_requests decisions steps log_lines inbox messages tokens workers choices"
-    " clock"
+    "people chat_accounts memberships grants policies runs approval_requests decisions steps log_lines inbox messages tokens workers"
+    " choices clock"
 )
 WORKER_WRITES = (
-    "people chat_accounts memberships grants policies runs approval_requests decisions steps log_lines inbox messages tokens workers choices"
+    "people chat_accounts memberships grants policies runs approval_requests decisions steps log_lines inbox messages tokens workers"
+    " choices"
 )
 # The web may not write policy, roles, memberships, journal, or read sealed secrets; people's accounts are linked on first sight.
 WEB_INSERTS = "runs inbox decisions messages tokens chat_accounts approval_requests secrets"
