@@ -2,8 +2,8 @@
 
 import difflib
 
-from commands.policies import ADMIN, PolicyError, PolicyFile, check_policy, compile_policy
-from countersign import Context, Plan, PlanningContext, PlanRefused, command, step
+from commands.policies import ADMIN, Policy, PolicyError, PolicyFile, check_policy, compile_policy
+from countersign import Context, Plan, PlanningContext, PlanRefused, StepFailed, command, step
 from countersign.approvals import Approval
 from store.audits import AuditEvent, record
 from store.people import save_people
@@ -19,7 +19,7 @@ async def apply(ctx: PlanningContext, text: str) -> Plan:
         new = compile_policy(text)
     except PolicyError as error:
         raise PlanRefused(str(error)) from None
-    old = ctx.services.rulebook.policy
+    old = await _in_force(ctx)
     if new.digest == old.digest:
         raise PlanRefused("This policy is in force already.")
     if problems := check_policy(new, ctx.services.rulebook.registry.commands):
@@ -30,20 +30,34 @@ async def apply(ctx: PlanningContext, text: str) -> Plan:
     difference = "\n".join(difflib.unified_diff(old.body.splitlines(), text.splitlines(), "in force", "new", lineterm="", n=2))
     return Plan(
         f"policy {old.digest[:12]} → {new.digest[:12]}",
-        put_in_force(text).undone_by(put_in_force(old.body)),
+        put_in_force(text, old.digest).undone_by(put_in_force(old.body, new.digest)),
         preview=difference[:3_000],
     )
 
 
 @step(idempotent=True, timeout="30s")
-async def put_in_force(ctx: Context, text: str) -> None:
+async def put_in_force(ctx: Context, text: str, before: str) -> None:
+    """Replaces exactly the policy with the digest `before`: that is the difference people have seen."""
     policy = compile_policy(text)
     async with ctx.services.transaction() as session:
-        before = await find_policy(session)
+        current = await find_policy(session)
+        if current is not None and current.digest == policy.digest:
+            return
+        if current is None or current.digest != before:
+            raise StepFailed("Another policy came into force meanwhile; nothing was changed.")
         await apply_policy(session, digest=policy.digest, body=policy.body, by=ctx.asker.name)
         await save_people(session, {name: entry.model_dump() for name, entry in policy.file.people.items()})
-        detail = {"digest": policy.digest, "before": before.digest if before else ""}
+        detail = {"digest": policy.digest, "before": before}
         await record(session, [AuditEvent("policy:applied", ctx.asker.name, run_of(ctx), detail)])
+
+
+async def _in_force(ctx: PlanningContext) -> Policy:
+    """As the database has it now: the rulebook may be a moment old."""
+    async with ctx.services.transaction() as session:
+        stored = await find_policy(session)
+    if stored is None:
+        raise PlanRefused("No policy is in force yet.")
+    return compile_policy(stored.body)
 
 
 def _has_admin(file: PolicyFile) -> bool:
