@@ -1,0 +1,124 @@
+"""A dry run of every command there is shows a plan and changes nothing: not on disk, not in any table but its own few rows."""
+
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from countersign import Command
+from kit.bots import Bot, Member
+from kit.fixtures import open_bot
+from store.databases import reading
+from store.embedded import DatabaseUrls
+from tests.automations.carts import write_cart
+from tests.stories.sites import serving_site
+
+MAY = ["deploy:run", "deploy:read", "cart:fill", "countersign:admin", "countersign:audit", "countersign:approve"]
+ARGUMENTS: Mapping[str, Mapping[str, str]] = {
+    "deploy": {"service": "api", "version": "v2", "env": "prod"},
+    "deploys": {},
+    "clear-cache": {"service": "api"},
+    "maintenance": {"service": "web", "state": "on", "env": "prod"},
+    "cart": {"how": "all well"},
+    "grant": {"person": "lin", "role": "role-lin"},
+    "revoke": {"person": "lin", "role": "role-lin"},
+    "link": {"person": "lin", "platform": "slack", "team": "T1", "account": "U1"},
+    "policy apply": {},
+}
+# A dry run is a run: its own row, its request's key, what the record says of it, and the message that answers.
+ITS_OWN = {"runs": 1, "inbox": 1, "audit_events": None, "audit_unsealed": None, "messages": None}
+
+
+@pytest.fixture
+async def crew(database: DatabaseUrls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bot]:
+    """A hub with every shipped and example command, the demo's site, and a grant that could be revoked."""
+    write_cart(tmp_path)
+    async with serving_site(tmp_path / "site") as address:
+        for name, value in {"ROOT": str(tmp_path / "site"), "URL": address, "CHECKS": "1"}.items():
+            monkeypatch.setenv(f"COUNTERSIGN_FLEET__{name}", value)
+        runbooks = tmp_path / "site" / "runbooks"
+        async with open_bot(database, tmp_path, commands=tmp_path / "commands", runbooks=runbooks) as bot:
+            max_, lin = bot.cast("max", "lin", may=MAY)
+            (eve,) = bot.cast("eve", may=MAY)
+            grant = await max_.say("grant lin role-lin")
+            await eve.approve(grant)
+            assert grant.succeeded, grant.outcome
+            assert lin.name == "lin"
+            kept = tmp_path / "site" / "cache" / "api" / "v1.html.gz"
+            kept.parent.mkdir(parents=True)
+            kept.write_text("a copy that clear-cache would remove")
+            yield bot
+
+
+async def tables_of(bot: Bot) -> dict[str, set[str]]:
+    """Every row of every table as text."""
+    found: dict[str, set[str]] = {}
+    async with reading(bot._owner) as session:
+        names = await session.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"))
+        for name in names.all():
+            found[name] = set(await session.scalars(text(f'SELECT t::text FROM "{name}" t')))  # noqa: S608  a name from the catalog
+    return found
+
+
+def files_of(folder: Path) -> dict[str, str | bytes]:
+    """Every file below the folder with its content, links with where they lead, folders as they are."""
+    return {
+        str(path): str(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else "" for path in folder.rglob("*")
+    }
+
+
+def commands_of(bot: Bot) -> list[Command]:
+    return [one for one in bot.services.registry.commands.values() if one.kind == "command"]
+
+
+async def arguments_of(bot: Bot, command: Command) -> dict[str, Any]:
+    if command.name != "policy apply":
+        return dict(ARGUMENTS[command.name])
+    async with reading(bot.services.engine) as session:
+        body = (await session.execute(text("SELECT body FROM policies WHERE in_force"))).scalar_one()
+    return {"text": body + "# a remark\n"}
+
+
+async def dry_run(bot: Bot, person: Member, command: Command) -> str:
+    """Asks for a dry run as one types it; returns what came of it."""
+    given = " ".join(f"--{name} '{value}'" for name, value in (await arguments_of(bot, command)).items())
+    run = await person.say(f"{command.name} {given} --dry-run")
+    assert run.status == "answered", f"{command.name}: {run.outcome}"
+    assert "run:queued" not in run.trail
+    assert "run:awaiting_approval" not in run.trail
+    return run.outcome
+
+
+def unexpected(before: Mapping[str, set[str]], after: Mapping[str, set[str]]) -> list[str]:
+    """What changed in the tables, beyond what a run's own rows are; nothing that was there may be gone or different."""
+    lines = [f"{table}: {row} is gone" for table, rows in before.items() for row in rows - after[table]]
+    for table, rows in after.items():
+        fresh = rows - before[table]
+        if fresh and (table not in ITS_OWN or (ITS_OWN[table] is not None and len(fresh) != ITS_OWN[table])):
+            lines += [f"{table}: {row} is new" for row in fresh]
+    return lines
+
+
+async def test_every_command_can_be_tried_without_a_trace(crew: Bot, tmp_path: Path) -> None:
+    (max_,) = crew.cast("max")
+    commands = commands_of(crew)
+    assert {one.name for one in commands} == set(ARGUMENTS), "give the new command's arguments above"
+    await crew.settle()
+    for command in commands:
+        tables, files = await tables_of(crew), files_of(tmp_path)
+        outcome = await dry_run(crew, max_, command)
+        assert command.name == "deploys" or outcome == "Dry run: nothing was done."
+        assert files_of(tmp_path) == files, command.name
+        assert unexpected(tables, await tables_of(crew)) == [], command.name
+
+
+async def test_this_test_would_notice(crew: Bot, tmp_path: Path) -> None:
+    (max_,) = crew.cast("max")
+    await crew.settle()
+    tables, files = await tables_of(crew), files_of(tmp_path)
+    assert (await max_.say("deploy api v2")).succeeded
+    assert files_of(tmp_path) != files
+    changed = unexpected(tables, await tables_of(crew))
+    assert any(line.startswith("steps: ") for line in changed)
