@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -19,7 +19,7 @@ from countersign.schemas import written_json
 from store.journals import LostClaim, StepKey, StepState, begin_step, end_step
 from store.people import Person
 from store.runs import RunRow
-from store.secrets import put_back
+from store.secrets import keep_secrets, put_back
 
 from .journaling import StepJournal
 from .redactions import Redactor
@@ -42,6 +42,7 @@ class Outcome:
     how: Ended
     result: Any = None
     error: str = ""
+    sealed: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Work:
     run: RunRow
     person: Person
     attempt: int
-    secrets: Mapping[str, str]
+    secrets: dict[str, str]
     redactor: Redactor
     steps: Mapping[str, StepFunction[..., Any]]
 
@@ -66,6 +67,7 @@ async def call_step(work: Work, key: StepKey, step: Mapping[str, Any], results: 
         state = StepState.done if outcome.how is Ended.done else StepState.failed
         async with work.services.transaction() as session:
             await end_step(session, key, state=state, result=outcome.result, error=outcome.error)
+            await keep_secrets(session, work.run.id, outcome.sealed)
     return outcome
 
 
@@ -76,7 +78,7 @@ async def _called(work: Work, key: StepKey, step: Mapping[str, Any], results: Ma
     watcher = asyncio.ensure_future(_watch(work, task, cancelled))
     try:
         result = await task
-        return Outcome(Ended.done, result=_kept(work, result))
+        return _done(work, result)
     except LostClaim:
         raise
     except TimeoutError:
@@ -138,9 +140,12 @@ async def _watch(work: Work, task: "asyncio.Future[Any]", cancelled: asyncio.Eve
             return
 
 
-def _kept(work: Work, result: Any) -> Any:
-    """The result as JSON: what is secret by type becomes a mark that nothing can open, and known secrets are dots."""
-    return work.services.redactor.clean_data(work.redactor.clean_data(work.services.sealer.taken_out(written_json(result), {})))
+def _done(work: Work, result: Any) -> Outcome:
+    """The result as JSON: a Secret is sealed and leaves its mark, by which a later step may use it; known secrets in texts are dots."""
+    sealed: dict[str, bytes] = {}
+    marked = work.services.sealer.taken_out(written_json(result), sealed)
+    work.secrets.update({mark: work.services.opener.open(one) for mark, one in sealed.items()})
+    return Outcome(Ended.done, result=work.services.redactor.clean_data(work.redactor.clean_data(marked)), sealed=sealed)
 
 
 def _unclear(step: Mapping[str, Any], why: str) -> Outcome:

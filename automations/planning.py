@@ -1,13 +1,11 @@
 """planning: claimed runs become answers, approval requests or queued runs. Several are claimed and finished in one statement each."""
 
 import asyncio
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import text
 from uuid6 import uuid7
 
 from commands.authorizing import Refused, required_approval, voters
@@ -23,7 +21,7 @@ from store.databases import WriteSession
 from store.messages import NewMessage, add_messages
 from store.people import Person, find_all_people, find_people
 from store.runs import Claim, Move, RunRow, Take, claim, find_runs, move
-from store.secrets import find_secrets
+from store.secrets import find_secrets, keep_secrets
 
 from .audiences import approver_messages, asker_message, card_places, reply_to, voters_wanted
 from .makingplans import Made, make_plan, request_of, still_allowed
@@ -66,7 +64,8 @@ async def finish(session: WriteSession, finishes: Sequence[Finish]) -> set[UUID]
     """Moves the runs and writes what goes with the moves, for those that moved."""
     moved = await move(session, [one.move for one in finishes])
     written = [one for one in finishes if one.move.run_id in moved]
-    await keep_secrets(session, written)
+    for one in written:
+        await keep_secrets(session, one.move.run_id, one.secrets)
     await open_requests(session, [one.request for one in written if one.request])
     await add_messages(session, [message for one in written for message in one.messages])
     return set(moved)
@@ -209,16 +208,3 @@ def _failed(job: _Job, sentence: str) -> Finish:
     run = job.run
     moved = Move(run.id, RunStatus.failed, by="countersign", attempt=job.claim.attempt, because="could not be planned", outcome=sentence)
     return Finish(moved, messages=reply_to(run, Reply(text=f"#{run.number} {run.command}: {sentence}")))
-
-
-async def keep_secrets(session: WriteSession, finishes: Sequence[Finish]) -> None:
-    """Keeps secrets that planners put into steps; those given as arguments are kept already."""
-    for one in finishes:
-        for mark, sealed in one.secrets.items():
-            await session.execute(
-                text(
-                    "INSERT INTO secrets (run_id, mark, sealed) VALUES (:run, :mark, decode(:sealed, 'base64'))"
-                    " ON CONFLICT (run_id, mark) DO NOTHING"
-                ),
-                {"run": one.move.run_id, "mark": mark, "sealed": base64.b64encode(sealed).decode()},
-            )

@@ -37,6 +37,7 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 FRESH_SECONDS: Final = 5.0
 UNCONFIRMED_SECONDS: Final = 600.0
+MOST_PEOPLE: Final = 10_000
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Hub:
         self._reading: asyncio.Task[Rulebook] | None = None
         self._rulebook: tuple[float, Rulebook] | None = None
         self._people: OrderedDict[Account, tuple[float, Person]] = OrderedDict()
+        self._looking: dict[Account, asyncio.Lock] = {}
         self._changes = 0
         self._salt = os.urandom(32)
         self._unconfirmed: dict[bytes, tuple[float, str]] = {}
@@ -86,13 +88,22 @@ class Hub:
         found = self._people.get(account)
         if found and time.monotonic() - found[0] < FRESH_SECONDS:
             return found[1]
-        changes = self._changes
-        person = await self.read(lambda session: find_by_account(session, account))
-        if person is not None and changes == self._changes:
-            self._people[account] = (time.monotonic(), person)
-            if len(self._people) > 10_000:
-                self._people.popitem(last=False)
-        return person
+        async with self._looking.setdefault(account, asyncio.Lock()):  # of many who wait for one person, the first asks for all
+            found = self._people.get(account)
+            if found and time.monotonic() - found[0] < FRESH_SECONDS:
+                return found[1]
+            changes = self._changes
+            person = await self.read(lambda session: find_by_account(session, account))
+            if person is None:
+                self._looking.pop(account, None)
+            elif changes == self._changes:
+                self._keep(account, person)
+            return person
+
+    def _keep(self, account: Account, person: Person) -> None:
+        self._people[account] = (time.monotonic(), person)
+        while len(self._people) > MOST_PEOPLE:
+            self._looking.pop(self._people.popitem(last=False)[0], None)
 
     async def submit(self, person: Person, invocation: Invocation) -> Answer:
         """What becomes of a request. Raises NothingDone or NotConfirmed when the database does not answer in time."""

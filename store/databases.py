@@ -43,6 +43,7 @@ def open_engine(url: str, *, name: str, pool: int, door: bool) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=2 if door else 30,
         pool_pre_ping=False,
+        hide_parameters=True,  # an error's text goes to logs, and parameters hold what people typed
         use_native_hstore=False,  # else every new connection asks for a type that we do not use
         pool_use_lifo=True,  # the connection used last has our statements prepared and in its cache
         connect_args={

@@ -17,7 +17,7 @@ from countersign.arguments import Secret
 from countersign.schemas import SECRET_KEY
 
 from .bases import Base
-from .databases import ReadSession
+from .databases import ReadSession, WriteSession
 
 SENDER_SECONDS: Final = 600.0
 
@@ -99,6 +99,15 @@ class Keys:
 
     def opener(self) -> Opener:
         return Opener(PrivateKey((self.folder / "seal.private").read_bytes()))
+
+
+async def keep_secrets(session: WriteSession, run: UUID, found: Mapping[str, bytes]) -> None:
+    """Keeps sealed secrets by mark, those that planners and steps made; what is kept already stays."""
+    for mark, sealed in found.items():
+        await session.execute(
+            text("INSERT INTO secrets (run_id, mark, sealed) VALUES (:run, :mark, :sealed) ON CONFLICT (run_id, mark) DO NOTHING"),
+            {"run": run, "mark": mark, "sealed": sealed},
+        )
 
 
 async def find_secrets(session: ReadSession, run: UUID, opener: Opener) -> dict[str, str]:

@@ -1,31 +1,36 @@
 """1,000 runs, 60 SIGKILLs of every role, 3 total losses of Redis: counted at the outside system, nothing is lost, doubled or unapproved."""
 
 import asyncio
+import contextlib
 import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
+import httpx
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.deadlines import NotConfirmed, NothingDone
-from bot.hubs import Hub, open_hub
-from bot.presses import Press
-from countersign.invocations import Door, Invocation, Place
 from countersign.runs import FINISHED, RunStatus
 from kit.servers import Servers
-from store.databases import reading
+from store.databases import reading, transaction
 from store.embedded import EmbeddedRedis
+from store.embedded.servers import free_port
 from store.journals import StepState, find_steps
-from store.people import find_people
 from store.runs import find_run
+from store.tokens import issue_token
 from tests.fakes.ledgers import Ledger
-from tests.hubs import World, until
+from tests.hubs import ROOT, World, disposing, until
 
 RUNS = 1_000
 KILLS = 60
@@ -50,72 +55,126 @@ def own_redis(servers: Servers) -> Iterator[EmbeddedRedis]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.mark.timeout(150)
+@dataclass
+class Web:
+    """A web process that is killed and started again, as whatever supervises it would."""
+
+    world: World
+    port: int
+    process: "subprocess.Popen[bytes] | None" = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "uvicorn", "--factory", "bot.app:create_app", "--port", str(self.port), "--no-access-log"]
+        with (self.world.folder / "web.log").open("ab") as log:
+            self.process = subprocess.Popen(command, env=self.world.environment(role="web"), cwd=ROOT, stdout=log, stderr=log)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+@dataclass
+class Storm:
+    """Everything the story needs at once."""
+
+    world: World
+    web: Web
+    redis: EmbeddedRedis
+    supervisor: int
+    dice: random.Random
+    engine: AsyncEngine
+    clients: dict[str, httpx.AsyncClient]
+    asked: dict[UUID, str] = field(default_factory=dict)
+    killed: Counter[str] = field(default_factory=Counter)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@pytest.mark.timeout(170)
 async def test_nothing_is_lost_doubled_or_unapproved(servers: Servers, own_redis: EmbeddedRedis, tmp_path: Path) -> None:
     seed = int(os.environ.get("CHAOS_SEED", str(time.time_ns() % 1_000_000)))
     print(f"chaos seed {seed}")
-    dice = random.Random(seed)
     world = World(servers.fresh_database(), own_redis.url, tmp_path, policy=POLICY)
     await world.prepare()
-    commands = tmp_path / "commands"
-    commands.mkdir()
-    shutil.copy(Path(__file__).with_name("chaos.py"), commands / "chaos.py")
-    async with Ledger() as ledger:
+    (tmp_path / "commands").mkdir()
+    shutil.copy(Path(__file__).with_name("chaos.py"), tmp_path / "commands" / "chaos.py")
+    async with Ledger() as ledger, disposing(world.engine(role="owner")) as engine:
         world.extra |= {
-            "COUNTERSIGN_COMMANDS": str(commands),
+            "COUNTERSIGN_COMMANDS": str(tmp_path / "commands"),
             "CHAOS_LEDGER": ledger.url,
             "COUNTERSIGN_LEASE_SECONDS": "3",
             "COUNTERSIGN_EXECUTING_PROCESSES": "2",
         }
+        web = Web(world, free_port(None))
+        clients = {name: await _client(engine, name, web.port) for name in ("ada", "lin")}
         with world.workers() as supervisor:
-            async with open_hub(world.settings()) as hub:
-                asked = await _storm(hub, world, own_redis, supervisor.pid, dice)
-                await until(lambda: _quiet(hub, asked), seconds=90, what="every run ends")
-                counts = await _check(hub, asked, ledger)
-    print(f"chaos seed {seed}: {dict(counts)}")
+            web.start()
+            storm = Storm(world, web, own_redis, supervisor.pid, random.Random(seed), engine, clients)
+            try:
+                await _rage(storm)
+                await until(lambda: _quiet(engine), seconds=90, what="every run ends")
+                counts = await _check(storm, ledger)
+            finally:
+                web.kill()
+                for client in clients.values():
+                    await client.aclose()
+    print(f"chaos seed {seed}: {dict(counts)}; killed {dict(storm.killed)}, Redis lost {LOSSES} times")
 
 
-async def _storm(hub: Hub, world: World, redis: EmbeddedRedis, supervisor: int, dice: random.Random) -> dict[str, str]:
-    """Asks, approves, denies, kills and wipes, all at once; returns the run's name by id."""
-    ended = asyncio.Event()
-    killer = asyncio.create_task(_kill(redis, supervisor, dice, ended))
-    approver = asyncio.create_task(_approve(hub, ended))
-    asked: dict[str, str] = {}
-    async with reading(hub.engine) as session:
-        ada = (await find_people(session, ["ada"]))["ada"]
-    for n in range(RUNS):
-        name = f"{'deny' if n % 20 == 1 else 'keep' if n % 20 == 3 else 'run'}-{n}"
-        command = "pay" if n % 2 else "book"
-        invocation = Invocation(f"chaos-{n}", Door.api, Place("api"), command=command, arguments={"name": name})
-        asked[str(await _submitted(hub, ada, invocation))] = name
-        if n % 10 == 9:
-            await asyncio.sleep(dice.random() * 0.3)
+async def _client(engine: AsyncEngine, person: str, port: int) -> httpx.AsyncClient:
+    async with transaction(engine) as session:
+        token = await issue_token(session, kind="api", person=person, label="chaos", scopes=("read", "submit", "decide"), lifetime=3_600)
+    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}/api/v1", headers={"authorization": f"Bearer {token}"}, timeout=10)
+
+
+async def _rage(storm: Storm) -> None:
+    """Asks, approves, denies, kills and wipes, all at once."""
+    killer = asyncio.create_task(_kill(storm))
+    approver = asyncio.create_task(_approve(storm))
+    names = iter(range(RUNS))
+    await asyncio.gather(*(_ask(storm, names) for _ in range(4)))
     await killer
     await asyncio.sleep(1)
-    ended.set()
+    storm.ended.set()
     await approver
-    return asked
 
 
-async def _submitted(hub: Hub, person: object, invocation: Invocation) -> object:
+async def _ask(storm: Storm, numbers: Iterator[int]) -> None:
+    """Asks until it is answered: the idempotency key makes repeating safe, whatever died meanwhile."""
+    for n in numbers:
+        name = f"{'deny' if n % 20 == 1 else 'keep' if n % 20 == 3 else 'run'}-{n}"
+        body = {"command": "pay" if n % 2 else "book", "arguments": {"name": name}, "idempotency_key": f"chaos-{n}"}
+        answer = await _answered(storm.clients["ada"], "/runs", body)
+        storm.asked[UUID(answer["id"])] = name
+        await asyncio.sleep(storm.dice.random() * 0.12)
+
+
+async def _answered(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> dict[str, Any]:
     while True:
-        try:
-            return (await hub.submit(person, invocation)).run_id  # type: ignore[arg-type]
-        except (NothingDone, NotConfirmed):
-            await asyncio.sleep(0.05)
+        with contextlib.suppress(httpx.TransportError):
+            answer = await client.post(path, json=body)
+            if answer.status_code < 500:
+                return dict(answer.json())
+        await asyncio.sleep(0.1)
 
 
-async def _kill(redis: EmbeddedRedis, supervisor: int, dice: random.Random, ended: asyncio.Event) -> None:
-    """Kills children at random moments, every role in turn, and loses all of Redis three times."""
+async def _kill(storm: Storm) -> None:
+    """Kills at random moments, every role in turn, and loses all of Redis three times."""
+    await asyncio.sleep(2)
     roles = ["cs-planning", "cs-executing", "cs-executing", "cs-housekeeping"[:15]]
     for n in range(KILLS):
-        await asyncio.sleep(0.2 + dice.random() * 0.5)
-        victims = [pid for pid, role in _children(supervisor) if role == roles[n % len(roles)]]
-        if victims:
-            os.kill(dice.choice(victims), signal.SIGKILL)
+        await asyncio.sleep(0.2 + storm.dice.random() * 0.5)
+        role = "web" if n % 10 == 4 else roles[n % len(roles)]
+        victims = [pid for pid, name in _children(storm.supervisor) if name == role]
+        if role == "web":
+            await asyncio.to_thread(storm.web.kill)
+            storm.web.start()
+        elif victims:
+            os.kill(storm.dice.choice(victims), signal.SIGKILL)
+        storm.killed[role] += bool(victims or role == "web")
         if n % (KILLS // LOSSES) == KILLS // LOSSES // 2:
-            await asyncio.to_thread(redis.wipe)
-            await asyncio.to_thread(redis.start)
+            await asyncio.to_thread(storm.redis.wipe)
+            await asyncio.to_thread(storm.redis.start)
 
 
 def _children(supervisor: int) -> list[tuple[int, str]]:
@@ -129,40 +188,33 @@ def _children(supervisor: int) -> list[tuple[int, str]]:
     return found
 
 
-async def _approve(hub: Hub, ended: asyncio.Event) -> None:
+async def _approve(storm: Storm) -> None:
     """Lin decides whatever waits: approves, denies the deny-…, leaves the keep-… alone."""
-    async with reading(hub.engine) as session:
-        lin = (await find_people(session, ["lin"]))["lin"]
     while True:
-        last = ended.is_set()
-        async for run_id, digest, name in _waiting(hub):
-            intent = "deny" if name.startswith("deny") else "approve"
-            try:
-                await hub.press(lin, Press(f"{run_id}-{digest}", intent, run_id, Door.api, digest=digest))
-            except (NothingDone, NotConfirmed):
-                continue
+        last = storm.ended.is_set()
+        for run_id, digest, name in await _waiting(storm.engine):
+            verdict = "deny" if name.startswith("deny") else "approve"
+            await _answered(storm.clients["lin"], f"/runs/{run_id}/decisions", {"verdict": verdict, "digest": digest})
         if last:
             return
         await asyncio.sleep(0.05)
 
 
-async def _waiting(hub: Hub) -> AsyncIterator[tuple[str, str, str]]:
-    async with reading(hub.engine) as session:
+async def _waiting(engine: AsyncEngine) -> list[tuple[UUID, str, str]]:
+    async with reading(engine) as session:
         rows = await session.execute(
             text(
                 "SELECT r.id, q.digest, r.arguments->>'name' AS name FROM runs r JOIN approval_requests q ON q.run_id = r.id"
                 " AND q.revision = r.revision WHERE r.status = 'awaiting_approval' AND r.arguments->>'name' NOT LIKE 'keep-%'"
             )
         )
-        found = rows.all()
-    for row in found:
-        yield str(row.id), row.digest, row.name
+        return [(row.id, row.digest, row.name) for row in rows]
 
 
-async def _quiet(hub: Hub, asked: dict[str, str]) -> bool:
+async def _quiet(engine: AsyncEngine) -> bool:
     """Whether every run has ended, but for those interrupted and those nobody decides on."""
     resting = [*FINISHED, RunStatus.interrupted]
-    async with reading(hub.engine) as session:
+    async with reading(engine) as session:
         moving = await session.execute(
             text(
                 "SELECT count(*) FROM runs WHERE NOT status = ANY(:resting)"
@@ -173,12 +225,13 @@ async def _quiet(hub: Hub, asked: dict[str, str]) -> bool:
         return bool(moving.scalar_one() == 0)
 
 
-async def _check(hub: Hub, asked: dict[str, str], ledger: Ledger) -> Counter[str]:
+async def _check(storm: Storm, ledger: Ledger) -> Counter[str]:
     counts: Counter[str] = Counter()
-    assert len(asked) == RUNS
-    for run_id, name in asked.items():
-        async with reading(hub.engine) as session:
-            run = await find_run(session, run_id)  # type: ignore[arg-type]
+    assert len(storm.asked) == RUNS
+    assert sum(storm.killed.values()) >= KILLS * 0.9
+    for run_id, name in storm.asked.items():
+        async with reading(storm.engine) as session:
+            run = await find_run(session, run_id)
         assert run is not None, f"{name} is lost"
         counts[run.status] += 1
         keys = [name] if run.command == "pay" else [f"{name}-a", f"{name}-b"]
@@ -191,7 +244,7 @@ async def _check(hub: Hub, asked: dict[str, str], ledger: Ledger) -> Counter[str
             assert effects == [1] * len(keys), f"{name} succeeded without being done"
         else:
             assert run.status == RunStatus.interrupted, f"{name} ended {run.status}: {run.outcome}"
-            async with reading(hub.engine) as session:
+            async with reading(storm.engine) as session:
                 steps = await find_steps(session, run.id, revision=run.revision)
             assert any(one.state == StepState.calling for one in steps), f"{name} was interrupted with no call in flight: {run.outcome}"
             counts["interrupted and called"] += max(effects)

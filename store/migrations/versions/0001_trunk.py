@@ -12,8 +12,7 @@ BOTH_READ = (
     " choices clock"
 )
 WORKER_WRITES = (
-    "people chat_accounts memberships grants policies runs approval_requests decisions steps log_lines inbox messages tokens workers"
-    " choices"
+    "people chat_accounts memberships grants policies runs approval_requests steps log_lines inbox messages tokens workers choices"
 )
 # The web may not write policy, roles, memberships, journal, or read sealed secrets; people's accounts are linked on first sight.
 WEB_INSERTS = "runs inbox decisions messages tokens chat_accounts approval_requests secrets"
@@ -53,6 +52,7 @@ def _notices() -> None:
 def _rights() -> None:
     op.execute(f"GRANT SELECT ON {', '.join(BOTH_READ.split())} TO countersign_web, countersign_worker")
     op.execute(f"GRANT INSERT, UPDATE ON {', '.join(WORKER_WRITES.split())} TO countersign_worker")
+    op.execute("GRANT INSERT ON decisions TO countersign_worker")
     op.execute("GRANT DELETE ON chat_accounts, memberships, workers, inbox TO countersign_worker")
     op.execute("GRANT SELECT, INSERT ON secrets TO countersign_worker")
     op.execute(f"GRANT INSERT ON {', '.join(WEB_INSERTS.split())} TO countersign_web")
