@@ -85,6 +85,8 @@ async function send(event) {
   event.preventDefault();
   const button = form.querySelector("button[type=submit]");
   const typed = form.id === "say" ? line.value : "";
+  // The card may be replaced by its next version before the answer is here; the message stays.
+  const message = form.closest(".message");
   button.disabled = true;
   try {
     const response = await fetch(form.action, {
@@ -92,7 +94,7 @@ async function send(event) {
       body: new URLSearchParams(new FormData(form)),
       headers: { "Countersign-Part": "1" },
     });
-    answer(form, parse(await response.text()), response.ok);
+    answer(form, message, parse(await response.text()), response.ok);
     form.elements.namedItem("key").value = key();
     if (form.id === "say" && response.ok) {
       remember(typed);
@@ -102,16 +104,16 @@ async function send(event) {
     // The key stays the same, so sending again is the same request.
     const note = parse('<div class="said bad" role="alert"><p class="text"></p></div>');
     note.querySelector("p").textContent = "The hub does not answer. Nothing is lost: send it again in a moment.";
-    answer(form, note, false);
+    answer(form, message, note, false);
   } finally {
     button.disabled = false;
   }
 }
 
-function answer(form, part, well) {
+function answer(form, message, part, well) {
   const ask = form.closest("details.ask");
   if (ask && well) ask.open = false;
-  const own = form.closest(".message")?.querySelector(":scope > .answers");
+  const own = message?.querySelector(":scope > .answers");
   const old = form.classList.contains("questions") ? form.closest(".said") : null;
   if (old) old.replaceWith(part);
   else if (own) own.replaceChildren(part);

@@ -136,7 +136,7 @@ async def test_each_type_has_its_value_and_its_word(filled: Folder, declared: st
 @pytest.mark.parametrize(
     ("declared", "given", "sentence"),
     [
-        ("{}", "", "it: is required"),
+        ("{}", None, "it: is required"),
         ("{}", "-rf", "it: should not begin with '-', which a script could read as an option"),
         ("{type: integer}", -5, "it: should not begin with '-'"),
         ("{type: number}", "-1.5", "it: should not begin with '-'"),
