@@ -21,7 +21,7 @@ up: setup ## run the whole hub with its own Postgres and Redis and demo data, an
 	@$(BIN)/countersign up --demo
 
 test: setup ## run all tests
-	@$(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -m "not long" -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 check: setup ## lint, format, types and import rules; under two minutes
 	@$(BIN)/ruff check $(RUFF_PATHS)

@@ -13,10 +13,11 @@ from countersign.approvals import Approval
 from countersign.approvals import Outcome as Agreed
 from countersign.commands import Command
 from countersign.errors import PlanRefused
+from countersign.plans import plan_digest
 from countersign.runs import RunStatus
 from store.approvals import find_request
 from store.databases import WriteSession
-from store.journals import LostClaim, StepState, find_steps
+from store.journals import LostClaim, StepState, find_start, find_steps, mark_start
 from store.people import find_all_people, find_people
 from store.runs import Claim, Move, claim, find_runs, move
 from store.secrets import find_secrets
@@ -89,6 +90,10 @@ async def _go_on(work: Work, one: Claim, command: Command | None) -> None:
     in_flight = any(row.state == StepState.calling for row in steps)
     if one.failures >= (MOST_FAILURES if in_flight else MOST_LOSSES):
         await settle(work, RunStatus.interrupted, because="came back too often", outcome="Its worker died each time it was resumed.")
+    elif not await _began(work):
+        await settle(
+            work, RunStatus.interrupted, because="no worker began this", outcome="No worker began this plan; it was not carried out."
+        )
     elif command is None or command.code_version != work.run.code_version:
         await settle(
             work, RunStatus.interrupted, because="its code is gone", outcome="No worker has the code this run began with any more."
@@ -108,7 +113,7 @@ async def _may_start(services: Services, rulebook: Rulebook, work: Work, command
         made = await make_plan(services, run, command, work.person, dict(work.secrets))
     except PlanRefused as error:
         return await _refuse(work, f"Nothing was done; it could not be planned again: {error}")
-    if made.digest != run.digest:
+    if made.digest != run.digest or _digest(work) != run.digest:
         await _ask_again(services, rulebook, work, made, changed=differences(run.plan or {}, made.plan or {}))
         return False
     if not await _still_agreed(services, rulebook, work, command):
@@ -120,9 +125,31 @@ async def _may_start(services: Services, rulebook: Rulebook, work: Work, command
             changed=["policy wants other approvals now, or somebody who approved may not approve this any more"],
         )
         return False
-    detail = {"worker": services.name, "attempt": work.attempt}
-    await settle(work, RunStatus.running, because="the plan is what was approved", keep_lease=True, detail=detail)
+    await _begin(services, work, made.digest)
     return True
+
+
+async def _begin(services: Services, work: Work, digest: str) -> None:
+    """The move and the mark in one transaction: a run is never running without the proof that a worker began it."""
+    run, detail = work.run, {"worker": services.name, "attempt": work.attempt}
+    because = "the plan is what was approved"
+    begun = Move(run.id, RunStatus.running, by="countersign", attempt=work.attempt, because=because, keep_lease=True, detail=detail)
+    async with services.transaction() as session:
+        await mark_start(session, run.id, revision=run.revision, attempt=work.attempt, worker=services.name, digest=digest)
+        if not await move(session, [begun]):
+            raise LostClaim
+
+
+def _digest(work: Work) -> str:
+    """Of the stored plan, whose row the web process may write: what is carried out has to be what was signed."""
+    run = work.run
+    return plan_digest(run.plan or {}, command=run.command, code_version=run.code_version, arguments=run.arguments)
+
+
+async def _began(work: Work) -> bool:
+    """Whether a worker began exactly this plan: a status of `running` alone, which the web process may write, is no proof."""
+    async with work.services.reading() as session:
+        return await find_start(session, work.run.id, revision=work.run.revision) == _digest(work)
 
 
 async def _still_agreed(services: Services, rulebook: Rulebook, work: Work, command: Command) -> bool:

@@ -16,6 +16,7 @@ from .bases import Base, Stamp
 from .databases import ReadSession, WriteSession
 
 LOG_LINES_KEPT: Final = 10_000
+START: Final = -1  # the position of the mark that says that carrying out began
 
 
 class StepState(StrEnum):
@@ -154,9 +155,34 @@ async def settle_step(session: WriteSession, run_id: UUID, *, revision: int, hap
     return row.first() is not None
 
 
+async def mark_start(session: WriteSession, run_id: UUID, *, revision: int, attempt: int, worker: str, digest: str) -> None:
+    """A worker's word that it checked everything and began to carry out exactly this digest. Only workers may write the journal."""
+    await session.execute(
+        text(
+            "INSERT INTO steps (run_id, revision, position, phase, name, state, attempt, worker, ended_at, result) VALUES"
+            " (:run, :revision, :position, 'do', 'start', 'done', :attempt, :worker, countersign_now(), to_jsonb(cast(:digest AS text)))"
+            " ON CONFLICT DO NOTHING"
+        ),
+        {"run": run_id, "revision": revision, "position": START, "attempt": attempt, "worker": worker, "digest": digest},
+    )
+
+
+async def find_start(session: ReadSession, run_id: UUID, *, revision: int) -> str | None:
+    """The digest that a worker began to carry out; None when none did."""
+    row = await session.execute(
+        text("SELECT result FROM steps WHERE run_id = :run AND revision = :revision AND position = :position"),
+        {"run": run_id, "revision": revision, "position": START},
+    )
+    return row.scalar_one_or_none()
+
+
 async def find_steps(session: ReadSession, run_id: UUID, *, revision: int) -> list[StepRow]:
     """The journal of one revision, in the order the calls were begun."""
-    query = select(StepRow).where(StepRow.run_id == run_id, StepRow.revision == revision).order_by(StepRow.started_at, StepRow.position)
+    query = (
+        select(StepRow)
+        .where(StepRow.run_id == run_id, StepRow.revision == revision, StepRow.position > START)
+        .order_by(StepRow.started_at, StepRow.position)
+    )
     return list(await session.scalars(query.execution_options(populate_existing=True)))
 
 
