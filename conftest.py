@@ -8,6 +8,7 @@ ROOT = Path(__file__).parent
 CROWDED = ("tests/stories/", "tests/bot/cli/up/", "tests/rules/test_image.py", "tests/benchmarks/")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Crowded files first and on one worker, each other file whole on either."""
     items.sort(key=lambda one: not _is_crowded(one))

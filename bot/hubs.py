@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import Context
 from dataclasses import dataclass, replace
@@ -63,7 +63,7 @@ class Hub:
         self._reading: asyncio.Task[Rulebook] | None = None
         self._rulebook: tuple[float, Rulebook] | None = None
         self._people: OrderedDict[Account, tuple[float, Person]] = OrderedDict()
-        self._looking: dict[Account, asyncio.Lock] = {}
+        self._looking: dict[Account, asyncio.Task[Person | None]] = {}
         self._changes = 0
         self._salt = os.urandom(32)
         self._unconfirmed: dict[bytes, tuple[float, str]] = {}
@@ -74,36 +74,31 @@ class Hub:
         if self._rulebook is not None and time.monotonic() - self._rulebook[0] < FRESH_SECONDS:
             return self._rulebook[1]
         if self._reading is None or self._reading.done():
-            # The reading belongs to nobody's request: it has its own deadline, and nobody's leaving ends it.
-            self._reading = asyncio.create_task(self._read_rulebook(), context=Context())
-            self._reading.add_done_callback(lambda task: task.cancelled() or task.exception())
-        with answering() as deadline:
-            done, _ = await asyncio.wait({self._reading}, timeout=deadline.left)
-            if not done or isinstance(done.copy().pop().exception(), NothingDone):
-                raise deadline.nothing_done()
-            return done.pop().result()
+            self._reading = _for_all(self._read_rulebook())
+        return await _shared(self._reading)
 
     async def person(self, account: Account) -> Person | None:
         """The person an account is linked to, at most 5 s old; forgotten whenever people, groups or grants change."""
         found = self._people.get(account)
         if found and time.monotonic() - found[0] < FRESH_SECONDS:
             return found[1]
-        async with self._looking.setdefault(account, asyncio.Lock()):  # of many who wait for one person, the first asks for all
-            found = self._people.get(account)
-            if found and time.monotonic() - found[0] < FRESH_SECONDS:
-                return found[1]
-            changes = self._changes
-            person = await self.read(lambda session: find_by_account(session, account))
-            if person is None:
-                self._looking.pop(account, None)
-            elif changes == self._changes:
-                self._keep(account, person)
-            return person
+        looking = self._looking.get(account)
+        if looking is None:
+            looking = self._looking[account] = _for_all(self._look_up(account))
+            looking.add_done_callback(lambda _: self._looking.pop(account, None))
+        return await _shared(looking)
+
+    async def _look_up(self, account: Account) -> Person | None:
+        changes = self._changes
+        person = await self.read(lambda session: find_by_account(session, account))
+        if person is not None and changes == self._changes:
+            self._keep(account, person)
+        return person
 
     def _keep(self, account: Account, person: Person) -> None:
         self._people[account] = (time.monotonic(), person)
         while len(self._people) > MOST_PEOPLE:
-            self._looking.pop(self._people.popitem(last=False)[0], None)
+            self._people.popitem(last=False)
 
     async def submit(self, person: Person, invocation: Invocation) -> Answer:
         """What becomes of a request. Raises NothingDone or NotConfirmed when the database does not answer in time."""
@@ -207,3 +202,19 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
 
 def _said(status: RunStatus, *, fresh: bool) -> str:
     return "accepted; its plan follows." if fresh else f"this request was accepted before; it is {status.replace('_', ' ')} now."
+
+
+def _for_all(reading: Coroutine[None, None, T]) -> "asyncio.Task[T]":
+    """A reading that belongs to nobody's request: it has its own deadline, and nobody's leaving ends it."""
+    task = asyncio.create_task(reading, context=Context())
+    task.add_done_callback(lambda one: one.cancelled() or one.exception())
+    return task
+
+
+async def _shared(task: "asyncio.Task[T]") -> T:
+    """What the task reads, within this request's own deadline."""
+    with answering() as deadline:
+        done, _ = await asyncio.wait({task}, timeout=deadline.left)
+        if not done or isinstance(task.exception(), NothingDone):
+            raise deadline.nothing_done()
+        return task.result()
