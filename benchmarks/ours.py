@@ -95,7 +95,7 @@ class Countersign:
             f"http://127.0.0.1:{port}/slack/events",
             secret,
             asker=ASKER,
-            posts_results=True,
+            posts_results=self._workers,
             database_urls=(self.urls.web, self.urls.worker),
         )
 
