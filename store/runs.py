@@ -128,10 +128,7 @@ noted AS (INSERT INTO audit_events (id, canonical)
          FROM wanted w JOIN born b USING (id)),
 woken AS (SELECT pg_notify('countersign_work', left('plan ' || string_agg(b.id::text, ' '), 5 + 37 * 200)) FROM born b
           WHERE b.status = 'submitted' HAVING count(*) > 0)
-SELECT w.key, coalesce(f.run_id, i.run_id) AS run_id, b.id IS NOT NULL AS fresh, coalesce(b.number, r.number) AS number,
-       coalesce(b.status, r.status) AS status, (SELECT count(*) FROM woken) AS woken
-FROM wanted w LEFT JOIN fresh f ON f.run_id = w.id LEFT JOIN born b ON b.id = w.id
-LEFT JOIN inbox i ON i.key = w.key LEFT JOIN runs r ON r.id = i.run_id
+SELECT w.key, b.id, b.number, b.status, (SELECT count(*) FROM woken) AS woken FROM wanted w JOIN born b USING (id)
 """)
 
 _KNOWN = text("SELECT i.key, r.id, r.number, r.status FROM inbox i JOIN runs r ON r.id = i.run_id WHERE i.key = ANY(:keys)")
@@ -143,14 +140,10 @@ async def create(session: WriteSession, runs: Sequence[NewRun]) -> dict[str, Bor
     Returns what became of each key; a key seen before gives the earlier run with `fresh` false.
     """
     rows = await session.execute(_CREATE, {"rows": Jsonb([_as_row(one) for one in runs])})
-    born, unseen = {}, []
-    for row in rows:
-        if row.fresh or (row.run_id is not None and row.key not in born):
-            born[row.key] = Born(row.run_id, row.fresh, row.number or 0, RunStatus(row.status or "submitted"))
-        if row.run_id is None:
-            unseen.append(row.key)
-    if unseen := [key for key in unseen if key not in born]:  # another transaction committed the same key after our snapshot was taken
-        for row in await session.execute(_KNOWN, {"keys": unseen}):
+    born = {row.key: Born(row.id, True, row.number, RunStatus(row.status)) for row in rows}
+    if seen := [one.key for one in runs if one.key not in born]:
+        # Not joined in the statement above: whatever its plan was made for, that would be read through whole while the tables grow.
+        for row in await session.execute(_KNOWN, {"keys": seen}):
             born[row.key] = Born(row.id, False, row.number, RunStatus(row.status))
     return born
 
