@@ -28,9 +28,12 @@ class PolicyError(Exception):
 
 
 class PersonEntry(Part):
+    """`manager` is the name of another person of the policy, for rules that ask the asker's manager."""
+
     email: str | None = None
     groups: tuple[str, ...] = ()
     timezone: str = "UTC"
+    manager: str = ""
 
 
 class IdentityEntry(Part):
@@ -199,6 +202,8 @@ def _check_references(file: PolicyFile) -> None:
         for group in entry.groups:
             if file.groups and group not in file.groups:
                 raise PolicyError(f"policy: people.{person} is in the group {group!r}, which groups does not define")
+        if entry.manager and (entry.manager not in file.people or entry.manager == person):
+            raise PolicyError(f"policy: people.{person}.manager should be somebody else who is listed under people, not {entry.manager!r}")
     for rule in file.rules:
         where = f"policy {rule.place}"
         if bool(rule.deny) == (rule.approve is not None):

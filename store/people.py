@@ -20,6 +20,7 @@ class PersonRow(Base):
     active: Mapped[bool] = mapped_column(server_default=text("true"))
     service: Mapped[bool] = mapped_column(server_default=text("false"))
     timezone: Mapped[str] = mapped_column(server_default=text("'UTC'"))
+    manager: Mapped[str | None]
     created_at: Mapped[Stamp]
 
 
@@ -63,10 +64,11 @@ class Person:
     service: bool = False
     timezone: str = "UTC"
     email: str = ""
+    manager: str = ""
 
 
 _PERSON = """
-SELECT p.name, p.active, p.service, p.timezone, coalesce(p.email, '') AS email,
+SELECT p.name, p.active, p.service, p.timezone, coalesce(p.email, '') AS email, coalesce(p.manager, '') AS manager,
        coalesce((SELECT array_agg(m."group") FROM memberships m
                  WHERE m.person = p.name AND (m.until IS NULL OR m.until > countersign_now())), '{{}}') AS groups,
        coalesce((SELECT array_agg(g.role) FROM grants g
@@ -154,10 +156,16 @@ async def save_people(session: WriteSession, people: Mapping[str, Mapping[str, A
     for name, entry in people.items():
         await session.execute(
             text(
-                "INSERT INTO people (name, email, timezone) VALUES (:name, lower(:email), :timezone)"
-                " ON CONFLICT (name) DO UPDATE SET email = excluded.email, timezone = excluded.timezone, active = true"
+                "INSERT INTO people (name, email, timezone, manager) VALUES (:name, lower(:email), :timezone, :manager)"
+                " ON CONFLICT (name) DO UPDATE SET email = excluded.email, timezone = excluded.timezone, manager = excluded.manager,"
+                " active = true"
             ),
-            {"name": name, "email": entry.get("email"), "timezone": entry.get("timezone", "UTC")},
+            {
+                "name": name,
+                "email": entry.get("email"),
+                "timezone": entry.get("timezone", "UTC"),
+                "manager": entry.get("manager") or None,
+            },
         )
         groups = list(entry.get("groups", ()))
         await session.execute(
@@ -203,4 +211,5 @@ def _person(row: Any) -> Person:
         service=row.service,
         timezone=row.timezone,
         email=row.email,
+        manager=row.manager,
     )

@@ -49,6 +49,15 @@ async def test_people_and_groups_follow_the_policy_and_who_is_not_in_it_any_more
     assert not gone.groups
 
 
+async def test_a_manager_comes_and_goes_with_the_policy(tables: Tables) -> None:
+    async with transaction(tables.worker) as session:
+        await save_people(session, {"ada": {"manager": "lin"}, "lin": {}})
+    assert ((await person(tables, "ada")).manager, (await person(tables, "lin")).manager) == ("lin", "")
+    async with transaction(tables.worker) as session:
+        await save_people(session, {"ada": {}, "lin": {}})
+    assert (await person(tables, "ada")).manager == ""
+
+
 async def test_a_membership_for_a_while_ends_by_itself(tables: Tables) -> None:
     await tables.execute(
         "INSERT INTO memberships (person, \"group\", until) VALUES ('kim', 'on-call', countersign_now() + interval '1 hour')"
