@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-from sqlalchemy import text
-
 from commands.stories import card_of, read_facts
 from countersign.replies import Card, Reply
-from store.databases import ReadSession, WriteSession
-from store.messages import Delivered, mark_delivered, mark_posting, put_off, put_off_channel, take_due
+from store.databases import ReadSession
+from store.messages import Delivered, mark_delivered, put_off, put_off_channel, take_due
 from store.runs import RunRow, find_runs
 
 from .services import Services
@@ -36,7 +34,7 @@ class Undeliverable(Exception):
 
 @dataclass(frozen=True)
 class Telling:
-    """A message row taken, its run (a reply may be about none), and what it is to show."""
+    """A message row taken, the run that it shows (a reply shows none), and what it is to show."""
 
     row: Any
     run: RunRow | None
@@ -55,31 +53,30 @@ class Deliverer(Protocol):
 
 async def announce(services: Services, deliverers: dict[str, Deliverer]) -> int:
     """Delivers at most 64 due messages, side by side; returns how many were taken."""
-    async with services.transaction() as session:
+    async with services.statement() as session:
         rows = await take_due(session, limit=BATCH)
-        if not rows:
-            return 0
-        tellings = await _tell(session, rows)
-        first = [one.row.id for one in tellings if one.row.remote_id is None and one.row.platform != "room"]
-        if first:
-            await mark_posting(session, first)
-    changed = [one for one in tellings if one.card != one.row.card or one.row.shown == 0]
-    same = [_delivered(one, None, None) for one in tellings if one not in changed]
-    outcomes = await asyncio.gather(*(_deliver(services, deliverers, one) for one in changed))
-    async with services.transaction() as session:
-        done = await mark_delivered(session, same + [one for one in outcomes if one is not None])
-        await notify_rooms(session, [one for one in done if one.platform == "room"])
+    if not rows:
+        return 0
+    tellings = await _tell(services, rows)
+    outcomes = await asyncio.gather(*(_deliver(services, deliverers, one) for one in tellings))
+    async with services.statement() as session:
+        await mark_delivered(session, [one for one in outcomes if one is not None])
     return len(rows)
 
 
-async def _tell(session: ReadSession, rows: Sequence[Any]) -> list[Telling]:
-    runs = await find_runs(session, sorted({row.run_id for row in rows if row.run_id}))
+async def _tell(services: Services, rows: Sequence[Any]) -> list[Telling]:
+    tellings = [Telling(row, None, Reply.model_validate(row.card)) for row in rows if row.kind == "reply"]
+    if len(tellings) < len(rows):
+        async with services.reading() as session:
+            tellings += await _tell_runs(session, [row for row in rows if row.kind != "reply"])
+    return tellings
+
+
+async def _tell_runs(session: ReadSession, rows: Sequence[Any]) -> list[Telling]:
+    runs = await find_runs(session, sorted({row.run_id for row in rows}))
     cards: dict[tuple[UUID, bool], Card] = {}
     tellings = []
     for row in rows:
-        if row.kind == "reply":
-            tellings.append(Telling(row, runs.get(row.run_id), Reply.model_validate(row.card)))
-            continue
         run = runs[row.run_id]
         shared = row.kind == "card"
         if (run.id, shared) not in cards:
@@ -88,13 +85,9 @@ async def _tell(session: ReadSession, rows: Sequence[Any]) -> list[Telling]:
     return tellings
 
 
-async def notify_rooms(session: WriteSession, rows: Sequence[Any]) -> None:
-    """Tells open rooms which places changed: a channel, or `@person` for what is for one person alone."""
-    for place in sorted({f"@{row.person}" if row.person else row.channel for row in rows}):
-        await session.execute(text("SELECT pg_notify('countersign_room', :place)"), {"place": place})
-
-
 async def _deliver(services: Services, deliverers: dict[str, Deliverer], one: Telling) -> Delivered | None:
+    if one.row.shown and one.card == one.row.card:
+        return _delivered(one, None, None)
     try:
         deliverer = deliverers.get(one.row.platform)
         if deliverer is None:

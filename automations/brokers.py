@@ -20,7 +20,6 @@ PLANNING: Final = "planning"
 EXECUTING: Final = "executing"
 WAKE_SECONDS: Final = 1
 TELL_SECONDS: Final = 1.0
-MOST_TOKENS: Final = 16
 MOST_IDS: Final = 16
 
 
@@ -29,7 +28,7 @@ class WrongRedis(Exception):
 
 
 class WakingBroker(RedisBroker):
-    """The Redis broker with a blocking wake: an idle consumer is woken by a token instead of sleeping up to a second.
+    """The Redis broker with a blocking wake: an idle consumer is woken by the message itself instead of sleeping up to a second.
 
     Measured in the reference: 1.8 ms instead of 372 ms from enqueue to start, at 0.3 % of a core. The consumer class is private to
     Dramatiq, which is why its version is pinned.
@@ -44,10 +43,6 @@ class WakingBroker(RedisBroker):
         actor = self.get_actor(queue)
         for start in range(0, len(ids), MOST_IDS):
             self.enqueue(actor.message([str(one) for one in ids[start : start + MOST_IDS]]))
-        with self.client.pipeline(transaction=False) as pipeline:
-            pipeline.rpush(_wake_key(self, queue), *(["1"] * min(MOST_TOKENS, 1 + len(ids) // MOST_IDS)))
-            pipeline.ltrim(_wake_key(self, queue), 0, MOST_TOKENS - 1)
-            pipeline.execute()
 
 
 class _WakingConsumer(_RedisConsumer):
@@ -59,17 +54,24 @@ class _WakingConsumer(_RedisConsumer):
         if self.message_cache or self.outstanding_message_count >= self.prefetch:
             return super().__next__()  # type: ignore[no-untyped-call]
         try:
-            fetched = self.broker.do_fetch(self.queue_name, self.prefetch - self.outstanding_message_count)
+            fetched = self._fetch() or (self._wait() and self._fetch()) or []
             self.message_cache = [one for one in fetched if _is_hint(one, self.queue_name)]
             if len(self.message_cache) < len(fetched):
                 self._forget_others(len(fetched) - len(self.message_cache))
-            if not fetched:
-                self.broker.client.blpop([_wake_key(self.broker, self.queue_name)], timeout=WAKE_SECONDS)
         except redis.TimeoutError:
             return None
         except redis.ConnectionError as error:
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
         return super().__next__() if self.message_cache else None  # type: ignore[no-untyped-call]
+
+    def _fetch(self) -> list[bytes | None]:
+        fetched: list[bytes | None] = self.broker.do_fetch(self.queue_name, self.prefetch - self.outstanding_message_count)
+        return fetched
+
+    def _wait(self) -> bool:
+        """Until the queue holds something, at most a second: its first element is moved to where it is, which takes nothing away."""
+        queue = f"{self.broker.namespace}:{self.queue_name}"
+        return self.broker.client.blmove(queue, queue, WAKE_SECONDS, "LEFT", "LEFT") is not None
 
     def _forget_others(self, count: int) -> None:
         """Removes what this consumer has fetched, but for the hints just read: an id whose text is damaged cannot be acknowledged by it.
@@ -143,7 +145,3 @@ def check_redis(broker: WakingBroker) -> None:
 
 def _nobody(_: list[str]) -> None:
     raise RuntimeError("this process only hints")
-
-
-def _wake_key(broker: RedisBroker, queue: str) -> str:
-    return f"{broker.namespace}:wake:{queue}"

@@ -66,7 +66,7 @@ class Slack(Deliverer):
         """By the response_url while it lives, then directly."""
         assert isinstance(one.shown, Reply)  # noqa: S101  deliver() has chosen
         blocks, said = reply_blocks(one.shown), fallback_text(one.shown)
-        sealed = one.row.answer_to or (one.run.answer_to if one.run else None)
+        sealed = one.row.answer_to
         age = time.time() - one.row.created_at.timestamp()
         if sealed and age < REPLY_SECONDS and one.row.attempts <= 4:
             address = self._services.opener.open(bytes(sealed))
@@ -104,7 +104,9 @@ class Slack(Deliverer):
 
     async def _found(self, email: str) -> str | None:
         """Somebody who has never spoken to us and would be linked by e-mail when they do; this reaches them and links nothing."""
-        if not email or not self._services.rulebook.policy.identity("slack").link_by_email:
+        async with self._services.reading() as session:
+            rulebook = await self._services.current_rulebook(session)
+        if not email or not rulebook.policy.identity("slack").link_by_email:
             return None
         user = await self._client.user_by_email(email)
         return user.id if user and not (user.is_guest or user.is_stranger or user.deleted or user.is_bot) else None

@@ -65,11 +65,13 @@ def _work(settings: Settings, role: str, name: str) -> None:
     services = open_services(settings, name=name, pool=hands + 4)
     intake = Intake(lambda ids: job(services, ids), batch=batch, hands=hands)
 
-    async def take(ids: list[str]) -> None:
+    def take(ids: list[str]) -> None:
         try:
-            intake.offer([UUID(one) for one in ids])
+            found = [UUID(one) for one in ids]
         except (ValueError, TypeError, AttributeError):
             _log.warning("a forged or damaged hint was dropped")
+        else:
+            get_event_loop_thread().loop.call_soon_threadsafe(intake.offer, found)  # type: ignore[union-attr]
 
     broker = open_broker(settings.redis_url.get_secret_value(), **{_PARAMETER[role]: take})
     with contextlib.suppress(redis.RedisError):  # Redis may be away when we start; the check is repeated at the next start

@@ -52,6 +52,8 @@ MOVES: Final[dict[RunStatus, frozenset[RunStatus]]] = {
     status: frozenset() if status in FINISHED else _ONWARD[status] | {_S.cancelled} for status in RunStatus
 }
 
+_SOURCES: Final = {to: tuple(status for status in RunStatus if to in MOVES[status]) for to in RunStatus}
+
 
 def may_move(status: RunStatus, to: RunStatus) -> bool:
     """Whether the table allows a run to go from `status` to `to`."""
@@ -60,4 +62,4 @@ def may_move(status: RunStatus, to: RunStatus) -> bool:
 
 def sources_of(to: RunStatus) -> tuple[RunStatus, ...]:
     """Every status from which a run may become `to`, in the order of the enum."""
-    return tuple(status for status in RunStatus if to in MOVES[status])
+    return _SOURCES[to]

@@ -108,22 +108,25 @@ async def add_messages(session: WriteSession, messages: Sequence[NewMessage]) ->
 
 
 _TAKE = text("""
-WITH chosen AS (SELECT id FROM messages WHERE due_at <= countersign_now() AND dead_at IS NULL
+WITH chosen AS (SELECT id, posting FROM messages WHERE due_at <= countersign_now() AND dead_at IS NULL
                   AND (lease_until IS NULL OR lease_until < countersign_now())
                 ORDER BY urgent DESC, due_at LIMIT :limit FOR UPDATE SKIP LOCKED)
-UPDATE messages m SET lease_until = countersign_now() + interval '30 seconds', attempts = m.attempts + 1 FROM chosen c WHERE m.id = c.id
-RETURNING m.*
+UPDATE messages m SET lease_until = countersign_now() + interval '30 seconds', attempts = m.attempts + 1,
+       posting = m.posting OR (m.remote_id IS NULL AND m.platform <> 'room')
+FROM chosen c WHERE m.id = c.id
+RETURNING m.id, m.run_id, m.kind, m.platform, m.team, m.channel, m.thread, m.person, m.wanted, m.shown, m.attempts, c.posting,
+          m.remote_channel, m.remote_id, m.card, m.account, m.created_at,
+          coalesce(m.answer_to, (SELECT r.answer_to FROM runs r WHERE r.id = m.run_id AND m.kind = 'reply')) AS answer_to
 """)
 
 
 async def take_due(session: WriteSession, *, limit: int) -> list[Any]:
-    """Takes due messages for 30 s, urgent ones first; whoever takes them again after a crash sees `posting` if a post was under way."""
+    """Takes due messages for 30 s, urgent ones first; a reply's `answer_to` is its own or that of its run.
+
+    Intent before effect: what is to be posted is marked with the taking, and whoever takes it again after a crash sees `posting`, so that
+    a post whose outcome is unclear is looked for before it is made again.
+    """
     return list((await session.execute(_TAKE, {"limit": limit})).all())
-
-
-async def mark_posting(session: WriteSession, ids: Sequence[UUID]) -> None:
-    """Intent before effect: a post whose outcome is unclear is looked for before it is made again."""
-    await session.execute(text("UPDATE messages SET posting = true WHERE id = ANY(:ids)"), {"ids": list(ids)})
 
 
 @dataclass(frozen=True)
@@ -138,21 +141,26 @@ class Delivered:
 
 
 _DONE = text("""
-UPDATE messages m SET shown = d.version, card = d.card, remote_channel = coalesce(d.remote_channel, m.remote_channel),
+WITH done AS (UPDATE messages m SET shown = d.version, card = d.card, remote_channel = coalesce(d.remote_channel, m.remote_channel),
        remote_id = coalesce(d.remote_id, m.remote_id), edited_at = countersign_now(), lease_until = NULL, attempts = 0, posting = false,
        error = '', due_at = CASE WHEN m.wanted > d.version AND m.kind <> 'reply' THEN
                                  CASE WHEN m.urgent THEN countersign_now() ELSE countersign_now() + interval '2 seconds' END END
 FROM jsonb_to_recordset(cast(:rows AS jsonb)) AS d(id uuid, version int, card jsonb, remote_channel text, remote_id text)
-WHERE m.id = d.id RETURNING m.id, m.platform, m.channel, m.person, m.due_at IS NOT NULL AS more
+WHERE m.id = d.id RETURNING m.platform, m.channel, m.person),
+places AS (SELECT DISTINCT CASE WHEN person <> '' THEN '@' || person ELSE channel END AS place FROM done WHERE platform = 'room')
+SELECT pg_notify('countersign_room', place) FROM places
 """)
 
 
-async def mark_delivered(session: WriteSession, delivered: Sequence[Delivered]) -> list[Any]:
-    """Records what is shown; a message whose run has moved on meanwhile stays due."""
+async def mark_delivered(session: WriteSession, delivered: Sequence[Delivered]) -> None:
+    """Records what is shown; a message whose run has moved on meanwhile stays due.
+
+    Open rooms are told which places changed: a channel, or `@person` for what is for one person alone.
+    """
     if not delivered:
-        return []
+        return
     rows = [{**{name: getattr(one, name) for name in one.__dataclass_fields__}, "id": str(one.id)} for one in delivered]
-    return list((await session.execute(_DONE, {"rows": Jsonb(rows)})).all())
+    await session.execute(_DONE, {"rows": Jsonb(rows)})
 
 
 async def put_off(session: WriteSession, message_id: UUID, *, seconds: float, error: str, unclear: bool, dead: bool = False) -> None:

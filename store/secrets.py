@@ -5,6 +5,7 @@ import hmac
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Self
 from uuid import UUID
@@ -20,6 +21,7 @@ from .bases import Base
 from .databases import ReadSession, WriteSession
 
 SENDER_SECONDS: Final = 600.0
+MOST_SENDERS: Final = 16
 
 
 class SecretRow(Base):
@@ -66,15 +68,20 @@ class Sealer:
         return data
 
 
-@dataclass(frozen=True)
 class Opener:
-    """The workers' private key."""
+    """The workers' private key. A sender's key serves many secrets, so the work that depends on it alone is kept for the last few."""
 
-    private_key: PrivateKey
+    def __init__(self, private_key: PrivateKey) -> None:
+        self.private_key = private_key
+        self._box = lru_cache(maxsize=MOST_SENDERS)(self._shared)
 
     def open(self, sealed: bytes) -> str:
         """Raises CryptoError when it was not sealed to this key or was changed since."""
-        return Box(self.private_key, PublicKey(sealed[: PublicKey.SIZE])).decrypt(sealed[PublicKey.SIZE :]).decode()
+        sealed = bytes(sealed)
+        return self._box(sealed[: PublicKey.SIZE]).decrypt(sealed[PublicKey.SIZE :]).decode()
+
+    def _shared(self, sender: bytes) -> Box:
+        return Box(self.private_key, PublicKey(sender))
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,9 @@ class Dispatcher:
     def __init__(self, url: str, broker: WakingBroker, messages: asyncio.Event) -> None:
         self._url, self._broker, self._messages = plain_url(url), broker, messages
         self._hinted: dict[UUID, float] = {}
+        self._forgotten = 0.0
+        self._waiting: dict[str, list[UUID]] = {}
+        self._hinting: asyncio.Task[None] | None = None
         self.leads = False
 
     async def run(self) -> None:
@@ -44,7 +47,9 @@ class Dispatcher:
     async def hint(self, queue: str, ids: Sequence[UUID]) -> None:
         """Hints, off the loop; a Redis that does not take it costs nothing but time, because the sweep hints again."""
         now = time.monotonic()
-        self._hinted = {one: at for one, at in self._hinted.items() if now - at < HINT_AGAIN_SECONDS}
+        if now - self._forgotten > HINT_AGAIN_SECONDS:
+            self._hinted = {one: at for one, at in self._hinted.items() if now - at < HINT_AGAIN_SECONDS}
+            self._forgotten = now
         self._hinted.update(dict.fromkeys(ids, now))
         try:
             await asyncio.to_thread(self._broker.hint, queue, ids)
@@ -67,11 +72,19 @@ class Dispatcher:
                 row = await (await connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])).fetchone()
                 self.leads = row is not None and bool(row[0])
             async for notice in connection.notifies(timeout=None if self.leads else STANDBY_SECONDS):
-                await self._heard(notice.payload)
+                self._heard(notice.payload)
 
-    async def _heard(self, payload: str) -> None:
+    def _heard(self, payload: str) -> None:
         kind, _, rest = payload.partition(" ")
         if kind == "messages":
             self._messages.set()
         elif (queue := _QUEUES.get(kind)) and self.leads:
-            await self.hint(queue, [UUID(one) for one in rest.split()])
+            self._waiting.setdefault(queue, []).extend(UUID(one) for one in rest.split())
+            if self._hinting is None or self._hinting.done():
+                self._hinting = asyncio.create_task(self._hint_waiting())
+
+    async def _hint_waiting(self) -> None:
+        """What is announced while a hint is under way shares the next one."""
+        while self._waiting:
+            queue, ids = self._waiting.popitem()
+            await self.hint(queue, ids)

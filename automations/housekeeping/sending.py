@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from automations.announcing import Deliverer, announce
+from automations.announcing import BATCH, Deliverer, announce
 from automations.delivering import Room, Slack
 from automations.services import Services
 from integrations.slack.clients import SlackClient
@@ -25,11 +25,9 @@ async def send_always(services: Services, messages: asyncio.Event) -> None:
         while True:
             messages.clear()
             try:
-                async with services.reading() as session:
-                    await services.current_rulebook(session)
-                while await announce(services, deliverers):
+                while await announce(services, deliverers) == BATCH:
                     pass
-                wait = await _until_next(services)
+                wait = 0.0 if messages.is_set() else await _until_next(services)
             except (SQLAlchemyError, OSError) as error:
                 _log.warning("sending is interrupted: %s", type(error).__name__)
                 wait = 1.0

@@ -36,6 +36,8 @@ async def sweep(services: Services, dispatcher: Dispatcher) -> None:
         try:
             await _hint_what_is_due(services, dispatcher)
             await _expire(services)
+            async with services.reading() as session:
+                await services.current_rulebook(session)  # commands that were saved meanwhile, and the policy, for who else needs them here
             if time.monotonic() - refreshed > CHOICES_SECONDS:
                 await refresh_choices(services)
                 refreshed = time.monotonic()

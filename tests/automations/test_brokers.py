@@ -2,13 +2,15 @@
 
 import json
 import random
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
-from automations.brokers import EXECUTING, MOST_IDS, MOST_TOKENS, PLANNING, WakingBroker, WrongRedis, check_redis, open_broker
+from automations.brokers import EXECUTING, MOST_IDS, PLANNING, WAKE_SECONDS, WakingBroker, WrongRedis, check_redis, open_broker
 from countersign.invocations import Place
 from countersign.runs import RunStatus
 from store.approvals import NewRequest, open_requests
@@ -33,16 +35,31 @@ def broker(redis_url: str) -> Iterator[WakingBroker]:
     made.client.close()
 
 
-def test_hints_are_small_and_the_tokens_that_wake_are_few(broker: WakingBroker) -> None:
+def test_hints_are_small(broker: WakingBroker) -> None:
     ids = [uuid4() for _ in range(MOST_IDS * 3 + 1)]
     broker.hint(PLANNING, ids)
-    for _ in range(40):
-        broker.hint(EXECUTING, ids[:1])
     messages = [json.loads(one) for one in broker.client.hvals(f"{SPACE}:{PLANNING}.msgs")]
     assert sorted(len(one["args"][0]) for one in messages) == [1, *[MOST_IDS] * 3]
     assert sorted(one for message in messages for one in message["args"][0]) == sorted(map(str, ids))
-    assert broker.client.llen(f"{SPACE}:wake:{EXECUTING}") == MOST_TOKENS
-    assert broker.client.llen(f"{SPACE}:{EXECUTING}") == 40
+
+
+def test_a_consumer_that_waits_is_woken_by_a_hint_and_leaves_none_behind(broker: WakingBroker) -> None:
+    wanted = uuid4()
+    hinting = threading.Timer(0.05, broker.hint, (PLANNING, [wanted]))
+    waiting = broker.consume(PLANNING, prefetch=4, timeout=1_000)
+    hinting.start()
+    started = time.monotonic()
+    message = next(waiting)
+    hinting.join()
+    assert message is not None
+    assert message.args == ([str(wanted)],)
+    assert time.monotonic() - started < WAKE_SECONDS
+    waiting.ack(message)
+    assert broker.client.llen(f"{SPACE}:{PLANNING}") == 0
+
+
+def test_an_idle_consumer_gives_nothing_within_its_second(broker: WakingBroker) -> None:
+    assert next(broker.consume(PLANNING, prefetch=4, timeout=1_000)) is None
 
 
 def test_a_redis_that_forgets_is_refused(broker: WakingBroker) -> None:
@@ -91,8 +108,6 @@ def flood(client: Any, known: list[UUID], seed: int) -> None:
         if number % 50:
             pipeline.hset(f"{SPACE}:{queue}.msgs", key, forged(chance, known))
         pipeline.rpush(f"{SPACE}:{queue}", key if number % 17 else chance.randbytes(8))
-        if not number % 100:
-            pipeline.rpush(f"{SPACE}:wake:{queue}", chance.randbytes(4))
     pipeline.execute()
 
 

@@ -12,7 +12,6 @@ from store.messages import (
     add_messages,
     find_in_place,
     mark_delivered,
-    mark_posting,
     put_off,
     put_off_channel,
     take_due,
@@ -91,7 +90,6 @@ async def test_what_cannot_be_delivered_is_kept(tables: Tables) -> None:
     await added(tables, card(run, channel))
     (one,) = await taken(tables, channel)
     async with transaction(tables.worker) as session:
-        await mark_posting(session, [one.id])
         await put_off(session, one.id, seconds=30, error="busy", unclear=True)
     found = await row(tables, one.id)
     assert (found.posting, found.later, found.error) == (True, True, "busy")
