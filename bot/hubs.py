@@ -18,13 +18,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from commands.controls import call_control
 from commands.registries import Registry, Reloader, load_registry
 from commands.rulebooks import Rulebook, read_rulebook
-from commands.submit import Ask, Birth, ControlCall, NotBorn, prepare
+from commands.submit import Ask, ControlCall, NotBorn, prepare
 from countersign.invocations import Invocation
 from countersign.replies import Form, Reply
 from countersign.runs import RunStatus
 from store.audits import AuditEvent, record
 from store.databases import ReadSession, WriteSession, open_engine
 from store.people import Account, Person, find_by_account
+from store.runs import Born, NewRun
 from store.secrets import Keys, Sealer
 from store.settings import Settings
 
@@ -140,23 +141,28 @@ class Hub:
         if isinstance(prepared, NotBorn):
             await self.record([prepared.event])
             return Answer(Reply(text=prepared.sentence), refused=str(prepared.event.detail["reason"]))
-        return await self._born(prepared, content=self._content(person, invocation))
-
-    async def _born(self, prepared: Birth, *, content: bytes) -> Answer:
-        """Typing again what was not confirmed is the same request: it keeps its key until confirmed, which makes repeating safe."""
-        now = time.monotonic()
-        self._unconfirmed = {one: (at, key) for one, (at, key) in self._unconfirmed.items() if now - at < UNCONFIRMED_SECONDS}
-        _, key = self._unconfirmed.get(content, (now, prepared.run.key))
-        try:
-            born = await self.writer.add(replace(prepared.run, key=key))
-        except NotConfirmed:
-            self._unconfirmed.setdefault(content, (now, key))
-            raise
-        self._unconfirmed.pop(content, None)
+        born = await self._written(prepared.run, person, invocation)
         refused = born.status is RunStatus.refused
         sentence = prepared.sentence if refused else f"#{born.number} {prepared.command.name}: {_said(born.status, fresh=born.fresh)}"
         reason = prepared.run.because if refused else ""
         return Answer(Reply(text=sentence), None, born.run_id, born.number, born.status, born.fresh, reason)
+
+    async def _written(self, run: NewRun, person: Person, invocation: Invocation) -> Born:
+        """Typing again what was not confirmed is the same request: it keeps its key until confirmed, which makes repeating safe."""
+        content, now = b"", time.monotonic()
+        if self._unconfirmed:
+            content = self._content(person, invocation)
+            self._unconfirmed = {one: (at, key) for one, (at, key) in self._unconfirmed.items() if now - at < UNCONFIRMED_SECONDS}
+            if known := self._unconfirmed.get(content):
+                run = replace(run, key=known[1])
+        try:
+            born = await self.writer.add(run)
+        except NotConfirmed:
+            self._unconfirmed.setdefault(content or self._content(person, invocation), (now, run.key))
+            raise
+        if self._unconfirmed:
+            self._unconfirmed.pop(content or self._content(person, invocation), None)
+        return born
 
     def _content(self, person: Person, invocation: Invocation) -> bytes:
         """What was asked, unreadable: text and secrets are not kept."""

@@ -48,6 +48,9 @@ class _Waiting:
         if not self.answer.done():
             self.answer.set_exception(error)
 
+    def late(self) -> None:
+        self.fail(self.unanswered())
+
     def unanswered(self) -> CountersignError:
         """What is true of a run for which no answer came: sending nothing does nothing, sending something may have."""
         if self.sent or self.doubtful:
@@ -68,18 +71,18 @@ class Writer:
     async def add(self, run: NewRun) -> Born:
         """Creates the run durably within the request's deadline; raises NothingDone or NotConfirmed, whichever is true, or KeyUsed."""
         with answering() as deadline:
-            one = _Waiting(run, deadline, asyncio.get_running_loop().create_future())
-            if len(self._waiting) >= MOST_WAITING or not deadline.left:
+            loop = asyncio.get_running_loop()
+            one = _Waiting(run, deadline, loop.create_future())
+            if len(self._waiting) >= MOST_WAITING or not (left := deadline.left):
                 raise one.unanswered()
             self._waiting[one] = None
             self._filled.set()
+            late = loop.call_later(left, one.late)
             try:
-                await asyncio.wait({one.answer}, timeout=deadline.left)
+                return await one.answer
             finally:  # once its caller has been answered, a run is not sent again
+                late.cancel()
                 self._waiting.pop(one, None)
-            if not one.answer.done():
-                raise one.unanswered()
-            return one.answer.result()
 
     async def run(self) -> None:
         """Writes batches until closed or cancelled. No timer: a batch forms while the previous commit is under way."""

@@ -14,6 +14,7 @@ from .canonical import canonical
 SECRET_KEY: Final = "$secret"  # noqa: S105  the key under which a stored argument holds a secret's mark
 REF_KEY: Final = "$result"
 _DEEPEST: Final = 32
+_UNKEPT: Final = re.compile("[\0\ud800-\udfff]")
 
 
 def written_json(value: Any) -> Any:
@@ -57,6 +58,7 @@ def problem_of(given: Any) -> str:
     for _ in range(_DEEPEST):
         if problem := next(filter(None, map(_problem_alone, layer)), ""):
             return problem
+        layer = [one for one in layer if not isinstance(one, str)]
         mappings = [one for one in layer if isinstance(one, Mapping)]
         if forged := next((key for one in mappings for key in (SECRET_KEY, REF_KEY) if key in one), None):
             return f"may not have the key {forged!r}, which Countersign uses itself"
@@ -73,6 +75,6 @@ def _inside(value: Any) -> Iterable[Any]:
 
 
 def _problem_alone(value: Any) -> str:
-    if isinstance(value, str) and re.search("[\0\ud800-\udfff]", value):
+    if isinstance(value, str) and _UNKEPT.search(value):
         return "should be text without NUL characters or broken Unicode"
     return "should be a number of at most 300 digits" if isinstance(value, int) and value.bit_length() > 996 else ""
