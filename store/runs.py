@@ -10,11 +10,10 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import BigInteger, ForeignKey, Identity, Index, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
-from uuid6 import uuid7
 
 from countersign.runs import FINISHED, RunId, RunStatus, sources_of
 
-from .bases import Base, Identifier, Stamp
+from .bases import Base, Identifier, Stamp, new_id
 from .databases import ReadSession, WriteSession
 
 ACTIVE: Final = tuple(status for status in RunStatus if status not in FINISHED)
@@ -91,7 +90,7 @@ class NewRun:
     outcome: str = ""
     secrets: dict[str, str] = field(default_factory=dict)
     because: str = ""
-    id: UUID = field(default_factory=lambda: UUID(bytes=uuid7().bytes))
+    id: UUID = field(default_factory=new_id)
 
 
 @dataclass(frozen=True)
