@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from commands.rulebooks import Rulebook
+from commands.voting import written_stage
 from countersign.approvals import Approval
 from countersign.invocations import Place
 from countersign.replies import Reply
@@ -39,11 +40,11 @@ def card_places(rulebook: Rulebook, run: RunRow, *, fallback: str) -> list[NewMe
     return [NewMessage(run.id, "direct", platform, place.team, person=run.asker)]
 
 
-def approver_messages(run: RunRow, voters: Sequence[Person], *, revision: int, fallback: str) -> list[NewMessage]:
-    """Direct messages to at most five people who may vote, and to the asker, whose message tells the decision and the end."""
+def approver_messages(run: RunRow, voters: Sequence[Person], *, revision: int, fallback: str, again: str = "") -> list[NewMessage]:
+    """Direct messages to at most five people who may vote; whoever has one of this revision keeps it. `again` names a reminder."""
     place = Place(**run.place)
     platform = place.platform if place.platform in CHATS else fallback
-    kind = "direct" if revision <= 1 else f"direct:{revision}"
+    kind = ":".join(["direct", *([str(revision)] if revision > 1 or again else []), *([again] if again else [])])
     people = [one.name for one in voters if one.name != run.asker][:MOST_DIRECT]
     return [NewMessage(run.id, kind, platform, place.team, person=name) for name in people]
 
@@ -55,9 +56,11 @@ def asker_message(run: RunRow, *, fallback: str) -> NewMessage:
     return NewMessage(run.id, "direct", platform, place.team, person=run.asker)
 
 
-def voters_wanted(rule: Approval, found: Sequence[Person]) -> str:
-    """A sentence when fewer people can vote than the rule needs, else empty."""
-    if len(found) >= rule.count:
-        return ""
-    can = "nobody" if not found else " and ".join(one.name for one in found)
-    return f"Not enough people can approve this: it needs {rule.count} who hold {rule.by}, and {can} can. An admin has to grant it."
+def voters_wanted(rule: Approval, found: Sequence[Sequence[Person]]) -> str:
+    """A sentence when fewer people can vote at a stage than it needs, else empty; `found` are those who can, stage by stage."""
+    for stage, able in zip(rule.steps, found, strict=True):
+        if len(able) < stage.least and not stage.skip_after:
+            can = "nobody" if not able else " and ".join(one.name for one in able)
+            wanted = f"{stage.least} who hold {rule.by}" if rule.by else written_stage(stage)
+            return f"No one can approve this: it needs {wanted}, and {can} can. An admin has to grant it."
+    return ""

@@ -7,19 +7,19 @@ from typing import Final
 from uuid import UUID
 
 from commands.authorizing import Refused, required_approval
-from commands.decide import count_votes
 from commands.rulebooks import Rulebook
-from countersign.approvals import Approval
-from countersign.approvals import Outcome as Agreed
+from commands.voting import read_ballot
 from countersign.commands import Command
 from countersign.errors import PlanRefused
 from countersign.plans import plan_digest
 from countersign.runs import RunStatus
+from countersign.tallies import Outcome as Agreed
 from store.approvals import find_request
+from store.claims import Claim, claim
 from store.databases import WriteSession
 from store.journals import LostClaim, StepState, find_start, find_steps, mark_start
 from store.people import find_all_people, find_people
-from store.runs import Claim, Move, claim, find_runs, move
+from store.runs import Move, find_runs, move
 from store.secrets import find_secrets
 
 from .calling import Work
@@ -122,7 +122,9 @@ async def _may_start(services: Services, rulebook: Rulebook, work: Work, command
             rulebook,
             work,
             made,
-            changed=["policy wants other approvals now, or somebody who approved may not approve this any more"],
+            changed=[
+                "policy wants other approvals now, the approval waited too long, or somebody who gave it may not any more"
+            ],
         )
         return False
     await _begin(services, work, made.digest)
@@ -163,11 +165,14 @@ async def _still_agreed(services: Services, rulebook: Rulebook, work: Work, comm
         request = await find_request(session, run.id)
         if request is None or request.revision != run.revision:
             return rule is None
-        if request.digest != run.digest or (rule is not None and Approval(**request.rule).count < rule.count):
+        if request.digest != run.digest:
             return False
-        tally = await count_votes(session, rulebook, request, run)
+        ballot = await read_ballot(session, rulebook, request, run)
+    if request.valid_until is not None and ballot.now >= request.valid_until:
+        return False
     # An approval given in time stays given while the run waits for a worker, so only the count matters here.
-    return tally.outcome is Agreed.approved
+    approved = ballot.tally().outcome is Agreed.approved
+    return approved and (rule is None or rule.as_json() == request.rule or ballot.meets(rule))
 
 
 async def _ask_again(services: Services, rulebook: Rulebook, work: Work, made: Made, *, changed: list[str]) -> None:

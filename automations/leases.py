@@ -10,8 +10,8 @@ from uuid import UUID
 
 import psycopg
 
+from store.claims import RENEW_PLAIN
 from store.databases import plain_url
-from store.runs import RENEW_PLAIN
 
 _log = logging.getLogger(__name__)
 STUCK_SECONDS: Final = 60.0

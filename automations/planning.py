@@ -8,8 +8,9 @@ from uuid import UUID
 
 from uuid6 import uuid7
 
-from commands.authorizing import Refused, required_approval, voters
+from commands.authorizing import Refused, required_approval
 from commands.rulebooks import Rulebook
+from commands.voting import filled, matter_of, voters
 from countersign.approvals import Approval
 from countersign.arguments import Duration
 from countersign.errors import PlanRefused
@@ -17,10 +18,11 @@ from countersign.replies import Reply
 from countersign.runs import RunStatus
 from countersign.schemas import SECRET_KEY
 from store.approvals import NewRequest, open_requests
+from store.claims import Claim, claim
 from store.databases import WriteSession
 from store.messages import NewMessage, add_messages
 from store.people import Person, find_all_people, find_people
-from store.runs import Claim, Move, RunRow, Take, claim, find_runs, move
+from store.runs import Move, RunRow, Take, find_runs, move
 from store.secrets import find_secrets, keep_secrets
 
 from .audiences import approver_messages, asker_message, card_places, reply_to, voters_wanted
@@ -121,7 +123,7 @@ def _finished(services: Services, rulebook: Rulebook, people: Sequence[Person], 
     if made.reply is not None:
         return _answered(services, job, made.reply)
     if not run.dry_run:
-        return ask_or_queue(services, rulebook, people, run, job.person, made, revision=1, attempt=attempt)
+        return ask_or_queue(services, rulebook, people, run, job.person, made, revision=run.revision + 1, attempt=attempt)
     told = Move(
         run.id,
         RunStatus.answered,
@@ -165,7 +167,7 @@ def ask_or_queue(
     fallback = fallback_of(services)
     messages = card_places(rulebook, run, fallback=fallback)
     to = RunStatus.queued if rule is None else RunStatus.awaiting_approval
-    able = voters(rulebook.policy, people, rule, asker=run.asker, command=command) if rule else []
+    able = _able(rulebook, people, run, rule) if rule else []
     outcome = voters_wanted(rule, able) if rule else ""
     wanted = Move(
         run.id,
@@ -182,7 +184,7 @@ def ask_or_queue(
     )
     if rule is None:
         return Finish(wanted, messages=messages, secrets=made.secrets)
-    messages += [*approver_messages(run, able, revision=revision, fallback=fallback), asker_message(run, fallback=fallback)]
+    messages += [*approver_messages(run, able[0], revision=revision, fallback=fallback), asker_message(run, fallback=fallback)]
     request = _request(run, made, rule, rulebook, revision)
     return Finish(wanted, request=request, messages=messages, secrets=made.secrets)
 
@@ -190,6 +192,20 @@ def ask_or_queue(
 def fallback_of(services: Services) -> str:
     """The chat that shows runs asked through doors without one."""
     return "slack" if services.settings.has_slack else "room"
+
+
+def _able(rulebook: Rulebook, people: Sequence[Person], run: RunRow, rule: Approval) -> list[list[Person]]:
+    """Those who can vote, stage by stage."""
+    matter = matter_of(rulebook, run, at=run.moved_at)
+    opened = filled(rulebook.policy, rule, people, matter)
+    return [voters(rulebook.policy, people, rule, matter, sets=stage.sets) for stage in opened.steps]
+
+
+def first_due(rule: Approval) -> list[float]:
+    """Seconds until each thing that may have to happen first to a request that nobody votes on."""
+    stage = rule.steps[0]
+    clocks = (rule.expires, rule.remind, stage.skip_after, stage.escalate_after)
+    return [Duration.parse(one).total_seconds() for one in clocks if one]
 
 
 def _request(run: RunRow, made: Made, rule: Approval, rulebook: Rulebook, revision: int) -> NewRequest:
@@ -201,6 +217,7 @@ def _request(run: RunRow, made: Made, rule: Approval, rulebook: Rulebook, revisi
         rule=rule.as_json(),
         policy=rulebook.policy.digest,
         expires=Duration.parse(rule.expires).total_seconds(),
+        due=min(first_due(rule)),
     )
 
 

@@ -18,8 +18,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from commands.registries import RegistryError
 from integrations.catalogs import IntegrationSettingWrong
+from store.claims import release
 from store.databases import PowerfulRole, refuse_powerful_role, transaction
-from store.runs import release
 from store.settings import Settings
 from store.workers import note_worker
 

@@ -5,15 +5,17 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from commands.authorizing import Refused, may_see
+from commands.authorizing import Refused
 from commands.cancel import Cancelled, cancel
 from commands.decide import Decided, Vote, decide
 from commands.resume import Choice, Resumed, resume
 from commands.rulebooks import Rulebook
 from commands.stories import tell
-from countersign.approvals import Approval, Verdict
+from commands.voting import may_see
+from countersign.approvals import Approval
 from countersign.invocations import Door
 from countersign.replies import Reply
+from countersign.tallies import Verdict
 from store.approvals import find_request
 from store.audits import AuditEvent, record
 from store.databases import WriteSession
@@ -71,8 +73,8 @@ async def _resume(session: WriteSession, rulebook: Rulebook, person: Person, run
 async def _details(session: WriteSession, rulebook: Rulebook, person: Person, run_id: UUID, _: Press) -> Reply:
     run = await find_run(session, run_id)
     request = await find_request(session, run_id)
-    rule = Approval(**request.rule) if request else None
-    if run is None or not may_see(rulebook.policy, person, visibility=run.visibility, asker=run.asker, owner=run.owner, rule=rule):
+    rule = Approval.of_json(request.rule) if request else None
+    if run is None or not may_see(rulebook, person, run, rule):
         return Reply(text="There is no such run.")
     return Reply(card=await tell(session, run, details=True))
 

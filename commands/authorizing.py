@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from countersign.approvals import Approval, matches
-from countersign.arguments import Duration
+from countersign.approvals import Approval, matches, merged
 from countersign.commands import Command
 from countersign.invocations import Door, Place
 from countersign.permissions import Risk
@@ -57,7 +56,7 @@ def authorize(policy: BoundPolicy, person: Person, request: Request) -> Allowed 
     for one in rules:
         if one.rule.deny and _matches(one, person, request):
             return Refused(one.rule.deny, f"denied_by_rule:{one.rule.line}")
-    return _holds(policy, person, request.permission, request.command)
+    return held(policy, person, request.permission, request.command)
 
 
 def required_approval(policy: BoundPolicy, person: Person, request: Request, *, alone: bool) -> tuple[Approval | None, tuple[str, ...]]:
@@ -78,51 +77,26 @@ def required_approval(policy: BoundPolicy, person: Person, request: Request, *, 
     wanted = [(one, source) for one, source in found if one]
     if not wanted:
         return None, ()
-    strictest = _strictest([one for one, _ in wanted])
-    return replace(strictest, asker_may=alone), tuple(source for _, source in wanted)
-
-
-def may_vote(policy: Policy, person: Person, rule: Approval, *, asker: str, command: Command | None) -> Allowed | Refused:
-    """Whether this person's vote would count under a frozen rule."""
-    if not person.active:
-        return INACTIVE
-    if person.service:
-        return Refused("Service accounts never vote.", "service_account")
-    if person.name == asker and not rule.asker_may:
-        return Refused("You asked for this; someone else must approve your request.", "self_approval")
-    for permission in (rule.by, *rule.also):
-        if isinstance(answer := _holds(policy, person, permission, command), Refused):
-            return answer
-    return Allowed(f"holds {rule.by}")
-
-
-def voters(policy: Policy, people: Iterable[Person], rule: Approval, *, asker: str, command: Command | None) -> list[Person]:
-    """Everybody whose vote would count, by name."""
-    return [one for one in people if isinstance(may_vote(policy, one, rule, asker=asker, command=command), Allowed)]
+    strictest = merged([one for one, _ in wanted], general=APPROVE)
+    return replace(strictest, asker_may=alone or strictest.asker_may), tuple(source for _, source in wanted)
 
 
 def holders(policy: Policy, people: Iterable[Person], permission: str, command: Command | None = None) -> list[Person]:
     """Everybody who holds a permission, by name."""
-    return [one for one in people if one.active and isinstance(_holds(policy, one, permission, command), Allowed)]
-
-
-def may_see(policy: Policy, person: Person, *, visibility: str, asker: str, owner: str, rule: Approval | None) -> bool:
-    """Whether this person may read a run: `staff` runs are open to every active person, `private` ones to those concerned."""
-    if not person.active:
-        return False
-    if visibility == "staff" or person.name == asker or owner in person.groups or owner == person.name:
-        return True
-    if rule is not None and isinstance(may_vote(policy, person, rule, asker=asker, command=None), Allowed):
-        return True
-    explicit = policy.permissions_of(person.roles, person.groups)
-    return any(covers(pattern, "countersign:audit") for pattern in explicit)
+    return [one for one in people if one.active and isinstance(held(policy, one, permission, command), Allowed)]
 
 
 def is_admin(policy: Policy, person: Person) -> bool:
-    return person.active and isinstance(_holds(policy, person, ADMIN, None), Allowed)
+    return person.active and isinstance(held(policy, person, ADMIN, None), Allowed)
 
 
-def _holds(policy: Policy, person: Person, permission: str, command: Command | None) -> Allowed | Refused:
+def is_auditor(policy: Policy, person: Person) -> bool:
+    """Whether a role lets this person read everything; the profile alone never does."""
+    return person.active and any(covers(pattern, AUDIT) for pattern in policy.permissions_of(person.roles, person.groups))
+
+
+def held(policy: Policy, person: Person, permission: str, command: Command | None = None) -> Allowed | Refused:
+    """Whether the person holds a permission by a role or by the profile; being active is asked elsewhere."""
     patterns = policy.permissions_of(person.roles, person.groups)
     if any(covers(pattern, permission) for pattern in patterns):
         return Allowed(f"{permission} through a role")
@@ -149,14 +123,6 @@ def _default(risk: Risk) -> Approval | None:
     if risk < Risk.high:
         return None
     return Approval(by=APPROVE, count=1 if risk is Risk.high else 2)
-
-
-def _strictest(found: list[Approval]) -> Approval:
-    """Most people first; permissions of the others stay as further conditions, and the shortest time wins."""
-    first = max(found, key=lambda one: one.count)
-    also = {permission for one in found for permission in (one.by, *one.also)} - {first.by, APPROVE}
-    expires = min((Duration.parse(one.expires) for one in found), default=Duration.parse(first.expires))
-    return Approval(by=first.by, count=first.count, expires=str(expires), also=tuple(sorted(also)))
 
 
 def _mends(request: Request) -> bool:

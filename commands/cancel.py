@@ -12,8 +12,9 @@ from store.databases import WriteSession
 from store.people import Person, find_person
 from store.runs import Move, RunRow, ask_to_cancel, lock_run, move
 
-from .authorizing import INACTIVE, Refused, is_admin, may_vote
+from .authorizing import INACTIVE, Refused, is_admin
 from .rulebooks import Rulebook
+from .voting import matter_of, may_vote
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ async def cancel(session: WriteSession, rulebook: Rulebook, person: Person, run_
     request = await lock_request(session, run_id)
     run = await lock_run(session, run_id)
     current = await find_person(session, person.name) or person
-    rule = Approval(**request.rule) if request else None
+    rule = Approval.of_json(request.rule) if request else None
     answer = await _answer(session, rulebook, current, run, rule)
     if isinstance(answer, Cancelled) and request and run and run.status not in (RunStatus.running, RunStatus.undoing):
         await close_request(session, request.id, state="superseded")
@@ -69,6 +70,4 @@ def may_stop(rulebook: Rulebook, person: Person, run: RunRow, rule: Approval | N
         return False
     if person.name == run.asker or is_admin(rulebook.policy, person):
         return True
-    return rule is not None and not isinstance(
-        may_vote(rulebook.policy, person, rule, asker=run.asker, command=rulebook.registry.find(run.command)), Refused
-    )
+    return rule is not None and not isinstance(may_vote(rulebook.policy, person, rule, matter_of(rulebook, run)), Refused)

@@ -7,25 +7,28 @@ from uuid import UUID
 from sqlalchemy import text
 from uuid6 import uuid7
 
-from countersign.approvals import Approval, Outcome, Tally, Verdict, evaluate
+from countersign.approvals import Approval
+from countersign.arguments import Duration
 from countersign.invocations import Door
 from countersign.runs import FINISHED, RunStatus
+from countersign.tallies import Outcome, Tally, Verdict
 from store.approvals import (
     ApprovalRequestRow,
     DecisionRow,
     add_decision,
-    as_decision,
     close_request,
     find_decisions,
     lock_request,
+    note_stage,
 )
 from store.audits import AuditEvent, record
 from store.databases import ReadSession, WriteSession
-from store.people import Person, find_people, find_person
+from store.people import Person, find_all_people, find_person
 from store.runs import Move, RunRow, find_run, move
 
-from .authorizing import INACTIVE, Refused, may_see, may_vote
+from .authorizing import INACTIVE, Allowed, Refused
 from .rulebooks import Rulebook
+from .voting import Ballot, may_see, may_vote, read_ballot, voters
 
 
 @dataclass(frozen=True)
@@ -52,52 +55,67 @@ async def decide(session: WriteSession, rulebook: Rulebook, person: Person, vote
     """Counts the vote or refuses it with a sentence; either way exactly one `decision:*` audit event is recorded."""
     request = await lock_request(session, vote.run_id)
     run = await find_run(session, vote.run_id)
-    current = await find_person(session, person.name)
-    refusal = await _refusal(session, rulebook, current or person, vote, request, run)
-    await record(session, [_event(person, vote, request, run, refusal)])
+    current = await find_person(session, person.name) or person
+    ballot = await read_ballot(session, rulebook, request, run, person=person.name) if request and run else None
+    refusal = await _open_to(session, rulebook, current, vote, request, run)
+    row: DecisionRow | None = None
+    if refusal is None and ballot is not None and request is not None:
+        answer = await _given(session, rulebook, current, vote, request, ballot)
+        row, refusal = (answer, None) if isinstance(answer, DecisionRow) else (None, answer)
+    await record(session, [_event(person, vote, request, run, row, refusal)])
     if refusal is not None or request is None or run is None:
         return refusal or Refused("There is no such request.", "not_found_or_foreign")
-    return await _settle(session, person, vote, request, run, await count_votes(session, rulebook, request, run))
+    return await settle(session, request, run, await read_ballot(session, rulebook, request, run), vote, by=person.name)
 
 
-async def _refusal(
+async def _open_to(
     session: WriteSession, rulebook: Rulebook, person: Person, vote: Vote, request: ApprovalRequestRow | None, run: RunRow | None
 ) -> Refused | None:
-    """Why the vote does not count; None when it does, and then it is written."""
+    """Why nobody may vote on this now, or this person may not know of it."""
     if not person.active:
         return INACTIVE
-    if run is None or not _visible(rulebook, person, run, request):
+    if run is None or not may_see(rulebook, person, run, Approval.of_json(request.rule) if request else None):
         return Refused("There is no such request.", "not_found_or_foreign")
     if request is None:
         return Refused(f"Run #{run.number} does not wait for an approval; it is {_words(run.status)}.", "nothing_to_decide")
-    refusal = await _out_of_time(session, vote, request, run)
-    if refusal:
-        return refusal
-    rule = Approval(**request.rule)
-    command = rulebook.registry.find(run.command)
-    if vote.verdict is Verdict.approve or person.name != run.asker:
-        answer = may_vote(rulebook.policy, person, rule, asker=run.asker, command=command)
-        if isinstance(answer, Refused):
-            return answer
-    if not await add_decision(session, _row(rulebook, person, vote, request)):
+    return await _out_of_time(session, vote, request, run)
+
+
+async def _given(
+    session: WriteSession, rulebook: Rulebook, person: Person, vote: Vote, request: ApprovalRequestRow, ballot: Ballot
+) -> DecisionRow | Refused:
+    """The decision, written; or why it does not count."""
+    if any(one.person == person.name for one in ballot.decisions):
         return Refused("You have already decided on this request.", "dup_vote")
-    return None
+    tally = ballot.tally()
+    authority = ""
+    if vote.verdict is Verdict.approve:
+        answer, authority = ballot.right_of(person, tally)
+        if isinstance(answer, Allowed) and ballot.rule.voter_reason and not vote.reason.strip():
+            return Refused("This rule wants to know why you approve: say it with a reason.", "reason_missing")
+    elif person.name == ballot.case.asker:
+        answer = Allowed("withdraws")
+    else:
+        answer = may_vote(ballot.policy, person, ballot.rule, ballot.matter)
+    if isinstance(answer, Refused):
+        return await _who_may(session, ballot, tally, answer)
+    row = _row(rulebook, person, vote, request, stage=tally.stage, on_behalf=authority)
+    return row if await add_decision(session, row) else Refused("You have already decided on this request.", "dup_vote")
+
+
+async def _who_may(session: WriteSession, ballot: Ballot, tally: Tally, refused: Refused) -> Refused:
+    """A refusal names those who can: the person who clicked wants it decided."""
+    if refused.reason not in ("missing_permission", "self_approval"):
+        return refused
+    people = await find_all_people(session)
+    able = [one.name for one in voters(ballot.policy, people, ballot.rule, ballot.matter, sets=ballot.sets(tally))]
+    names = ", ".join(able[:5]) + (f" and {len(able) - 5} more" if len(able) > 5 else "")
+    return Refused(f"{refused.sentence} {names or 'Nobody'} can decide it now.", refused.reason)
 
 
 async def count_votes(session: ReadSession, rulebook: Rulebook, request: ApprovalRequestRow, run: RunRow) -> Tally:
     """The frozen rule over the decisions of people who may still vote now."""
-    rows = await find_decisions(session, request.id)
-    people = await find_people(session, [row.person for row in rows])
-    rule = Approval(**request.rule)
-    command = rulebook.registry.find(run.command)
-    counted = [
-        as_decision(row)
-        for row in rows
-        if row.verdict == Verdict.deny
-        or not isinstance(may_vote(rulebook.policy, people[row.person], rule, asker=run.asker, command=command), Refused)
-    ]
-    now = (await session.execute(text("SELECT countersign_now()"))).scalar_one()
-    return evaluate(rule, asker=run.asker, digest=request.digest, now=now, expires_at=request.expires_at, decisions=counted)
+    return (await read_ballot(session, rulebook, request, run)).tally()
 
 
 async def _out_of_time(session: WriteSession, vote: Vote, request: ApprovalRequestRow, run: RunRow) -> Refused | None:
@@ -121,29 +139,43 @@ async def _too_late(session: ReadSession, request: ApprovalRequestRow, run: RunR
     return f"Run #{run.number} does not wait for an approval any more; it is {_words(run.status)}."
 
 
-async def _settle(
-    session: WriteSession, person: Person, vote: Vote, request: ApprovalRequestRow, run: RunRow, tally: Tally
+async def settle(
+    session: WriteSession,
+    request: ApprovalRequestRow,
+    run: RunRow,
+    ballot: Ballot,
+    vote: Vote | None = None,
+    *,
+    by: str = "countersign",
 ) -> Decided | Refused:
+    """Moves the run where its votes have brought it; `vote` is the last one, None when only time has passed."""
+    tally = ballot.tally()
     if tally.outcome is Outcome.waiting:
-        await _refresh_cards(session, run.id)
+        # Whoever announces the next stage finds the request due; in the same stage only the cards change.
+        await note_stage(
+            session, request.id, stage=request.stage, next_due=ballot.now if tally.stage != request.stage else request.next_due
+        )
+        await refresh_cards(session, run.id)
         more = f"{tally.missing} more {'person has' if tally.missing == 1 else 'people have'} to approve"
-        return Decided(f"Approved; {more}.", RunStatus.awaiting_approval, tally.missing)
+        said = "Your denial counts" if vote and vote.verdict is Verdict.deny else "Approved"
+        return Decided(f"{said}; {more}.", RunStatus.awaiting_approval, tally.missing)
     if tally.outcome is Outcome.expired:
         return Refused(f"The request for run #{run.number} has expired; ask again.", "expired")
     approved = tally.outcome is Outcome.approved
     to = RunStatus.queued if approved else RunStatus.denied
-    because = f"approved by {', '.join(tally.approvers)}" if approved else vote.reason or f"denied by {person.name}"
-    outcome = "" if approved else f"Denied by {person.name}" + (f": {vote.reason}" if vote.reason else ".")
-    moved = await move(
-        session, [Move(run.id, to, by=person.name, because=because, outcome=outcome, come_from=(RunStatus.awaiting_approval,))]
-    )
+    reason = vote.reason if vote else ""
+    because = f"approved by {', '.join(tally.approvers)}" if approved else reason or f"denied by {by}"
+    outcome = "" if approved else f"Denied by {by}" + (f": {reason}" if reason else ".")
+    moved = await move(session, [Move(run.id, to, by=by, because=because, outcome=outcome, come_from=(RunStatus.awaiting_approval,))])
     if not moved:
         return Refused(f"Run #{run.number} has moved on meanwhile.", "late_click")
-    await close_request(session, request.id, state=tally.outcome.value)
+    valid = Duration.parse(ballot.rule.valid).total_seconds() if approved else None
+    await close_request(session, request.id, state=tally.outcome.value, valid=valid)
     return Decided("Approved; it starts now." if approved else f"Denied: run #{run.number} will not happen.", to, 0)
 
 
-async def _refresh_cards(session: WriteSession, run_id: UUID) -> None:
+async def refresh_cards(session: WriteSession, run_id: UUID) -> None:
+    """Has every card of the run told again, at once."""
     await session.execute(
         text(
             "WITH shown AS (UPDATE messages SET wanted = wanted + 1, due_at = countersign_now(), urgent = true"
@@ -153,12 +185,7 @@ async def _refresh_cards(session: WriteSession, run_id: UUID) -> None:
     )
 
 
-def _visible(rulebook: Rulebook, person: Person, run: RunRow, request: ApprovalRequestRow | None) -> bool:
-    rule = Approval(**request.rule) if request else None
-    return may_see(rulebook.policy, person, visibility=run.visibility, asker=run.asker, owner=run.owner, rule=rule)
-
-
-def _row(rulebook: Rulebook, person: Person, vote: Vote, request: ApprovalRequestRow) -> DecisionRow:
+def _row(rulebook: Rulebook, person: Person, vote: Vote, request: ApprovalRequestRow, *, stage: int, on_behalf: str) -> DecisionRow:
     return DecisionRow(
         id=UUID(bytes=uuid7().bytes),
         request_id=request.id,
@@ -169,13 +196,24 @@ def _row(rulebook: Rulebook, person: Person, vote: Vote, request: ApprovalReques
         digest=request.digest,
         door=vote.door.value,
         policy=rulebook.policy.digest,
+        stage=stage,
+        on_behalf=on_behalf,
     )
 
 
-def _event(person: Person, vote: Vote, request: ApprovalRequestRow | None, run: RunRow | None, refusal: Refused | None) -> AuditEvent:
+def _event(
+    person: Person,
+    vote: Vote,
+    request: ApprovalRequestRow | None,
+    run: RunRow | None,
+    row: DecisionRow | None,
+    refusal: Refused | None,
+) -> AuditEvent:
     detail: dict[str, Any] = {"door": vote.door.value, "verdict": vote.verdict.value, "shown": vote.digest, "reason": vote.reason[:500]}
     if request:
         detail |= {"digest": request.digest, "request": str(request.id)}
+    if row:
+        detail |= {"on_behalf": row.on_behalf, "stage": row.stage}
     if refusal:
         detail |= {"refused": refusal.reason}
     kind = "decision:refused" if refusal else f"decision:{vote.verdict.value}"

@@ -1,19 +1,22 @@
 """The policy: YAML checked strictly, compiled once, asked by everybody. Unknown keys and dead rules stop it from loading."""
 
 import hashlib
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError, field_validator
 
+from countersign.approvals import Approval, checked_selector
 from countersign.arguments import Duration
 from countersign.commands import Command
 from countersign.permissions import Risk
+from store.people import Person
 
 from .rules import APPROVE as APPROVE
-from .rules import PATTERN, BoundRule, Part, Rule, bind_rule, listed, targets_of
+from .rules import PATTERN, BoundRule, Part, Rule, approval_of, bind_rule, listed, targets_of
 
 Profile = Literal["team", "strict"]
 ADMIN: Final = "countersign:admin"
@@ -43,6 +46,26 @@ class IdentityEntry(Part):
     teams: tuple[str, ...] = ()
 
 
+class ScheduleEntry(Part):
+    """Who is on call when: `rotation` takes turns of `every`, the first from `start`."""
+
+    rotation: Annotated[tuple[str, ...], Field(min_length=1)]
+    start: AwareDatetime
+    every: str = "7d"
+
+    def on_call(self, at: datetime) -> str:
+        """Before the start the first of the rotation is on call."""
+        turns = max(timedelta(0), at - self.start) // Duration.parse(self.every)
+        return self.rotation[turns % len(self.rotation)]
+
+    @field_validator("every")
+    @classmethod
+    def _some_time(cls, value: str) -> str:
+        if not Duration.parse(value):
+            raise ValueError("should be some time, for instance 7d")
+        return value
+
+
 class PolicyFile(Part):
     profile: Profile = "team"
     people: Mapping[Annotated[str, Field(pattern=_PERSON)], PersonEntry] = {}
@@ -50,6 +73,8 @@ class PolicyFile(Part):
     roles: Mapping[str, tuple[PermissionPattern, ...]] = {}
     groups: Mapping[str, tuple[str, ...]] = {}
     channels: Mapping[str, tuple[str, ...]] = {}
+    schedules: Mapping[str, ScheduleEntry] = {}
+    owners: Mapping[str, Mapping[str, tuple[str, ...]]] = {}
     rules: tuple[Rule, ...] = ()
 
 
@@ -74,6 +99,25 @@ class Policy:
     def roles_with(self, permission: str) -> list[str]:
         """Names of the roles that carry this permission."""
         return sorted(name for name, patterns in self.file.roles.items() if any(covers(one, permission) for one in patterns))
+
+    def groups_of(self, person: Person) -> frozenset[str]:
+        """Every group the person is in."""
+        return person.groups
+
+    def roles_of(self, person: Person) -> frozenset[str]:
+        """Every role the person has, granted to them or carried by their groups."""
+        return person.roles | {role for group in self.groups_of(person) for role in self.file.groups.get(group, ())}
+
+    def on_call(self, schedule: str, at: datetime | None) -> tuple[str, ...]:
+        """Who is on call for a schedule: one person at an instant, the whole rotation when none is given, nobody when it is unknown."""
+        entry = self.file.schedules.get(schedule)
+        return () if entry is None else entry.rotation if at is None else (entry.on_call(at),)
+
+    def owners_of(self, argument: str, value: Any) -> tuple[str, ...]:
+        """Selectors of those who own what the argument names; of a list of things, only those who own them all."""
+        known = self.file.owners.get(argument, {})
+        each = [known.get(str(one), ()) for one in (value if isinstance(value, list | tuple) else [value])]
+        return tuple(one for one in each[0] if all(one in others for others in each)) if each else ()
 
     def identity(self, platform: str) -> IdentityEntry:
         return next((entry for name, entry in self.file.identity.items() if name == platform), IdentityEntry())
@@ -190,7 +234,7 @@ def _explained(error: ValidationError, lines: list[int]) -> str:
     )
     if first["type"] == "extra_forbidden":
         return f"policy{line}: {'.'.join(path)} is not a key that is known here"
-    return f"policy{line}: {'.'.join(path)}: {first['msg'].replace('Input should', 'should')}"
+    return f"policy{line}: {'.'.join(path)}: {first['msg'].replace('Input should', 'should').removeprefix('Value error, ')}"
 
 
 def _check_references(file: PolicyFile) -> None:
@@ -198,6 +242,13 @@ def _check_references(file: PolicyFile) -> None:
         for role in roles:
             if role not in file.roles:
                 raise PolicyError(f"policy: groups.{group} names the role {role!r}, which roles does not define")
+    for argument, things in file.owners.items():
+        for thing, selectors in things.items():
+            for one in selectors:
+                _check_owner(one, f"owners.{argument}.{thing}")
+    for name, schedule in file.schedules.items():
+        if file.people and (unknown := set(schedule.rotation) - set(file.people)):
+            raise PolicyError(f"policy: schedules.{name} names {min(unknown)!r}, who is not listed under people")
     for person, entry in file.people.items():
         for group in entry.groups:
             if file.groups and group not in file.groups:
@@ -212,17 +263,27 @@ def _check_references(file: PolicyFile) -> None:
             raise PolicyError(f"{where} should name a command or a risk, or it would match everything")
         if unknown := set(listed(rule.risk)) - set(Risk.__members__):
             raise PolicyError(f"{where}: risk {min(unknown)!r} should be one of {', '.join(Risk.__members__)}")
-        if rule.approve:
-            _check_duration(rule.approve.expires, where)
+        if rule.approve and (approval := approval_of(rule.approve)):
+            _check_selectors(approval, file, where)
 
 
-def _check_duration(text: str, where: str) -> None:
+def _check_owner(selector: str, where: str) -> None:
     try:
-        some_time = bool(Duration.parse(text))
-    except ValueError as error:
-        raise PolicyError(f"{where}: expires {error}") from None
-    if not some_time:
-        raise PolicyError(f"{where}: expires should leave people some time, for instance 24h")
+        checked_selector(selector)
+    except TypeError as error:
+        raise PolicyError(f"policy: {where}: {error}") from None
+    if selector.startswith("owner-of:"):
+        raise PolicyError(f"policy: {where}: an owner cannot be the owner of something else")
+
+
+def _check_selectors(approval: Approval, file: PolicyFile, where: str) -> None:
+    """A selector of what the policy does not define would silently name nobody."""
+    known: Mapping[str, Collection[str]] = {"role": file.roles, "on-call": file.schedules, "owner-of": file.owners}
+    for stage in approval.stages:
+        for one in (*(name for voters in stage.sets for name in voters.of), *stage.escalate_to, *stage.fallback):
+            kind, _, name = one.partition(":")
+            if kind in known and name not in known[kind]:
+                raise PolicyError(f"{where}: {one} names {name!r}, which this policy does not define")
 
 
 def _rule_problems(rule: Rule, commands: Mapping[str, Command]) -> list[str]:

@@ -50,7 +50,7 @@ async def resume(
     run = await lock_run(session, run_id)
     request = await find_request(session, run_id)
     current = await find_person(session, person.name) or person
-    answer = await _answer(session, rulebook, current, run, Approval(**request.rule) if request else None, choice)
+    answer = await _answer(session, rulebook, current, run, Approval.of_json(request.rule) if request else None, choice)
     detail = {"door": door.value, "choice": choice.value} | ({"refused": answer.reason} if isinstance(answer, Refused) else {})
     kind = "resume:refused" if isinstance(answer, Refused) else "resume:chosen"
     await record(session, [AuditEvent(kind, person.name, run.id if run else None, detail)])

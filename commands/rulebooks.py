@@ -1,5 +1,6 @@
 """What a process knows before anybody asks: the commands, the policy in force, and how to seal. Replaced whole when one changes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from countersign.commands import Command
@@ -23,6 +24,7 @@ class Rulebook:
     sealer: Sealer
     alone: bool = False
     choices: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    managers: Mapping[str, str] = field(default_factory=dict)
 
     def commands_for(self, person: Person, request: Request) -> list[Command]:
         """The commands this person may use, by name; help and autocomplete show only these."""
@@ -47,4 +49,5 @@ async def read_rulebook(session: ReadSession, *, registry: Registry, sealer: Sea
         sealer=sealer,
         alone=len([one for one in people if not one.service]) == 1,
         choices=await find_choices(session),
+        managers={one.name: one.manager for one in people if one.manager},
     )

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from countersign.approvals import Approval
+from countersign.approvals import Approval, Stage, Voters
 from countersign.commands import Command
 from countersign.errors import BadArgument
 from countersign.invocations import Door
@@ -22,10 +22,67 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class VotersEntry(Part):
+    """One set of voters: whom the selectors `of` name, `count` of them."""
+
+    of: str | tuple[str, ...]
+    count: Annotated[int, Field(ge=1, le=20)] = 1
+
+
+class StageEntry(Part):
+    """A stage: one set (`of` and `count`), or several of which `all` or `any` must agree; with its clocks."""
+
+    of: str | tuple[str, ...] = ()
+    count: Annotated[int, Field(ge=1, le=20)] = 1
+    all: tuple[VotersEntry, ...] = ()
+    any: tuple[VotersEntry, ...] = ()
+    skip_after: str = ""
+    escalate_after: str = ""
+    escalate_to: str | tuple[str, ...] = ()
+    fallback: str | tuple[str, ...] = ()
+
+    @property
+    def stage(self) -> Stage:
+        """Raises TypeError where it is not a stage."""
+        given = [bool(one) for one in (self.of, self.all, self.any)]
+        if sum(given) != 1:
+            raise TypeError("a stage has either of, all or any")
+        entries = self.all or self.any or (VotersEntry(of=self.of, count=self.count),)
+        return Stage(
+            sets=tuple(Voters(listed(one.of), one.count) for one in entries),
+            need="any" if self.any else "all",
+            skip_after=self.skip_after,
+            escalate_after=self.escalate_after,
+            escalate_to=listed(self.escalate_to),
+            fallback=listed(self.fallback),
+        )
+
+
 class ApproveEntry(Part):
+    """Who must approve: `count` people who hold `by`, or the `stages`; every other key is that of the approval rule."""
+
     by: Annotated[str, Field(pattern=PERMISSION)] = APPROVE
     count: Annotated[int, Field(ge=0, le=20)] = 1
+    stages: tuple[StageEntry, ...] = ()
     expires: str = "24h"
+    valid: str = "24h"
+    deny: Annotated[int, Field(ge=1, le=20)] = 1
+    asker_may: bool = False
+    editor_may: bool = False
+    reason: str | tuple[str, ...] = ()
+    voter_reason: bool = False
+    step_up: Literal["", "login", "passkey"] = ""
+    remind: str = ""
+
+    @model_validator(mode="after")
+    def _can_be_met(self) -> Self:
+        if self.stages and {"by", "count"} & self.model_fields_set:
+            raise ValueError("give either stages, or by and count")
+        try:
+            approval_of(self)
+        except TypeError as error:
+            raise ValueError(str(error).partition(": ")[2] if str(error).startswith("Approval") else str(error)) from None
+        return self
 
 
 class Rule(Part):
@@ -90,7 +147,12 @@ def targets_of(rule: Rule, commands: Mapping[str, Command]) -> list[Command]:
 
 def approval_of(entry: ApproveEntry) -> Approval | None:
     """The rule's approval; None when its count is 0, which loosens what an author allowed to be loosened."""
-    return Approval(by=entry.by, count=entry.count, expires=entry.expires) if entry.count else None
+    if not entry.count:
+        return None
+    given = {name: getattr(entry, name) for name in ApproveEntry.model_fields if name not in ("by", "count", "stages")}
+    if entry.stages:
+        return Approval(stages=tuple(one.stage for one in entry.stages), **given)
+    return Approval(by=entry.by, count=entry.count, **given)
 
 
 def listed(value: str | tuple[str, ...] | None) -> tuple[str, ...]:

@@ -127,11 +127,11 @@ def _fields(facts: Facts, words: str) -> list[Field]:
 def _approval_fields(facts: Facts) -> list[Field]:
     if facts.request is None:
         return []
-    rule = Approval(**facts.request.rule)
+    rule = Approval.of_json(facts.request.rule)
     yes = [one.person for one in facts.decisions if one.verdict == "approve"]
     no = [one for one in facts.decisions if one.verdict == "deny"]
     own = " (self-approved)" if facts.run.asker in yes else ""
-    fields = [Field(label="Approvals", value=f"{len(yes)} of {rule.count}{': ' + ', '.join(yes) if yes else ''}{own}")]
+    fields = [Field(label="Approvals", value=f"{len(yes)} of {rule.least}{': ' + ', '.join(yes) if yes else ''}{own}")]
     if no:
         fields.append(Field(label="Denied by", value=", ".join(f"{one.person}{': ' + one.reason if one.reason else ''}" for one in no)))
     if facts.run.status == RunStatus.awaiting_approval:

@@ -39,8 +39,8 @@ FINISHED: Final = frozenset(
 _ONWARD: Final[dict[RunStatus, frozenset[RunStatus]]] = {
     _S.submitted: frozenset({_S.planning}),
     _S.planning: frozenset({_S.answered, _S.awaiting_approval, _S.queued, _S.failed}),
-    _S.awaiting_approval: frozenset({_S.queued, _S.denied, _S.expired}),
-    _S.queued: frozenset({_S.running, _S.stale}),
+    _S.awaiting_approval: frozenset({_S.queued, _S.denied, _S.expired, _S.submitted}),
+    _S.queued: frozenset({_S.running, _S.stale, _S.submitted, _S.awaiting_approval}),
     _S.stale: frozenset({_S.awaiting_approval, _S.queued}),
     _S.running: frozenset({_S.waiting, _S.succeeded, _S.undoing, _S.interrupted, _S.failed}),
     _S.waiting: frozenset({_S.running}),

@@ -22,11 +22,12 @@ from countersign.replies import Card, Reply
 from countersign.runs import RunStatus
 from store.approvals import find_request
 from store.audits import find_trail
+from store.claims import find_due
 from store.databases import ReadSession, reading, transaction
 from store.journals import find_lines
 from store.people import Person, find_people, save_people
 from store.policies import apply_policy
-from store.runs import RunRow, find_due, find_run
+from store.runs import RunRow, find_run
 from store.secrets import find_secrets
 
 _PLAN = (RunStatus.submitted, RunStatus.planning)

@@ -7,10 +7,10 @@ from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
-from sqlalchemy import ForeignKey, Index, UniqueConstraint, select, text
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, func, select, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 
-from countersign.approvals import Decision, Verdict
+from countersign.tallies import Decision, Verdict
 
 from .bases import Base, Identifier, Stamp
 from .databases import ReadSession, WriteSession
@@ -20,7 +20,8 @@ class ApprovalRequestRow(Base):
     __tablename__ = "approval_requests"
     __table_args__ = (
         UniqueConstraint("run_id", "revision"),
-        Index("ix_approval_requests_expires", "expires_at", postgresql_where=text("state = 'open'")),
+        Index("ix_approval_requests_open", "expires_at", postgresql_where=text("state = 'open'")),
+        Index("ix_approval_requests_due", "next_due", postgresql_where=text("state = 'open'")),
     )
 
     id: Mapped[Identifier]
@@ -32,11 +33,21 @@ class ApprovalRequestRow(Base):
     state: Mapped[str] = mapped_column(server_default=text("'open'"))
     opened_at: Mapped[Stamp]
     expires_at: Mapped[datetime]
+    next_due: Mapped[datetime | None]
+    stage: Mapped[int] = mapped_column(server_default=text("0"))
+    reminded_at: Mapped[datetime | None]
+    first_vote_at: Mapped[datetime | None]
+    closed_at: Mapped[datetime | None]
+    valid_until: Mapped[datetime | None]
+    via: Mapped[str] = mapped_column(server_default=text("''"))
 
 
 class DecisionRow(Base):
     __tablename__ = "decisions"
-    __table_args__ = (UniqueConstraint("request_id", "person"),)
+    __table_args__ = (
+        Index("uq_decisions_request_id_person", "request_id", "person", unique=True, postgresql_where=text("withdrawn_at IS NULL")),
+        Index("ix_decisions_run_id", "run_id"),
+    )
 
     id: Mapped[Identifier]
     request_id: Mapped[UUID] = mapped_column(ForeignKey("approval_requests.id"))
@@ -48,11 +59,15 @@ class DecisionRow(Base):
     door: Mapped[str]
     policy: Mapped[str]
     decided_at: Mapped[Stamp]
+    stage: Mapped[int] = mapped_column(server_default=text("0"))
+    on_behalf: Mapped[str] = mapped_column(server_default=text("''"))
+    proof: Mapped[dict[str, Any] | None]
+    withdrawn_at: Mapped[datetime | None]
 
 
 @dataclass(frozen=True)
 class NewRequest:
-    """An approval request about to be opened; `expires` is in seconds from now."""
+    """An approval request about to be opened. `expires` and `due`, when something has to happen first, are in seconds from now."""
 
     id: UUID
     run_id: UUID
@@ -61,6 +76,7 @@ class NewRequest:
     rule: dict[str, Any]
     policy: str
     expires: float
+    due: float | None = None
 
 
 async def open_requests(session: WriteSession, requests: Sequence[NewRequest]) -> None:
@@ -68,10 +84,11 @@ async def open_requests(session: WriteSession, requests: Sequence[NewRequest]) -
     for one in requests:
         await session.execute(
             text(
-                "WITH old AS (UPDATE approval_requests SET state = 'superseded'"
+                "WITH old AS (UPDATE approval_requests SET state = 'superseded', closed_at = countersign_now()"
                 " WHERE run_id = :run AND revision < :revision AND state = 'open')"
-                " INSERT INTO approval_requests (id, run_id, revision, digest, rule, policy, expires_at)"
-                " VALUES (:id, :run, :revision, :digest, cast(:rule AS jsonb), :policy, countersign_now() + cast(:expires AS interval))"
+                " INSERT INTO approval_requests (id, run_id, revision, digest, rule, policy, expires_at, next_due)"
+                " VALUES (:id, :run, :revision, :digest, cast(:rule AS jsonb), :policy, countersign_now() + cast(:expires AS interval),"
+                " countersign_now() + cast(:due AS interval))"
                 " ON CONFLICT (run_id, revision) DO NOTHING"
             ),
             {
@@ -82,6 +99,7 @@ async def open_requests(session: WriteSession, requests: Sequence[NewRequest]) -
                 "rule": Jsonb(one.rule),
                 "policy": one.policy,
                 "expires": f"{one.expires} seconds",
+                "due": f"{one.expires if one.due is None else one.due} seconds",
             },
         )
 
@@ -98,43 +116,86 @@ async def lock_request(session: WriteSession, run_id: UUID) -> ApprovalRequestRo
     return (await session.scalars(query.with_for_update().execution_options(populate_existing=True))).first()
 
 
-async def find_decisions(session: ReadSession, request_id: UUID) -> list[DecisionRow]:
-    """The decisions on one request, first to last."""
+async def find_decisions(session: ReadSession, request_id: UUID, *, withdrawn: bool = False) -> list[DecisionRow]:
+    """The decisions on one request, first to last; those taken back only when `withdrawn` says so."""
     query = select(DecisionRow).where(DecisionRow.request_id == request_id).order_by(DecisionRow.decided_at, DecisionRow.id)
-    return list(await session.scalars(query))
+    if not withdrawn:
+        query = query.where(DecisionRow.withdrawn_at.is_(None))
+    return list(await session.scalars(query.execution_options(populate_existing=True)))
 
 
 async def add_decision(session: WriteSession, decision: DecisionRow) -> bool:
     """Records what a person said; False when they have already decided on this request."""
+    names = ("id", "request_id", "run_id", "person", "verdict", "reason", "digest", "door", "policy", "stage", "on_behalf")
     row = await session.execute(
         text(
-            "INSERT INTO decisions (id, request_id, run_id, person, verdict, reason, digest, door, policy)"
-            " VALUES (:id, :request_id, :run_id, :person, :verdict, :reason, :digest, :door, :policy)"
-            " ON CONFLICT (request_id, person) DO NOTHING RETURNING 1"
+            "WITH voted AS (INSERT INTO decisions"
+            " (id, request_id, run_id, person, verdict, reason, digest, door, policy, stage, on_behalf, proof)"
+            " VALUES (:id, :request_id, :run_id, :person, :verdict, :reason, :digest, :door, :policy, :stage, :on_behalf,"
+            " cast(:proof AS jsonb)) ON CONFLICT (request_id, person) WHERE withdrawn_at IS NULL DO NOTHING"
+            " RETURNING request_id, decided_at),"
+            " first AS (UPDATE approval_requests r SET first_vote_at = v.decided_at FROM voted v"
+            " WHERE r.id = v.request_id AND r.first_vote_at IS NULL) SELECT 1 FROM voted"
         ),
-        {
-            name: getattr(decision, name)
-            for name in ("id", "request_id", "run_id", "person", "verdict", "reason", "digest", "door", "policy")
-        },
+        {name: getattr(decision, name) for name in names} | {"proof": None if decision.proof is None else Jsonb(decision.proof)},
     )
     return row.first() is not None
 
 
-async def close_request(session: WriteSession, request_id: UUID, *, state: str) -> bool:
-    """Ends an open request as approved, denied, expired or superseded; False when it had ended already."""
+async def take_back(session: WriteSession, request_id: UUID, *, person: str) -> DecisionRow | None:
+    """Marks this person's decision as taken back and returns it; None when there is none."""
+    rows = await session.scalars(
+        update(DecisionRow)
+        .where(DecisionRow.request_id == request_id, DecisionRow.person == person, DecisionRow.withdrawn_at.is_(None))
+        .values(withdrawn_at=func.countersign_now())
+        .returning(DecisionRow)
+    )
+    return rows.first()
+
+
+async def close_request(session: WriteSession, request_id: UUID, *, state: str, via: str = "", valid: float | None = None) -> bool:
+    """Ends an open request as approved, denied, expired or superseded; False when it had ended already.
+
+    `via` names what approved it in the place of people. `valid` is how many seconds from now, or from the wanted start, it may wait for
+    its execution.
+    """
     row = await session.execute(
-        text("UPDATE approval_requests SET state = :state WHERE id = :id AND state = 'open' RETURNING 1"),
-        {"id": request_id, "state": state},
+        text(
+            "UPDATE approval_requests SET state = :state, via = :via, closed_at = countersign_now(), next_due = NULL,"
+            " valid_until = countersign_now() + cast(:valid AS interval) WHERE id = :id AND state = 'open' RETURNING 1"
+        ),
+        {"id": request_id, "state": state, "via": via, "valid": None if valid is None else f"{valid} seconds"},
     )
     return row.first() is not None
 
 
-async def find_overdue(session: ReadSession, *, limit: int) -> list[UUID]:
-    """Runs whose open request has expired."""
+async def reopen_request(session: WriteSession, request_id: UUID) -> bool:
+    """Opens an approved request again, because an approval was taken back; False when its time to decide is over."""
+    row = await session.execute(
+        text(
+            "UPDATE approval_requests SET state = 'open', closed_at = NULL, valid_until = NULL, next_due = countersign_now()"
+            " WHERE id = :id AND state = 'approved' AND expires_at > countersign_now() RETURNING 1"
+        ),
+        {"id": request_id},
+    )
+    return row.first() is not None
+
+
+async def note_stage(session: WriteSession, request_id: UUID, *, stage: int, next_due: datetime | None, reminded: bool = False) -> None:
+    """Writes down which stage votes now and when something has to happen next."""
+    await session.execute(
+        text(
+            "UPDATE approval_requests SET stage = :stage, next_due = :due,"
+            " reminded_at = CASE WHEN :reminded THEN countersign_now() ELSE reminded_at END WHERE id = :id AND state = 'open'"
+        ),
+        {"id": request_id, "stage": stage, "due": next_due, "reminded": reminded},
+    )
+
+
+async def find_due_requests(session: ReadSession, *, limit: int) -> list[UUID]:
+    """Runs whose open request needs something now: a reminder, an escalation, a stage to be skipped, its end."""
     rows = await session.execute(
-        text(
-            "SELECT run_id FROM approval_requests WHERE state = 'open' AND expires_at <= countersign_now() ORDER BY expires_at LIMIT :limit"
-        ),
+        text("SELECT run_id FROM approval_requests WHERE state = 'open' AND next_due <= countersign_now() ORDER BY next_due LIMIT :limit"),
         {"limit": limit},
     )
     return [row.run_id for row in rows]
@@ -153,4 +214,4 @@ async def find_waiting(session: ReadSession, *, limit: int = 50) -> list[Approva
 
 def as_decision(row: DecisionRow) -> Decision:
     """The row as the pure rule reads it."""
-    return Decision(person=row.person, verdict=Verdict(row.verdict), digest=row.digest, at=row.decided_at)
+    return Decision(row.person, Verdict(row.verdict), row.digest, row.decided_at, row.stage, row.on_behalf)

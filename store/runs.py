@@ -59,6 +59,9 @@ class RunRow(Base):
     choice: Mapped[str | None]
     outcome: Mapped[str] = mapped_column(server_default=text("''"))
     result: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    edited_by: Mapped[str | None]
+    handed_to: Mapped[str | None]
+    badge: Mapped[str] = mapped_column(server_default=text("''"))
     created_at: Mapped[Stamp]
     moved_at: Mapped[Stamp]
 
@@ -161,7 +164,8 @@ class Move:
     """A wanted change of status. It happens only from an allowed status, and by a worker only under the attempt it claimed.
 
     `choice` is a person's word on an interrupted run, for the worker that takes it up; a move without one clears it. `come_from` narrows
-    the allowed sources. `keep_lease` leaves the claim in place (a worker goes on); otherwise it ends.
+    the allowed sources. `arguments`, `origins` and `edited_by` go together: somebody changed what is asked. `keep_lease` leaves the claim
+    in place (a worker goes on); otherwise it ends.
     """
 
     run_id: UUID
@@ -177,6 +181,10 @@ class Move:
     outcome: str | None = None
     result: dict[str, Any] | None = None
     choice: str | None = None
+    arguments: dict[str, Any] | None = None
+    origins: dict[str, Any] | None = None
+    edited_by: str | None = None
+    badge: str | None = None
     keep_lease: bool = False
     take: "Take | None" = None
     forgive: bool = False
@@ -184,7 +192,7 @@ class Move:
 
 
 # A run waits for a worker that has its code; only when none has offered it for a minute may another one look at it.
-_OFFERED: Final = (
+OFFERED: Final = (
     "EXISTS (SELECT FROM workers k WHERE k.versions ? r.code_version AND k.role <> 'housekeeping'"
     " AND k.seen_at > countersign_now() - interval '60 seconds')"
 )
@@ -192,12 +200,14 @@ _MOVE = text(f"""
 WITH wanted AS (SELECT * FROM jsonb_to_recordset(cast(:moves AS jsonb)) AS w(
        run_id uuid, "to" text, "by" text, because text, attempt int, come_from jsonb, plan jsonb, digest text, code_version text,
        revision int, outcome text, result jsonb, choice text, keep_lease bool, forgive bool, ready bool, detail jsonb,
-       worker text, lease float, versions jsonb)),
+       worker text, lease float, versions jsonb, arguments jsonb, origins jsonb, edited_by text, badge text)),
 moved AS (UPDATE runs r SET status = w."to", moved_at = countersign_now(),
                  plan = coalesce(w.plan, r.plan), digest = coalesce(w.digest, r.digest),
                  code_version = coalesce(w.code_version, r.code_version),
                  revision = coalesce(w.revision, r.revision), outcome = coalesce(w.outcome, r.outcome),
-                 result = coalesce(w.result, r.result),
+                 result = coalesce(w.result, r.result), arguments = coalesce(w.arguments, r.arguments),
+                 origins = coalesce(w.origins, r.origins), edited_by = coalesce(w.edited_by, r.edited_by),
+                 badge = coalesce(w.badge, r.badge),
                  choice = w.choice, failures = CASE WHEN w.forgive THEN 0 ELSE r.failures END,
                  attempt = r.attempt + (w.worker IS NOT NULL)::int,
                  worker = CASE WHEN w.keep_lease THEN r.worker ELSE w.worker END,
@@ -206,19 +216,23 @@ moved AS (UPDATE runs r SET status = w."to", moved_at = countersign_now(),
           FROM wanted w WHERE r.id = w.run_id AND w.come_from ? r.status
                           AND (w.attempt IS NULL OR (r.attempt = w.attempt AND r.worker IS NOT NULL))
                           AND (w.worker IS NULL OR ((r.lease_until IS NULL OR r.lease_until < countersign_now())
-                               AND (w.versions ? r.code_version OR NOT {_OFFERED})))
+                               AND (w.versions ? r.code_version OR NOT {OFFERED})))
           RETURNING r.id, r.attempt, w."to", w."by", w.because, w.digest, w.outcome, w.revision, w.detail, w.ready,
-                    w.choice, r.digest AS signed),
+                    w.choice, w.arguments, r.digest AS signed),
 noted AS (INSERT INTO audit_events (id, canonical)
           SELECT gen_random_uuid(), json_build_object('kind', 'run:' || m."to", 'actor', m."by", 'run', m.id, 'detail',
                  jsonb_strip_nulls(m.detail || jsonb_build_object('because', nullif(m.because, ''), 'digest', m.signed,
-                 'revision', m.revision, 'outcome', nullif(m.outcome, ''), 'choice', m.choice)))::text FROM moved m),
+                 'revision', m.revision, 'outcome', nullif(m.outcome, ''), 'choice', m.choice, 'arguments', m.arguments)))::text
+          FROM moved m),
 shown AS (UPDATE messages s SET wanted = s.wanted + 1, urgent = NOT m."to" = ANY(:passing), due_at = CASE
                  WHEN m."to" = ANY(:passing) THEN greatest(countersign_now(), s.edited_at + interval '2 seconds')
                  ELSE countersign_now() END
           FROM moved m WHERE s.run_id = m.id AND s.kind <> 'reply' RETURNING 1),
 woken AS (SELECT pg_notify('countersign_work', w) FROM
-          (SELECT left('execute ' || string_agg(id::text, ' '), 8 + 37 * 200) AS w FROM moved WHERE ready HAVING count(*) > 0
+          (SELECT left('execute ' || string_agg(id::text, ' '), 8 + 37 * 200) AS w FROM moved
+           WHERE ready AND "to" <> 'submitted' HAVING count(*) > 0
+           UNION ALL SELECT left('plan ' || string_agg(id::text, ' '), 5 + 37 * 200) FROM moved
+           WHERE ready AND "to" = 'submitted' HAVING count(*) > 0
            UNION ALL SELECT 'messages' FROM shown HAVING count(*) > 0) AS wakes)
 SELECT id, attempt, (SELECT count(*) FROM woken) AS woken FROM moved
 """)  # noqa: S608  built from constants
@@ -236,78 +250,6 @@ async def move(session: WriteSession, moves: Sequence[Move]) -> dict[RunId, int]
     return {row.id: row.attempt for row in rows}
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A run held by this worker under `attempt` until its lease ends."""
-
-    run_id: RunId
-    attempt: int
-    status: RunStatus
-    failures: int
-
-
-_CLAIM = text(f"""
-WITH chosen AS (SELECT id, status, lease_until IS NOT NULL AS lost FROM runs r
-                WHERE id = ANY(:ids) AND status = ANY(:statuses) AND due_at IS NOT NULL
-                  AND (lease_until IS NULL OR lease_until < countersign_now())
-                  AND (code_version = ANY(:versions) OR NOT {_OFFERED})
-                FOR UPDATE SKIP LOCKED),
-held AS (UPDATE runs r SET worker = :worker, attempt = r.attempt + 1, lease_until = countersign_now() + cast(:lease AS interval),
-                failures = r.failures + c.lost::int
-         FROM chosen c WHERE r.id = c.id RETURNING r.id, r.attempt, r.status, r.failures, c.lost),
-noted AS (INSERT INTO audit_events (id, canonical)
-          SELECT gen_random_uuid(), json_build_object('kind', 'run:reclaimed', 'actor', 'countersign', 'run', h.id, 'detail',
-                 jsonb_build_object('worker', cast(:worker AS text), 'attempt', h.attempt, 'status', h.status))::text
-          FROM held h WHERE h.lost)
-SELECT id, attempt, status, failures FROM held
-""")  # noqa: S608  built from constants
-
-
-async def claim(
-    session: WriteSession, ids: Sequence[UUID], *, statuses: Sequence[RunStatus], worker: str, lease: float, versions: Sequence[str]
-) -> list[Claim]:
-    """Claims those of these runs that are due, unclaimed or whose lease has ended, and whose code this worker has (or nobody offers).
-
-    `lease` is in seconds. The attempt is counted here; a claim of a run whose lease had ended counts as one failure.
-    """
-    rows = await session.execute(
-        _CLAIM,
-        {"ids": list(ids), "statuses": list(statuses), "worker": worker, "lease": f"{lease} seconds", "versions": list(versions)},
-    )
-    return [Claim(row.id, row.attempt, RunStatus(row.status), row.failures) for row in rows]
-
-
-RENEW_PLAIN: Final = (
-    "UPDATE runs SET lease_until = countersign_now() + %(lease)s::interval"
-    " WHERE id = ANY(%(ids)s) AND worker = %(worker)s AND lease_until > countersign_now()"
-)
-"""Extends those of these leases that `worker` still holds; for the leases thread, which has a plain connection of its own."""
-
-
-async def release(session: WriteSession, *, slot: str, but: str) -> int:
-    """Ends the leases of earlier processes of a supervised slot, which are known to be gone; `but` is the one living now."""
-    rows = await session.execute(
-        text(
-            "UPDATE runs SET lease_until = countersign_now() - interval '1 second'"
-            " WHERE starts_with(worker, :slot) AND worker <> :but AND lease_until > countersign_now() RETURNING 1"
-        ),
-        {"slot": slot, "but": but},
-    )
-    return len(rows.all())
-
-
-async def find_due(session: ReadSession, *, statuses: Sequence[RunStatus], quiet: float, limit: int) -> list[UUID]:
-    """Runs that a worker should take: due for `quiet` seconds, and unclaimed or with an ended lease; oldest first."""
-    rows = await session.execute(
-        text(
-            "SELECT id FROM runs WHERE status = ANY(:statuses) AND due_at <= countersign_now() - cast(:quiet AS interval)"
-            " AND (lease_until IS NULL OR lease_until < countersign_now()) ORDER BY due_at LIMIT :limit"
-        ),
-        {"statuses": list(statuses), "quiet": f"{quiet} seconds", "limit": limit},
-    )
-    return [row.id for row in rows]
-
-
 async def ask_to_cancel(session: WriteSession, run_id: UUID, *, by: str) -> bool:
     """Leaves word for the worker that holds this run; it stops between or inside steps."""
     row = await session.execute(
@@ -315,6 +257,14 @@ async def ask_to_cancel(session: WriteSession, run_id: UUID, *, by: str) -> bool
         {"id": run_id, "by": by},
     )
     return row.first() is not None
+
+
+async def note_outcome(session: WriteSession, run_id: UUID, sentence: str) -> None:
+    """What a run that waits for an approval tells, for instance that nobody can give it; changes nothing else."""
+    await session.execute(
+        text("UPDATE runs SET outcome = :sentence WHERE id = :id AND status = 'awaiting_approval' AND outcome <> :sentence"),
+        {"id": run_id, "sentence": sentence},
+    )
 
 
 async def find_run(session: ReadSession, run_id: UUID) -> RunRow | None:

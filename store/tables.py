@@ -1,6 +1,6 @@
 """All tables in one place, for migrations."""
 
-from . import approvals, audits, grants, inbox, journals, messages, people, policies, runs, secrets, tokens, workers
+from . import approvals, audits, delegations, grants, inbox, journals, messages, passkeys, people, policies, runs, secrets, tokens, workers
 from .bases import Base
 
 metadata = Base.metadata
@@ -8,11 +8,13 @@ metadata = Base.metadata
 __all__ = [
     "approvals",
     "audits",
+    "delegations",
     "grants",
     "inbox",
     "journals",
     "messages",
     "metadata",
+    "passkeys",
     "people",
     "policies",
     "runs",

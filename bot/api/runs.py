@@ -13,9 +13,9 @@ from commands.cancel import cancel
 from commands.decide import Decided, Vote, decide
 from commands.resume import Choice, resume
 from commands.rulebooks import Rulebook
-from countersign.approvals import Verdict
 from countersign.invocations import Door, Invocation, Place
 from countersign.runs import RunStatus
+from countersign.tallies import Verdict
 from store.audits import AuditEvent, record
 from store.databases import WriteSession
 from store.journals import find_lines

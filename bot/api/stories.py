@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from commands.authorizing import may_see
 from commands.rulebooks import Rulebook
 from commands.stories import card_of, read_facts
+from commands.voting import may_see
 from countersign.approvals import Approval
 from countersign.permissions import Risk
 from countersign.schemas import SECRET_KEY
@@ -31,8 +31,8 @@ async def find_visible(session: ReadSession, rulebook: Rulebook, person: Person,
 async def sees(session: ReadSession, rulebook: Rulebook, person: Person, run: RunRow) -> bool:
     """Whether this person may read this run."""
     request = await find_request(session, run.id) if run.visibility != "staff" else None
-    rule = Approval(**request.rule) if request else None
-    return may_see(rulebook.policy, person, visibility=run.visibility, asker=run.asker, owner=run.owner, rule=rule)
+    rule = Approval.of_json(request.rule) if request else None
+    return may_see(rulebook, person, run, rule)
 
 
 def summary_of(run: RunRow) -> dict[str, Any]:
@@ -62,6 +62,7 @@ async def tell(session: ReadSession, run: RunRow) -> dict[str, Any]:
     request = facts.request
     decisions = [
         {"person": one.person, "verdict": one.verdict, "reason": one.reason, "door": one.door, "at": one.decided_at.isoformat()}
+        | {"stage": one.stage, "on_behalf": one.on_behalf}
         for one in facts.decisions
     ]
     steps = [

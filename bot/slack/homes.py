@@ -3,9 +3,10 @@
 import logging
 from typing import Any, Final
 
-from commands.authorizing import Allowed, may_vote
+from commands.authorizing import Allowed
 from commands.rulebooks import Rulebook
 from commands.stories import tell
+from commands.voting import matter_of, may_vote
 from countersign.approvals import Approval
 from countersign.errors import CountersignError
 from countersign.replies import Card
@@ -51,9 +52,8 @@ async def _cards(session: ReadSession, rulebook: Rulebook, person: Person) -> tu
     runs = await find_runs(session, [one.run_id for one in requests])
     waiting = []
     for request in requests:
-        run, rule = runs[request.run_id], Approval(**request.rule)
-        command = rulebook.registry.find(run.command)
-        if not isinstance(may_vote(rulebook.policy, person, rule, asker=run.asker, command=command), Allowed):
+        run, rule = runs[request.run_id], Approval.of_json(request.rule)
+        if not isinstance(may_vote(rulebook.policy, person, rule, matter_of(rulebook, run)), Allowed):
             continue
         if person.name not in {one.person for one in await find_decisions(session, request.id)}:
             waiting.append(await tell(session, run))

@@ -4,9 +4,9 @@ from commands.authorizing import Refused
 from commands.cancel import cancel
 from commands.controls import ControlContext
 from commands.decide import Vote, decide
-from countersign.approvals import Verdict
 from countersign.commands import control
 from countersign.replies import Reply
+from countersign.tallies import Verdict
 
 from .histories import find_visible
 

@@ -1,8 +1,9 @@
 """policy explain: may somebody run this, who would have to approve, and which rule says so."""
 
-from commands.authorizing import Refused, Request, authorize, required_approval, voters
+from commands.authorizing import Refused, Request, authorize, required_approval
 from commands.controls import ControlContext
 from commands.parsing import NotUnderstood, find_command, read_arguments, split
+from commands.voting import Matter, voters, written_stage
 from countersign.arguments import Person as PersonName
 from countersign.commands import control
 from countersign.errors import CountersignError
@@ -49,9 +50,12 @@ def _explained(ctx: ControlContext, who: Person, people: list[Person], request: 
     rule, sources = required_approval(policy, who, request, alone=ctx.rulebook.alone)
     if rule is None:
         return [*lines, f"approval     none (risk {command.risk.name})"]
-    can = [one.name for one in voters(policy, people, rule, asker=who.name, command=command)]
-    lines.append(f"approval     {rule.count} of: {', '.join(can) or 'nobody; ask an admin for a grant'}")
+    matter = Matter(asker=who.name, command=command, arguments=request.arguments, manager=who.manager)
+    for number, stage in enumerate(rule.steps, start=1):
+        can = [one.name for one in voters(policy, people, rule, matter, sets=stage.sets)]
+        named = f"{stage.least} of: {', '.join(can) or 'nobody; ask an admin for a grant'}"
+        lines.append(f"approval     {named if rule.by else f'stage {number}: {written_stage(stage)} ({named})'}")
+        if len(can) < stage.least:
+            lines.append(f"would change if {stage.least - len(can)} more people were {written_stage(stage)}")
     lines.append(f"because      {'; '.join(sources)}")
-    if len(can) < rule.count:
-        lines.append(f"would change if {rule.count - len(can)} more people held {rule.by}")
     return lines

@@ -1,8 +1,9 @@
 """runs, run and audit: what happened, for those who may see it."""
 
-from commands.authorizing import Refused, Request, authorize, may_see
+from commands.authorizing import Refused, Request, authorize
 from commands.controls import ControlContext
 from commands.stories import tell
+from commands.voting import may_see
 from countersign.approvals import Approval
 from countersign.commands import control
 from countersign.errors import CountersignError
@@ -49,13 +50,13 @@ async def find_visible(ctx: ControlContext, reference: str) -> RunRow:
     if row is None:
         raise CountersignError("There is no such run.")
     request = await find_request(ctx.session, row.id)
-    if not _sees(ctx, row, Approval(**request.rule) if request else None):
+    if not _sees(ctx, row, Approval.of_json(request.rule) if request else None):
         raise CountersignError("There is no such run.")
     return row
 
 
 def _sees(ctx: ControlContext, row: RunRow, rule: Approval | None) -> bool:
-    return may_see(ctx.rulebook.policy, ctx.person, visibility=row.visibility, asker=row.asker, owner=row.owner, rule=rule)
+    return may_see(ctx.rulebook, ctx.person, row, rule)
 
 
 def _must_hold(ctx: ControlContext, permission: str) -> None:

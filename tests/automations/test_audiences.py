@@ -79,5 +79,5 @@ def test_the_asker_is_told_and_answered_alone() -> None:
     ],
 )
 def test_too_few_voters_are_said_at_once(names: list[str], sentence: str) -> None:
-    assert sentence in (told := voters_wanted(Approval(by="deploy:approve", count=2), [somebody(one) for one in names]))
+    assert sentence in (told := voters_wanted(Approval(by="deploy:approve", count=2), [[somebody(one) for one in names]]))
     assert bool(told) == bool(sentence)

@@ -13,9 +13,9 @@ from sqlalchemy import text
 
 from automations.leases import Leases
 from countersign.runs import RunStatus
+from store.claims import Claim, claim
 from store.databases import reading, transaction
 from store.embedded import DatabaseUrls
-from store.runs import Claim, claim
 from tests.commands.desks import Desk, open_desk
 from tests.hubs import ROOT, until
 

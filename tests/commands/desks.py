@@ -23,16 +23,17 @@ from commands.registries import Registry
 from commands.resume import Choice, Resumed, resume
 from commands.rulebooks import Rulebook
 from countersign import Approval
-from countersign.approvals import Verdict
 from countersign.invocations import Door
 from countersign.runs import RunStatus
+from countersign.tallies import Verdict
 from store.approvals import NewRequest, open_requests
 from store.audits import AuditRow, find_trail, search
+from store.claims import claim
 from store.databases import open_engine, reading, transaction
 from store.embedded import DatabaseUrls
 from store.people import Person, find_person, save_people
 from store.policies import apply_policy
-from store.runs import Move, NewRun, RunRow, claim, create, find_run, move
+from store.runs import Move, NewRun, RunRow, create, find_run, move
 from store.secrets import Keys
 from tests.commands.samples import COMMANDS
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commands.authorizing import Allowed, Refused, Request, authorize, holders, is_admin, may_see, may_vote, required_approval, voters
+from commands.authorizing import Allowed, Refused, Request, authorize, holders, is_admin, required_approval
 from countersign import Approval, Command, Risk
 from countersign.invocations import Door, Place
 from store.people import Person
-from tests.commands.samples import COMMANDS, asking, deploy, erase, look, policy, risky, scale, somebody, tell
+from tests.commands.samples import COMMANDS, asking, deploy, erase, look, policy, risky, scale, somebody
 
 ROLES = """
 roles:
@@ -126,59 +126,5 @@ rules:
     assert sources == ("rule 'two', line 3", "rule 'three', line 4", "rule 'short', line 5")
 
 
-def test_where_one_person_is_alone_their_own_approval_counts_and_is_marked() -> None:
-    rule = approval("", erase, alone=True)
-    assert rule is not None
-    assert rule.asker_may
-    assert isinstance(may_vote(policy("profile: team"), ADA, rule, asker="ada", command=risky(Risk.high)), Allowed)
-
-
-BY = Approval(by="deploy:approve")
-
-
-def test_who_may_vote() -> None:
-    for person in (LIN, MAX):
-        assert isinstance(may_vote(STRICT, person, BY, asker="ada", command=deploy), Allowed)
-    assert may_vote(TEAM, LIN, BY, asker="lin", command=deploy) == Refused(
-        "You asked for this; someone else must approve your request.", "self_approval"
-    )
-    assert isinstance(may_vote(TEAM, LIN, Approval(by="deploy:approve", asker_may=True), asker="lin", command=deploy), Allowed)
-    for person in (ADA, EVE):
-        answer = may_vote(TEAM, person, BY, asker="max", command=deploy)
-        assert answer == Refused(
-            "This needs the permission deploy:approve; it belongs to the role approver or everything.", "missing_permission"
-        )
-    assert isinstance(may_vote(TEAM, GONE, BY, asker="ada", command=deploy), Refused)
-
-
-@pytest.mark.parametrize("asker_may", [False, True])
-def test_service_accounts_never_vote(asker_may: bool) -> None:
-    robot = somebody("robot", "admins", service=True)
-    rule = Approval(by="deploy:approve", asker_may=asker_may)
-    for asker in ("ada", "robot"):
-        assert may_vote(TEAM, robot, rule, asker=asker, command=deploy) == Refused("Service accounts never vote.", "service_account")
-    assert voters(TEAM, [robot, LIN, ADA, MAX], rule, asker="ada", command=deploy) == [LIN, MAX]
-
-
-def test_a_merged_rule_asks_for_every_permission() -> None:
-    rule = Approval(by="deploy:approve", also=("law:approve",))
-    assert isinstance(may_vote(STRICT, LIN, rule, asker="ada", command=deploy), Refused)
-    assert isinstance(may_vote(STRICT, MAX, rule, asker="ada", command=deploy), Allowed)
-
-
 def test_holders_are_those_who_are_active() -> None:
     assert holders(STRICT, [ADA, LIN, MAX, GONE], "deploy:approve") == [LIN, MAX]
-
-
-@pytest.mark.parametrize(
-    ("person", "private"),
-    [(ADA, True), (somebody("kim", "platform"), True), (somebody("platform"), True), (LIN, True), (MAX, True), (EVE, False), (GONE, False)],
-)
-def test_a_private_run_is_seen_by_those_concerned(person: Person, private: bool) -> None:
-    for visibility, sees in (("private", private), ("staff", person is not GONE)):
-        assert may_see(TEAM, person, visibility=visibility, asker="ada", owner="platform", rule=BY) is sees
-
-
-def test_a_private_run_without_owner_belongs_to_no_nameless_group() -> None:
-    assert not may_see(STRICT, somebody("eve"), visibility="private", asker="ada", owner="", rule=None)
-    assert tell.owner == ""

@@ -9,8 +9,8 @@ import pytest
 from commands.authorizing import Refused
 from commands.decide import Decided
 from countersign import Approval
-from countersign.approvals import Verdict
 from countersign.runs import RunStatus
+from countersign.tallies import Verdict
 from store.audits import find_trail
 from store.databases import reading, transaction
 from store.people import deactivate

@@ -1,5 +1,4 @@
-import random
-from datetime import UTC, datetime, timedelta
+import json
 from enum import Enum, StrEnum
 from typing import Any
 
@@ -8,108 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from countersign import Approval, Duration, Percent
-from countersign.approvals import Decision, Outcome, Tally, Verdict, evaluate, matches
-
-START = datetime(2026, 11, 23, 9, tzinfo=UTC)
-EXPIRES = START + timedelta(hours=24)
-ASKER = "ada"
-DIGEST = "d1"
-PEOPLE = ["ada", "lin", "kim", "max", "eve"]
-
-decisions = st.builds(
-    Decision,
-    person=st.sampled_from(PEOPLE),
-    verdict=st.sampled_from(Verdict) | st.just(Verdict.approve),
-    digest=st.sampled_from([DIGEST, DIGEST, DIGEST, "d2"]),
-    at=st.integers(0, 30).map(lambda hours: START + timedelta(hours=hours)),
-)
-rules = st.builds(Approval, by=st.just("deploy:approve"), count=st.integers(1, 4), asker_may=st.booleans())
-
-
-def said(person: str, verdict: Verdict = Verdict.approve, *, hour: float = 1, digest: str = DIGEST) -> Decision:
-    return Decision(person, verdict, digest, START + timedelta(hours=hour))
-
-
-def tally(rule: Approval, *said_so_far: Decision, hour: float = 2) -> Tally:
-    now = START + timedelta(hours=hour)
-    return evaluate(rule, asker=ASKER, digest=DIGEST, now=now, expires_at=EXPIRES, decisions=said_so_far)
-
+from countersign.approvals import Stage, Voters, matches, merged
 
 TWO = Approval(by="deploy:approve", count=2)
-
-
-@given(rules, st.lists(decisions, max_size=12), st.integers(0, 40))
-def test_nothing_is_approved_without_enough_distinct_people_on_the_digest_in_time(
-    rule: Approval, said_so_far: list[Decision], hour: int
-) -> None:
-    found = tally(rule, *said_so_far, hour=hour)
-    in_favour = {
-        one.person
-        for one in said_so_far
-        if one.verdict is Verdict.approve and one.digest == DIGEST and one.at < EXPIRES and (rule.asker_may or one.person != ASKER)
-    }
-    assert set(found.approvers) <= in_favour
-    assert len(set(found.approvers)) == len(found.approvers)
-    assert found.missing == max(0, rule.count - len(found.approvers))
-    assert (found.outcome is Outcome.approved) <= (len(found.approvers) >= rule.count)
-
-
-@given(rules, st.lists(decisions, max_size=12), st.integers(0, 40), st.randoms())
-def test_the_order_in_which_decisions_are_given_does_not_matter(
-    rule: Approval, said_so_far: list[Decision], hour: int, shuffler: random.Random
-) -> None:
-    shuffled = shuffler.sample(said_so_far, len(said_so_far))
-    assert tally(rule, *shuffled, hour=hour) == tally(rule, *said_so_far, hour=hour)
-
-
-@given(rules, st.lists(decisions, max_size=12))
-def test_one_denial_first_on_the_digest_ends_it(rule: Approval, said_so_far: list[Decision]) -> None:
-    for person in PEOPLE:
-        denial = Decision(person, Verdict.deny, DIGEST, START)
-        assert tally(rule, *said_so_far, denial).outcome is Outcome.denied
-
-
-@given(rules, st.lists(decisions, max_size=12), st.integers(24, 100))
-def test_after_the_time_nothing_waits(rule: Approval, said_so_far: list[Decision], hour: int) -> None:
-    assert tally(rule, *said_so_far, hour=hour).outcome is not Outcome.waiting
-
-
-def test_lin_and_kim_together_approve_what_ada_asked() -> None:
-    assert tally(TWO, said("lin")) == Tally(Outcome.waiting, ("lin",), 1)
-    assert tally(TWO, said("lin"), said("kim", hour=1.5)) == Tally(Outcome.approved, ("lin", "kim"), 0)
-
-
-def test_lin_twice_is_one_person() -> None:
-    assert tally(TWO, said("lin"), said("lin", hour=1.5)).outcome is Outcome.waiting
-
-
-def test_ada_may_not_approve_her_own_request_unless_the_rule_says_so() -> None:
-    one = Approval(by="deploy:approve")
-    assert tally(one, said("ada")) == Tally(Outcome.waiting, (), 1)
-    assert tally(Approval(by="deploy:approve", asker_may=True), said("ada")).outcome is Outcome.approved
-
-
-def test_ada_may_withdraw_by_denying() -> None:
-    assert tally(TWO, said("lin"), said("ada", Verdict.deny, hour=1.5)).outcome is Outcome.denied
-
-
-def test_an_approval_of_the_plan_as_it_was_does_not_count() -> None:
-    assert tally(TWO, said("lin", digest="old"), said("kim")) == Tally(Outcome.waiting, ("kim",), 1)
-
-
-def test_at_the_same_instant_a_denial_goes_first() -> None:
-    one = Approval(by="deploy:approve")
-    both = [said("kim"), said("lin", Verdict.deny)]
-    assert tally(one, *both).outcome is tally(one, *reversed(both)).outcome is Outcome.denied
-
-
-def test_a_denial_after_the_last_approval_is_too_late() -> None:
-    assert tally(Approval(by="deploy:approve"), said("lin"), said("kim", Verdict.deny, hour=1.5)).outcome is Outcome.approved
-
-
-def test_the_last_instant_is_already_too_late() -> None:
-    assert tally(Approval(by="deploy:approve"), said("lin", hour=24), hour=24).outcome is Outcome.expired
-    assert tally(Approval(by="deploy:approve"), said("lin", hour=23.9), hour=30).outcome is Outcome.approved
 
 
 @pytest.mark.parametrize(
@@ -119,6 +19,13 @@ def test_the_last_instant_is_already_too_late() -> None:
         ({"by": "deploy:approve", "count": 0}, "count should be at least 1"),
         ({"by": "deploy:approve", "expires": "soon"}, "expires should be a duration"),
         ({"by": "deploy:approve", "expires": "0s"}, "leave people some time"),
+        ({}, "give either by=PERMISSION or stages"),
+        ({"by": "deploy:approve", "stages": (Stage((Voters(("group:sre",)),)),)}, "give either"),
+        ({"stages": (Stage((Voters(("group:sre",)),), skip_after="1h"),)}, "a stage without skip_after is needed"),
+        ({"by": "deploy:approve", "deny": 0}, "deny should be at least 1"),
+        ({"by": "deploy:approve", "valid": "later"}, "valid should be a duration"),
+        ({"by": "deploy:approve", "reason": "("}, "is not a pattern"),
+        ({"by": "deploy:approve", "step_up": "sms"}, "'login' or 'passkey'"),
     ],
 )
 def test_a_rule_that_cannot_work_is_refused_at_import(options: dict[str, Any], problem: str) -> None:
@@ -170,3 +77,41 @@ def test_every_condition_of_a_rule_must_hold_and_no_condition_means_always() -> 
 
 def test_a_rule_is_kept_as_data() -> None:
     assert TWO.as_json() == {"by": "deploy:approve", "count": 2, "expires": "24h", "asker_may": False, "also": []}
+
+
+def test_a_rule_with_stages_is_kept_as_data_and_read_again() -> None:
+    stage = Stage((Voters(("group:sre", "person:lin"), 2, ("deploy:prod",)), Voters(("on-call:payments",))), need="any", skip_after="1h")
+    more = Stage((Voters(("manager-of-requester",)),), escalate_after="2h", escalate_to=("group:leads",), fallback=("person:max",))
+    rule = Approval(stages=(stage, more), deny=2, valid="8h", reason=r"OPS-\d+", voter_reason=True, step_up="passkey", remind="1h")
+    again = Approval.of_json(json.loads(json.dumps(rule.as_json())))
+    assert again.as_json() == rule.as_json()
+    assert Approval.of_json(TWO.as_json()) == TWO
+
+
+@pytest.mark.parametrize("selector", ["lin", "group:", "permission:deploy", "manager-of-requester:2", "person:*", ""])
+def test_a_selector_that_names_nobody_is_refused(selector: str) -> None:
+    with pytest.raises(TypeError, match="should name voters as in"):
+        Voters((selector,))
+
+
+SRE = Stage((Voters(("group:sre",)),))
+LEADS = Stage((Voters(("group:leads",), 2),))
+
+
+def test_several_rules_become_one_that_asks_for_all_of_it() -> None:
+    one = merged([TWO, Approval(stages=(SRE, LEADS), expires="2h", deny=2), Approval(stages=(SRE,), voter_reason=True)])
+    assert one.steps == (TWO.steps[0], SRE, LEADS)
+    assert (one.expires, one.deny, one.voter_reason, one.least) == ("2h", 1, True, 5)
+
+
+def test_whoever_may_approve_at_all_is_not_asked_besides_those_who_are_named() -> None:
+    anybody = Approval(by="countersign:approve", count=2)
+    assert merged([anybody, Approval(stages=(LEADS,))], general="countersign:approve").steps == (LEADS,)
+    assert len(merged([anybody, Approval(stages=(SRE,))], general="countersign:approve").steps) == 2
+
+
+@given(st.permutations([TWO, Approval(by="a:b", expires="1h"), Approval(by="c:d", step_up="login", reason="X")]))
+def test_the_strictest_wins_in_any_order(rules: list[Approval]) -> None:
+    one = merged(rules)
+    assert (one.by, one.count, one.also, one.expires, one.step_up) == ("deploy:approve", 2, ("a:b", "c:d"), "1h", "login")
+    assert one.reasons == ("X",)

@@ -23,6 +23,9 @@ DESIGNED = {
 ADDED = {
     (S.planning, S.failed): "the planner raised",
     (S.undoing, S.interrupted): "the worker died while it took a step back",
+    (S.awaiting_approval, S.submitted): "somebody changed what is asked, so it is planned again",
+    (S.queued, S.submitted): "the same, after the approval",
+    (S.queued, S.awaiting_approval): "an approval was taken back before the execution",
 }
 
 

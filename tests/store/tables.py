@@ -11,10 +11,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from countersign.runs import RunStatus
+from store.claims import Claim, claim
 from store.databases import open_engine, reading, transaction
 from store.embedded import DatabaseUrls
 from store.people import save_people
-from store.runs import Claim, Move, NewRun, RunRow, claim, create, find_run, move
+from store.runs import Move, NewRun, RunRow, create, find_run, move
 
 
 @dataclass

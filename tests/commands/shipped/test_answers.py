@@ -78,7 +78,7 @@ async def test_explain_says_who_may_and_why(people: People) -> None:
 async def test_deciding_and_cancelling_can_be_typed(people: People) -> None:
     _, lin, max_, eve = people
     run = await max_.say("grant ada role-lin")
-    assert await said(eve, f"approve {run.id}") == needs("countersign:admin")
+    assert (await said(eve, f"approve {run.id}")).startswith(needs("countersign:admin"))
     assert "someone else must approve" in await said(max_, f"approve {run.id}")
     assert "will not happen" in await said(lin, f"deny {run.id} she does not need it")
     await lin.bot.refresh()

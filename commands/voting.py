@@ -1,0 +1,250 @@
+"""Who may vote: selectors of a frozen rule resolved to people as they are now, for every door and for the worker."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import text
+
+from countersign.approvals import Approval, Stage, Voters
+from countersign.commands import Command
+from countersign.tallies import Case, Tally, evaluate, open_sets, satisfied
+from store.approvals import ApprovalRequestRow, DecisionRow, as_decision, find_decisions
+from store.databases import ReadSession
+from store.delegations import Delegation, find_delegations
+from store.people import Person, find_all_people, find_people
+from store.runs import RunRow
+
+from .authorizing import INACTIVE, Allowed, Refused, held, is_auditor
+from .policies import Policy
+from .rulebooks import Rulebook
+
+
+_WORDS: Final = {
+    "permission": "who holds ",
+    "person": "",
+    "group": "group ",
+    "role": "role ",
+    "on-call": "on call for ",
+    "owner-of": "the owner of its ",
+}
+
+
+@dataclass(frozen=True)
+class Matter:
+    """What a vote is about, as selectors look at it. `at` None means at any time: whoever is in a schedule's rotation is on call."""
+
+    asker: str
+    command: Command | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    manager: str = ""
+    barred: frozenset[str] = frozenset()
+    at: datetime | None = None
+
+
+def matter_of(rulebook: Rulebook, run: RunRow, *, at: datetime | None = None) -> Matter:
+    """The run as selectors look at it."""
+    return Matter(
+        asker=run.asker,
+        command=rulebook.registry.find(run.command),
+        arguments=run.arguments,
+        manager=rulebook.managers.get(run.asker, ""),
+        barred=barred_from(run),
+        at=at,
+    )
+
+
+def barred_from(run: RunRow) -> frozenset[str]:
+    """Who besides the asker has made the request what it is, and so does not vote on it."""
+    return frozenset(one for one in (run.edited_by, run.handed_to) if one)
+
+
+def belongs(policy: Policy, person: Person, voters: Voters, matter: Matter) -> bool:
+    """Whether this person is in the set of voters; being active is asked elsewhere."""
+    return any(_selected(policy, person, one, matter) for one in voters.of) and all(
+        isinstance(held(policy, person, permission, matter.command), Allowed) for permission in voters.also
+    )
+
+
+def may_vote(policy: Policy, person: Person, rule: Approval, matter: Matter, *, sets: Sequence[Voters] | None = None) -> Allowed | Refused:
+    """Whether this person's vote would count under a frozen rule: in one of `sets`, or in any stage when none are given."""
+    if not person.active:
+        return INACTIVE
+    if person.service:
+        return Refused("Service accounts never vote.", "service_account")
+    if person.name == matter.asker and not rule.asker_may:
+        return Refused("You asked for this; someone else must approve your request.", "self_approval")
+    if person.name in matter.barred and person.name != matter.asker and not rule.editor_may:
+        return Refused("You changed this request last; someone else must approve it.", "self_approval")
+    chosen = all_sets(rule) if sets is None else sets
+    if any(belongs(policy, person, one, matter) for one in chosen):
+        return Allowed("is among " + "; ".join(written_set(one) for one in chosen))
+    if rule.by:
+        wanted = (held(policy, person, one, matter.command) for one in (rule.by, *rule.also))
+        return next((one for one in wanted if isinstance(one, Refused)), Refused("You are not asked here.", "missing_permission"))
+    return Refused(f"This needs {'; and '.join(written_set(one) for one in chosen)}.", "missing_permission")
+
+
+def voters(
+    policy: Policy, people: Iterable[Person], rule: Approval, matter: Matter, *, sets: Sequence[Voters] | None = None
+) -> list[Person]:
+    """Everybody whose vote would count, in the order given."""
+    return [one for one in people if isinstance(may_vote(policy, one, rule, matter, sets=sets), Allowed)]
+
+
+def may_see(rulebook: Rulebook, person: Person, run: RunRow, rule: Approval | None) -> bool:
+    """Whether this person may read a run: `staff` runs are open to every active person, `private` ones to those concerned."""
+    if not person.active:
+        return False
+    if run.visibility == "staff" or person.name in (run.asker, run.owner, run.handed_to) or run.owner in person.groups:
+        return True
+    if rule is not None and isinstance(may_vote(rulebook.policy, person, rule, matter_of(rulebook, run)), Allowed):
+        return True
+    return is_auditor(rulebook.policy, person)
+
+
+def all_sets(rule: Approval) -> list[Voters]:
+    """Every set of every stage, those that it escalates or falls back to included."""
+    return [replace(one, of=(*one.of, *stage.escalate_to, *stage.fallback)) for stage in rule.steps for one in stage.sets]
+
+
+def written_set(voters: Voters) -> str:
+    """`2 of group sre or person max`, as a sentence shows it."""
+    names = " or ".join(_written_selector(one) for one in voters.of)
+    return f"{voters.count} of {names}" if voters.count > 1 else names
+
+
+def written_stage(stage: Stage) -> str:
+    return (" and " if stage.need == "all" else " or ").join(written_set(one) for one in stage.sets)
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """A request with its decisions and the people concerned as they are now. Everything that counts votes counts them here."""
+
+    policy: Policy
+    rule: Approval
+    case: Case
+    matter: Matter
+    people: Mapping[str, Person]
+    decisions: Sequence[DecisionRow]
+    delegations: Sequence[Delegation]
+    run_id: UUID
+    now: datetime
+
+    def tally(self) -> Tally:
+        """Where the request stands now."""
+        return evaluate(self.rule, self.case, self._counted(), now=self.now, belongs=self._belongs)
+
+    def meets(self, rule: Approval) -> bool:
+        """Whether the approvals would also be enough for the rule that policy wants now."""
+        return satisfied(filled(self.policy, rule, self.people.values(), self.matter), self.case, self._counted(), belongs=self._belongs)
+
+    def sets(self, tally: Tally) -> tuple[Voters, ...]:
+        """The sets of the stage that votes now."""
+        if tally.stage >= len(self.rule.steps):
+            return ()
+        return open_sets(self.rule.steps[tally.stage], started=tally.started or self.case.opened_at, now=self.now)
+
+    def right_of(self, person: Person, tally: Tally) -> tuple[Allowed | Refused, str]:
+        """Whether the person may vote at the stage that votes now, and for whom: '' for themselves, else whoever delegated to them."""
+        sets = self.sets(tally)
+        own = may_vote(self.policy, person, self.rule, self.matter, sets=sets)
+        if isinstance(own, Allowed) or own.reason != "missing_permission":
+            return own, ""
+        for one in self.delegations:
+            chief = self.people.get(one.person)
+            if one.delegate != person.name or chief is None or not one.covers(self.now, self.run_id) or self._has_voted(chief.name):
+                continue
+            if isinstance(answer := may_vote(self.policy, chief, self.rule, self.matter, sets=sets), Allowed):
+                return answer, chief.name
+        return own, ""
+
+    def _has_voted(self, name: str) -> bool:
+        return any(name in (row.person, row.on_behalf) for row in self.decisions)
+
+    def _belongs(self, name: str, voters: Voters) -> bool:
+        person = self.people.get(name)
+        return person is not None and person.active and not person.service and belongs(self.policy, person, voters, self.matter)
+
+    def _counted(self) -> list[Any]:
+        """A denial stays; an approval counts while its giver is active and, if it was given for somebody, was so by a delegation."""
+        return [as_decision(row) for row in self.decisions if row.verdict == "deny" or self._stands(row)]
+
+    def _stands(self, row: DecisionRow) -> bool:
+        giver = self.people.get(row.person)
+        if giver is None or not giver.active or giver.service:
+            return False
+        return not row.on_behalf or any(
+            one.person == row.on_behalf and one.delegate == row.person and one.covers(row.decided_at, self.run_id)
+            for one in self.delegations
+        )
+
+
+async def read_ballot(
+    session: ReadSession, rulebook: Rulebook, request: ApprovalRequestRow, run: RunRow, *, person: str = "", everybody: bool = False
+) -> Ballot:
+    """The ballot of a request; `person` is whoever is about to vote. `everybody` reads all people, for those who look for voters."""
+    rule = Approval.of_json(request.rule)
+    rows = await find_decisions(session, request.id)
+    givers = {row.person for row in rows} | {person}
+    delegations = await find_delegations(session, sorted(givers))
+    if everybody or any(stage.fallback for stage in rule.steps):
+        people = {one.name: one for one in await find_all_people(session)}
+    else:
+        people = await find_people(session, sorted(givers | {one.person for one in delegations}))
+    now = (await session.execute(text("SELECT countersign_now()"))).scalar_one()
+    matter = matter_of(rulebook, run, at=now)
+    return Ballot(
+        policy=rulebook.policy,
+        rule=filled(rulebook.policy, rule, people.values(), matter),
+        case=Case(run.asker, request.digest, request.opened_at, request.expires_at, matter.barred),
+        matter=matter,
+        people=people,
+        decisions=rows,
+        delegations=delegations,
+        run_id=run.id,
+        now=now,
+    )
+
+
+def filled(policy: Policy, rule: Approval, people: Iterable[Person], matter: Matter) -> Approval:
+    """The rule with its fallbacks let in where nobody at all is in a set."""
+    if not any(stage.fallback for stage in rule.steps):
+        return rule
+    known = list(people)
+
+    def one_set(stage: Stage, one: Voters) -> Voters:
+        found = voters(policy, known, rule, matter, sets=[one])
+        return one if len(found) >= one.count else replace(one, of=(*one.of, *stage.fallback))
+
+    stages = tuple(replace(stage, sets=tuple(one_set(stage, one) for one in stage.sets)) for stage in rule.steps)
+    return replace(rule, stages=stages)
+
+
+def _selected(policy: Policy, person: Person, selector: str, matter: Matter) -> bool:
+    kind, _, name = selector.partition(":")
+    match kind:
+        case "permission":
+            return isinstance(held(policy, person, name, matter.command), Allowed)
+        case "person":
+            return person.name == name
+        case "group":
+            return name in policy.groups_of(person)
+        case "role":
+            return name in policy.roles_of(person)
+        case "manager-of-requester":
+            return bool(matter.manager) and person.name == matter.manager
+        case "on-call":
+            return person.name in policy.on_call(name, matter.at)
+        case "owner-of":
+            owners = policy.owners_of(name, matter.arguments.get(name))
+            return any(not one.startswith("owner-of:") and _selected(policy, person, one, matter) for one in owners)
+    return False
+
+
+def _written_selector(selector: str) -> str:
+    kind, _, name = selector.partition(":")
+    return "the asker's manager" if kind == "manager-of-requester" else _WORDS[kind] + name

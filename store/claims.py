@@ -1,0 +1,85 @@
+"""Claims: a run held by one worker under an attempt until its lease ends."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import text
+
+from countersign.runs import RunId, RunStatus
+
+from .databases import ReadSession, WriteSession
+from .runs import OFFERED
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A run held by this worker under `attempt` until its lease ends."""
+
+    run_id: RunId
+    attempt: int
+    status: RunStatus
+    failures: int
+
+
+_CLAIM = text(f"""
+WITH chosen AS (SELECT id, status, lease_until IS NOT NULL AS lost FROM runs r
+                WHERE id = ANY(:ids) AND status = ANY(:statuses) AND due_at IS NOT NULL
+                  AND (lease_until IS NULL OR lease_until < countersign_now())
+                  AND (code_version = ANY(:versions) OR NOT {OFFERED})
+                FOR UPDATE SKIP LOCKED),
+held AS (UPDATE runs r SET worker = :worker, attempt = r.attempt + 1, lease_until = countersign_now() + cast(:lease AS interval),
+                failures = r.failures + c.lost::int
+         FROM chosen c WHERE r.id = c.id RETURNING r.id, r.attempt, r.status, r.failures, c.lost),
+noted AS (INSERT INTO audit_events (id, canonical)
+          SELECT gen_random_uuid(), json_build_object('kind', 'run:reclaimed', 'actor', 'countersign', 'run', h.id, 'detail',
+                 jsonb_build_object('worker', cast(:worker AS text), 'attempt', h.attempt, 'status', h.status))::text
+          FROM held h WHERE h.lost)
+SELECT id, attempt, status, failures FROM held
+""")  # noqa: S608  built from constants
+
+
+async def claim(
+    session: WriteSession, ids: Sequence[UUID], *, statuses: Sequence[RunStatus], worker: str, lease: float, versions: Sequence[str]
+) -> list[Claim]:
+    """Claims those of these runs that are due, unclaimed or whose lease has ended, and whose code this worker has (or nobody offers).
+
+    `lease` is in seconds. The attempt is counted here; a claim of a run whose lease had ended counts as one failure.
+    """
+    rows = await session.execute(
+        _CLAIM,
+        {"ids": list(ids), "statuses": list(statuses), "worker": worker, "lease": f"{lease} seconds", "versions": list(versions)},
+    )
+    return [Claim(row.id, row.attempt, RunStatus(row.status), row.failures) for row in rows]
+
+
+RENEW_PLAIN: Final = (
+    "UPDATE runs SET lease_until = countersign_now() + %(lease)s::interval"
+    " WHERE id = ANY(%(ids)s) AND worker = %(worker)s AND lease_until > countersign_now()"
+)
+"""Extends those of these leases that `worker` still holds; for the leases thread, which has a plain connection of its own."""
+
+
+async def release(session: WriteSession, *, slot: str, but: str) -> int:
+    """Ends the leases of earlier processes of a supervised slot, which are known to be gone; `but` is the one living now."""
+    rows = await session.execute(
+        text(
+            "UPDATE runs SET lease_until = countersign_now() - interval '1 second'"
+            " WHERE starts_with(worker, :slot) AND worker <> :but AND lease_until > countersign_now() RETURNING 1"
+        ),
+        {"slot": slot, "but": but},
+    )
+    return len(rows.all())
+
+
+async def find_due(session: ReadSession, *, statuses: Sequence[RunStatus], quiet: float, limit: int) -> list[UUID]:
+    """Runs that a worker should take: due for `quiet` seconds, and unclaimed or with an ended lease; oldest first."""
+    rows = await session.execute(
+        text(
+            "SELECT id FROM runs WHERE status = ANY(:statuses) AND due_at <= countersign_now() - cast(:quiet AS interval)"
+            " AND (lease_until IS NULL OR lease_until < countersign_now()) ORDER BY due_at LIMIT :limit"
+        ),
+        {"statuses": list(statuses), "quiet": f"{quiet} seconds", "limit": limit},
+    )
+    return [row.id for row in rows]
