@@ -4,6 +4,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import ForeignKey, text
@@ -13,6 +14,8 @@ from uuid6 import uuid7
 
 from .bases import Base, Identifier, Stamp
 from .databases import ReadSession, WriteSession
+
+FRESH_SECONDS: Final = 300.0  # how long a login counts as just made
 
 
 class TokenRow(Base):
@@ -27,26 +30,32 @@ class TokenRow(Base):
     created_at: Mapped[Stamp]
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
+    fresh_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
 
 
 @dataclass(frozen=True)
 class Token:
-    """A live token: whose it is and what it may be used for."""
+    """A live token: whose it is, what it may be used for, and whether its holder has just logged in."""
 
     id: UUID
     kind: str
     person: str | None
     scopes: frozenset[str]
+    fresh: bool = False
 
 
 async def issue_token(session: WriteSession, *, kind: str, person: str | None, label: str, scopes: tuple[str, ...], lifetime: float) -> str:
-    """Makes a token of `kind` (`api`, `session` or `link`) that lives `lifetime` seconds; returns its value, which is kept nowhere."""
+    """Makes a token of `kind` (`api`, `session` or `link`) that lives `lifetime` seconds; returns its value, which is kept nowhere.
+
+    A session is made by logging in, so it begins fresh; an API token is made fresh by `freshen`.
+    """
     value = f"cs_{kind}_{secrets.token_urlsafe(32)}"
     await session.execute(
         text(
-            "INSERT INTO tokens (id, hash, kind, person, label, scopes, expires_at)"
-            " VALUES (:id, :hash, :kind, :person, :label, :scopes, countersign_now() + cast(:lifetime AS interval))"
+            "INSERT INTO tokens (id, hash, kind, person, label, scopes, expires_at, fresh_at)"
+            " VALUES (:id, :hash, :kind, :person, :label, :scopes, countersign_now() + cast(:lifetime AS interval),"
+            " CASE WHEN :kind = 'session' THEN countersign_now() END)"
         ),
         {
             "id": UUID(bytes=uuid7().bytes),
@@ -66,13 +75,13 @@ async def find_token(session: ReadSession, value: str, *, kind: str) -> Token | 
     row = (
         await session.execute(
             text(
-                "SELECT id, kind, person, scopes FROM tokens WHERE hash = :hash AND kind = :kind AND ended_at IS NULL"
-                " AND expires_at > countersign_now()"
+                "SELECT id, kind, person, scopes, coalesce(fresh_at > countersign_now() - cast(:fresh AS interval), false) AS fresh"
+                " FROM tokens WHERE hash = :hash AND kind = :kind AND ended_at IS NULL AND expires_at > countersign_now()"
             ),
-            {"hash": _hash(value), "kind": kind},
+            {"hash": _hash(value), "kind": kind, "fresh": f"{FRESH_SECONDS} seconds"},
         )
     ).first()
-    return Token(row.id, row.kind, row.person, frozenset(row.scopes)) if row else None
+    return Token(row.id, row.kind, row.person, frozenset(row.scopes), row.fresh) if row else None
 
 
 async def spend_token(session: WriteSession, value: str, *, kind: str) -> Token | None:
@@ -87,6 +96,11 @@ async def spend_token(session: WriteSession, value: str, *, kind: str) -> Token 
         )
     ).first()
     return Token(row.id, row.kind, row.person, frozenset(row.scopes)) if row else None
+
+
+async def freshen(session: WriteSession, token: UUID) -> None:
+    """Remembers that the holder of this token has just logged in again."""
+    await session.execute(text("UPDATE tokens SET fresh_at = countersign_now() WHERE id = :id"), {"id": token})
 
 
 async def end_token(session: WriteSession, value: str) -> None:

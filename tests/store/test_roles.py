@@ -14,12 +14,31 @@ CHANGES = {
         "INSERT INTO grants (id, subject, role) VALUES (gen_random_uuid(), 'eve', 'admin')",
         "UPDATE grants SET role = 'admin'",
     ],
+    "grant_extensions": [
+        "INSERT INTO grant_extensions (id, grant_id, run_id, was, until) SELECT gen_random_uuid(), id, run_id, until, until FROM grants"
+        " WHERE until IS NOT NULL AND run_id IS NOT NULL LIMIT 1",
+        "UPDATE grant_extensions SET until = now()",
+        "DELETE FROM grant_extensions",
+    ],
     "people": ["INSERT INTO people (name) VALUES ('mallory')", "UPDATE people SET active = true", "DELETE FROM people"],
     "memberships": ["INSERT INTO memberships (person, \"group\") VALUES ('eve', 'admins')", "DELETE FROM memberships"],
     "steps": ["UPDATE steps SET result = '1'", "DELETE FROM steps"],
     "log_lines": ["INSERT INTO log_lines (run_id, position, line) SELECT id, 0, 'x' FROM runs LIMIT 1", "UPDATE log_lines SET line = 'x'"],
     "decisions": ["UPDATE decisions SET verdict = 'approve'", "DELETE FROM decisions"],
     "runs": ["DELETE FROM runs"],
+    "passkeys": [
+        "INSERT INTO passkeys SELECT gen_random_uuid(), 'c', 'd', 'lin', 'l', 'localhost', 0",
+        "UPDATE passkeys SET revoked_at = NULL",
+        "UPDATE passkeys SET data = 'd'",
+        "UPDATE passkeys SET person = 'lin'",
+        "DELETE FROM passkeys",
+    ],
+    "passkey_uses": [
+        "INSERT INTO passkey_uses (passkey_id, challenge, sign_count) SELECT id, 'c', 1 FROM passkeys",
+        "UPDATE passkey_uses SET sign_count = 0",
+        "DELETE FROM passkey_uses",
+    ],
+    "passkey_challenges": ["UPDATE passkey_challenges SET person = 'lin'", "UPDATE passkey_challenges SET made_at = countersign_now()"],
     "secrets": ["SELECT sealed FROM secrets", "UPDATE secrets SET sealed = ''", "DELETE FROM secrets"],
     "clock": ["UPDATE clock SET shift = '1 day'", "INSERT INTO clock VALUES ('1 day')"],
     "schema": ["CREATE TABLE mine (a int)", "DROP TABLE runs", "ALTER TABLE runs ADD mine int", "CREATE SCHEMA mine"],
@@ -27,10 +46,13 @@ CHANGES = {
 WORKERS = {
     "policies": CHANGES["policies"],
     "grants": CHANGES["grants"],
+    "grant_extensions": CHANGES["grant_extensions"][:1],
     "people": CHANGES["people"][:2],
     "memberships": CHANGES["memberships"],
     "steps": CHANGES["steps"][:1],
     "log_lines": CHANGES["log_lines"],
+    "passkeys": CHANGES["passkeys"][:2],
+    "passkey_uses": CHANGES["passkey_uses"][:1],
     "secrets": CHANGES["secrets"][:1],
 }
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from store.databases import reading, transaction
-from store.tokens import Token, end_token, find_token, issue_token, spend_token
+from store.tokens import Token, end_token, find_token, freshen, issue_token, spend_token
 from tests.store.tables import Tables
 
 
@@ -53,3 +53,21 @@ async def test_a_link_is_spent_by_the_first(tables: Tables) -> None:
 
     assert sum(one is not None for one in await asyncio.gather(*(spend() for _ in range(8)))) == 1
     assert await found(tables, value, kind="link") is None
+
+
+async def test_a_login_is_fresh_for_five_minutes_and_an_api_token_only_after_one(tables: Tables) -> None:
+    session_value, api = await issued(tables, kind="session"), await issued(tables)
+
+    async def fresh(value: str, kind: str) -> bool:
+        token = await found(tables, value, kind=kind)
+        assert token is not None
+        return token.fresh
+
+    assert (await fresh(session_value, "session"), await fresh(api, "api")) == (True, False)
+    await tables.execute("UPDATE clock SET shift = '300 seconds'")
+    assert not await fresh(session_value, "session")
+    token = await found(tables, api)
+    assert token is not None
+    async with transaction(tables.web) as session:
+        await freshen(session, token.id)
+    assert await fresh(api, "api")
