@@ -8,6 +8,7 @@ from store.databases import ReadSession
 from store.people import Person, find_all_people
 from store.policies import find_policy
 from store.secrets import Sealer
+from store.switches import Switch, find_switches
 from store.workers import find_choices
 
 from .authorizing import Allowed, Request, authorize
@@ -25,6 +26,7 @@ class Rulebook:
     alone: bool = False
     choices: dict[str, tuple[str, ...]] = field(default_factory=dict)
     managers: Mapping[str, str] = field(default_factory=dict)
+    switches: tuple[Switch, ...] = ()
 
     def commands_for(self, person: Person, request: Request) -> list[Command]:
         """The commands this person may use, by name; help and autocomplete show only these."""
@@ -50,4 +52,5 @@ async def read_rulebook(session: ReadSession, *, registry: Registry, sealer: Sea
         alone=len([one for one in people if not one.service]) == 1,
         choices=await find_choices(session),
         managers={one.name: one.manager for one in people if one.manager},
+        switches=await find_switches(session),
     )

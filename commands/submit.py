@@ -15,9 +15,10 @@ from store.audits import AuditEvent
 from store.people import Person
 from store.runs import NewRun
 
-from .authorizing import Refused, Request, authorize
+from .authorizing import Allowed, Refused, Request, authorize
 from .parsing import Call, NotUnderstood, find_command, read_arguments, split
 from .rulebooks import Rulebook
+from .switches import against
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,8 @@ def _checked(rulebook: Rulebook, person: Person, invocation: Invocation, wanted:
         if isinstance(answer, Refused):
             return _unheard(person, invocation, answer.sentence, answer.reason, command=command.name)
         return ControlCall(command, values, arguments)
+    if isinstance(answer, Allowed) and (stopped := against(rulebook.switches, command, dry_run=wanted.dry_run)):
+        answer = Refused(stopped, "stopped")
     run = _new_run(rulebook, person, invocation, wanted, arguments)
     if isinstance(answer, Refused):
         refused = replace(run, status=RunStatus.refused, outcome=answer.sentence, because=answer.reason, secrets={})

@@ -32,3 +32,7 @@ class StepFailed(CountersignError):
 
 class PlanRefused(CountersignError):
     """What a planner raises to say, in a sentence, why there is nothing to do or it must not be done."""
+
+
+class Stopped(CountersignError):
+    """A kill switch stands in the way; what is stopped is held back until the switch is off."""

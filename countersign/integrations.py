@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, ParamSpec, TypeVar, get_args
 
 from pydantic import BaseModel
 
-from .errors import ActsWhilePlanning
+from .errors import ActsWhilePlanning, Stopped
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,6 +29,7 @@ class Integration:
     def __init__(self, settings: Any) -> None:
         self.settings = settings
         self.planning = False
+        self.stopped = ""
 
     async def health(self) -> None:
         """Raises StepFailed with a sentence when the outside system cannot be used."""
@@ -48,6 +49,16 @@ class Integration:
                 raise TypeError(f"{cls.__qualname__}.{name}: say whether it @reads or @acts(repeat=…)")
 
 
+def integration_names() -> list[str]:
+    """The names of all integrations that have been imported."""
+    found, waiting = set(), list(Integration.__subclasses__())
+    while waiting:
+        kind = waiting.pop()
+        found.add(kind.name)
+        waiting += kind.__subclasses__()
+    return sorted(found)
+
+
 def reads(method: Callable[P, R]) -> Callable[P, R]:
     """The method changes nothing outside, so planners may call it."""
     method.repeat = "reads"  # type: ignore[attr-defined]
@@ -55,7 +66,7 @@ def reads(method: Callable[P, R]) -> Callable[P, R]:
 
 
 def acts(*, repeat: Repeat) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """The method changes something outside; while planning it raises ActsWhilePlanning.
+    """The method changes something outside; while planning it raises ActsWhilePlanning, while a kill switch is on Stopped.
 
     `idempotent`: the same key has one effect; `queryable`: one can ask whether it happened; `once`: never repeated automatically.
     """
@@ -67,6 +78,8 @@ def acts(*, repeat: Repeat) -> Callable[[Callable[P, R]], Callable[P, R]]:
         @functools.wraps(method)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
             owner: Any = args[0]
+            if owner.stopped:
+                raise Stopped(owner.stopped)
             if owner.planning:
                 raise ActsWhilePlanning(f"{owner.name}.{method.__name__} changes the world and cannot be called while planning")
             return method(*args, **kwargs)

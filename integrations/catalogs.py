@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, from_json
 
 from countersign.arguments import Duration, Secret
-from countersign.errors import CountersignError
+from countersign.errors import CountersignError, Stopped
 from countersign.integrations import Integration
 
 I = TypeVar("I", bound=Integration)  # noqa: E741
@@ -31,11 +31,14 @@ class Catalog:
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._environment = os.environ if environment is None else environment
         self._opened: dict[tuple[type[Integration], bool], Integration] = {}
+        self._stopped: Mapping[str, str] = {}
         self.secrets: set[str] = set()
         """The values of every setting that is a secret by its type, of the clients opened so far; for redaction."""
 
     def __call__(self, kind: type[I], /, *, planning: bool) -> I:
-        """The process's instance of `kind`; raises IntegrationSettingWrong when its settings cannot be used."""
+        """The process's instance of `kind`; raises IntegrationSettingWrong when its settings cannot be used, Stopped while a switch says so."""
+        if sentence := self._stopped.get(kind.name):
+            raise Stopped(sentence)
         opened = self._opened.get((kind, planning))
         if opened is None:
             settings = settings_of(kind, self._environment)
@@ -45,6 +48,14 @@ class Catalog:
             self._opened[kind, planning] = opened
         assert isinstance(opened, kind)  # noqa: S101  for the type checker; the key is the kind
         return opened
+
+    def stop(self, sentences: Mapping[str, str]) -> None:
+        """Stops the integrations with these names, from their next call on, and lets all others work; each sentence says why."""
+        if sentences == self._stopped:
+            return
+        self._stopped = dict(sentences)
+        for (kind, _), one in self._opened.items():
+            one.stopped = self._stopped.get(kind.name, "")
 
     async def health(self) -> dict[str, str]:
         """A sentence for each integration opened so far, by name; an empty one means it can be used."""

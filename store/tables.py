@@ -1,6 +1,22 @@
 """All tables in one place, for migrations."""
 
-from . import approvals, audits, delegations, grants, inbox, journals, messages, passkeys, people, policies, runs, secrets, tokens, workers
+from . import (
+    approvals,
+    audits,
+    delegations,
+    grants,
+    inbox,
+    journals,
+    messages,
+    passkeys,
+    people,
+    policies,
+    runs,
+    secrets,
+    switches,
+    tokens,
+    workers,
+)
 from .bases import Base
 
 metadata = Base.metadata
@@ -19,6 +35,7 @@ __all__ = [
     "policies",
     "runs",
     "secrets",
+    "switches",
     "tokens",
     "workers",
 ]
