@@ -70,7 +70,7 @@ def required_approval(policy: BoundPolicy, person: Person, request: Request, *, 
     rules = [one.rule for one in policy.rules_for(command) if one.rule.approve and _matches(one, person, request)]
     found = [(approval_of(rule.approve), f"rule {rule.name!r}, line {rule.line}") for rule in rules if rule.approve]
     author = command.approval if command.approval and command.approval.applies_to(request.arguments) else None
-    if author and not (command.may_loosen and rules):
+    if author and not (command.may_loosen and rules) and not any(one.replaces_author for one in rules):
         found.append((author, f"the author of {command.name}"))
     if not rules and (default := _default(command.risk)):
         found.append((default, f"profile {policy.profile}, risk {command.risk.name}"))

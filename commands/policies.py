@@ -15,6 +15,7 @@ from countersign.commands import Command
 from countersign.permissions import Risk
 from store.people import Person
 
+from .accesses import AccessEntry, access_rules, problems_of
 from .rules import APPROVE as APPROVE
 from .rules import PATTERN, BoundRule, Part, Rule, approval_of, bind_rule, listed, targets_of
 
@@ -75,6 +76,7 @@ class PolicyFile(Part):
     channels: Mapping[str, tuple[str, ...]] = {}
     schedules: Mapping[str, ScheduleEntry] = {}
     owners: Mapping[str, Mapping[str, tuple[str, ...]]] = {}
+    access: Mapping[str, AccessEntry] = {}
     rules: tuple[Rule, ...] = ()
 
 
@@ -156,7 +158,7 @@ def compile_policy(body: str) -> Policy:
 def bind(policy: Policy, commands: Mapping[str, Command]) -> BoundPolicy:
     """The policy for these commands. A rule that one of them cannot meet stays, broken: the command is then refused to everybody."""
     rules: dict[str, tuple[BoundRule, ...]] = {}
-    for rule in policy.file.rules:
+    for rule in (*policy.file.rules, *access_rules(policy.file.access)):
         for name, bound in bind_rule(rule, commands).items():
             rules[name] = (*rules.get(name, ()), bound)
     return BoundPolicy(policy.digest, policy.body, policy.file, policy.named, rules)
@@ -178,6 +180,7 @@ def check_policy(policy: Policy, commands: Mapping[str, Command]) -> list[str]:
     problems += [f"channels: there is no command {name!r}" for name in policy.file.channels if name not in commands]
     known = {one.permission for one in commands.values()} | {one.approval.by for one in commands.values() if one.approval}
     known |= {ADMIN, APPROVE, USE, AUDIT} | {rule.approve.by for rule in policy.file.rules if rule.approve}
+    known |= {entry.approve.by for entry in policy.file.access.values() if entry.approve}
     return problems + [f"roles: no command uses the permission {one!r}" for one in sorted(policy.named - known)]
 
 
@@ -214,6 +217,7 @@ def _read(body: str) -> tuple[dict[str, Any], list[int]]:
     if not isinstance(data, dict):
         raise PolicyError("policy: should be a mapping with keys such as profile, people, roles, groups and rules")
     known = PolicyFile.model_fields  # a section with nothing under it is as good as left out; an unknown key is not
+    _note_lines(data.get("access"), root)
     return {name: one for name, one in data.items() if one is not None or name not in known}, _rule_lines(root)
 
 
@@ -222,6 +226,14 @@ def _rule_lines(root: yaml.Node | None) -> list[int]:
         return []
     rules = next((value for key, value in root.value if key.value == "rules"), None)
     return [one.start_mark.line + 1 for one in rules.value] if isinstance(rules, yaml.SequenceNode) else []
+
+
+def _note_lines(section: Any, root: yaml.Node | None) -> None:
+    """Each entry of `access:` learns its line, because its approval is explained like a rule."""
+    node = next((value for key, value in root.value if key.value == "access"), None) if isinstance(root, yaml.MappingNode) else None
+    for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+        if isinstance(section, dict) and isinstance(section.get(key.value), dict):
+            section[key.value]["line"] = key.start_mark.line + 1
 
 
 def _explained(error: ValidationError, lines: list[int]) -> str:
@@ -246,6 +258,11 @@ def _check_references(file: PolicyFile) -> None:
         for thing, selectors in things.items():
             for one in selectors:
                 _check_owner(one, f"owners.{argument}.{thing}")
+    for problem in problems_of(file.access, file.roles):
+        raise PolicyError(f"policy: {problem}")
+    for role, access in file.access.items():
+        if access.approve and (approval := approval_of(access.approve)):
+            _check_selectors(approval, file, f"policy: access.{role}")
     for name, schedule in file.schedules.items():
         if file.people and (unknown := set(schedule.rotation) - set(file.people)):
             raise PolicyError(f"policy: schedules.{name} names {min(unknown)!r}, who is not listed under people")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -87,6 +87,9 @@ class ApproveEntry(Part):
 
 class Rule(Part):
     """Conditions by equality or membership (a list means any of them); all must hold. Then `deny` or `approve`."""
+
+    replaces_author: ClassVar[bool] = False
+    """Whether it stands instead of the approval that the command's author wants; no rule of the file can say so."""
 
     name: str
     command: str | tuple[str, ...] | None = None

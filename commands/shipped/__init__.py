@@ -3,8 +3,27 @@
 from .accesses import grant, link, revoke
 from .decisions import approve, cancel_run, deny
 from .explanations import explain
+from .grants import access_extend, access_list, access_request, access_return
 from .helps import show_help, whoami
 from .histories import audit, run, runs
 from .policychanges import apply
 
-__all__ = ["apply", "approve", "audit", "cancel_run", "deny", "explain", "grant", "link", "revoke", "run", "runs", "show_help", "whoami"]
+__all__ = [
+    "access_extend",
+    "access_list",
+    "access_request",
+    "access_return",
+    "apply",
+    "approve",
+    "audit",
+    "cancel_run",
+    "deny",
+    "explain",
+    "grant",
+    "link",
+    "revoke",
+    "run",
+    "runs",
+    "show_help",
+    "whoami",
+]

@@ -5,7 +5,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 from store.databases import reading, transaction
-from store.grants import end, find_grants, give
+from store.grants import How, end, find_grants, give
 from store.people import (
     Account,
     Person,
@@ -112,21 +112,19 @@ async def test_two_links_at_the_same_instant_are_one(tables: Tables) -> None:
     assert sorted(await asyncio.gather(*(link(name) for name in ("lin", "kim", "max", "ada")))) == [False, False, False, True]
 
 
-async def test_a_grant_is_given_once_and_ends(tables: Tables) -> None:
-    run, grant = await tables.run(), uuid4()
-    until = (await tables.row(run)).created_at + timedelta(hours=1)
+async def test_roles_are_granted_to_people_and_to_groups(tables: Tables) -> None:
+    run, grant, hour = await tables.run(), uuid4(), timedelta(hours=1)
     async with transaction(tables.worker) as session:
-        assert await give(session, grant=grant, subject="max", role="r1", until=None, run=run)
-        assert not await give(session, grant=grant, subject="max", role="r1", until=None, run=run)
-        assert await give(session, grant=uuid4(), subject="max", role="r2", until=until, run=run)
-        assert await give(session, grant=uuid4(), subject="@grantees", role="r3", until=until, run=run)
+        assert await give(session, grant=grant, subject="max", role="r1", length=None, run=run)
+        assert not await give(session, grant=grant, subject="max", role="r1", length=None, run=run)
+        assert await give(session, grant=uuid4(), subject="max", role="r2", length=hour, run=run)
+        assert await give(session, grant=uuid4(), subject="@grantees", role="r3", length=hour, run=run)
         await save_people(session, {"max": {"email": "max@example.test", "groups": ["grantees"]}})
         assert {one.role for one in await find_grants(session, subject="max")} == {"r1", "r2"}
     assert (await person(tables, "max")).roles == {"r1", "r2", "r3"}
     await tables.execute("UPDATE clock SET shift = '61 minutes'")
     assert (await person(tables, "max")).roles == {"r1"}
     async with transaction(tables.worker) as session:
-        assert await end(session, subject="max", role="r1", by="ada") == 1
-        assert await end(session, subject="max", role="r1", by="ada") == 0
-        assert await end(session, subject="max", role="r2", by="ada") == 0
+        assert await end(session, [grant], by="ada", how=How.revoked) == [grant]
+        assert await end(session, [grant], by="ada", how=How.revoked) == []
     assert (await person(tables, "max")).roles == frozenset()
