@@ -166,14 +166,15 @@ class Hub:
 
     def _content(self, person: Person, invocation: Invocation) -> bytes:
         """What was asked, unreadable: text and secrets are not kept."""
-        asked = (person.name, invocation.text or invocation.command, invocation.dry_run, sorted(invocation.arguments.items()))
+        what = (invocation.text or invocation.command, sorted(invocation.arguments.items()), invocation.dry_run, invocation.start_at)
+        asked = (person.name, *what)
         return hashlib.blake2b(repr(asked).encode(), key=self._salt).digest()
 
     async def _read_rulebook(self) -> Rulebook:
         asked, changes = time.monotonic(), self._changes
         if await asyncio.to_thread(self._reloader.refresh):
             _log.info("commands were reloaded")
-        found = await self.read(lambda session: read_rulebook(session, registry=self._reloader.registry, sealer=self._sealer))
+        found = await self.read(lambda session: _rulebook_of(session, self))
         if changes == self._changes:
             self._rulebook = (asked, found)
         return found

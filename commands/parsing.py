@@ -3,11 +3,14 @@
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
+from countersign.calendars import zone_of
 from countersign.commands import Command
 from countersign.errors import CountersignError
+from countersign.moments import EXAMPLES
 
 LONGEST_TEXT: Final = 8_000
 _CURLY: Final = str.maketrans(
@@ -36,6 +39,7 @@ class Call:
     arguments: Mapping[str, str]
     dry_run: bool = False
     reason: str = ""
+    at: str = ""
     help: bool = False
 
 
@@ -87,7 +91,7 @@ class _Reading:
 def read_arguments(command: Command, words: Sequence[str]) -> Call:
     """Arguments as `name=value`, `--name value`, `--name=value` or by position; raises NotUnderstood with the usage.
 
-    A word `--` ends options; `--dry-run`, `--reason "…"` and `--help` belong to every command.
+    A word `--` ends options; `--dry-run`, `--reason "…"` and `--help` belong to every command, `--at "…"` to those that are planned.
     """
     reading = _Reading()
     rest = list(words)
@@ -108,6 +112,7 @@ def read_arguments(command: Command, words: Sequence[str]) -> Call:
         arguments=reading.named,
         dry_run="dry_run" in reading.options,
         reason=reading.options.get("reason", ""),
+        at=reading.options.get("at", ""),
         help="help" in reading.options,
     )
 
@@ -116,18 +121,42 @@ def _read_option(command: Command, reading: _Reading, option: str, rest: list[st
     name, given, value = option.partition("=")
     key = name.replace("-", "_").lower()
     parameter = next((one for one in command.schema.parameters if one.name == key), None)
+    valued = ("reason", "at") if command.kind == "command" else ("reason",)
     if parameter is None and key in ("dry_run", "help"):
         reading.options[key] = "yes"
-    elif parameter is None and key != "reason":
+    elif parameter is None and key not in valued:
         raise NotUnderstood(f"--{name[:40]} is not an option of {command.name}. Usage: {command.usage}")
     elif parameter is not None and parameter.boolean and not given:
         _give(command, reading, key, "yes")
     elif not given and not rest:
         raise NotUnderstood(f"--{name} needs a value. Usage: {command.usage}")
     elif parameter is None:
-        reading.options["reason"] = value if given else rest.pop(0)
+        _set(reading, command, key, value if given else rest.pop(0), rest)
     else:
         _give(command, reading, key, value if given else rest.pop(0))
+
+
+def _set(reading: _Reading, command: Command, key: str, value: str, rest: list[str]) -> None:
+    """An option with a value. A moment may be typed without quotes: a day or `in` takes the next word along, a time its zone."""
+    if key in reading.options:
+        raise NotUnderstood(f"--{key} is given twice. Usage: {command.usage}")
+    if key == "at":
+        words = [value.strip()]
+        if rest and re.fullmatch(r"[A-Za-z]+|[0-9-]+", words[0]):
+            words.append(rest.pop(0))
+        if rest and _is_zone(rest[0]):
+            words.append(rest.pop(0))
+        value = " ".join(words)
+        if not value:
+            raise NotUnderstood(f"--at needs a time such as {EXAMPLES}.")
+    reading.options[key] = value
+
+
+def _is_zone(word: str) -> bool:
+    """Only names that can hardly be anything else: there are also time zones called Japan and GB."""
+    with suppress(ValueError):
+        return bool(zone_of(word)) and ("/" in word or word == "UTC")
+    return False
 
 
 def _give(command: Command, reading: _Reading, name: str, value: str) -> None:

@@ -1,10 +1,14 @@
 """What a process knows before anybody asks: the commands, the policy in force, and how to seal. Replaced whole when one changes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import text
 
 from countersign.commands import Command
 from store.databases import ReadSession
+from store.passkeys import find_holders, were_enrolled
 from store.people import Person, find_all_people
 from store.policies import find_policy
 from store.secrets import Sealer
@@ -18,7 +22,10 @@ from .registries import Registry
 
 @dataclass(frozen=True)
 class Rulebook:
-    """Everything `submit`, `decide` and the controls look up. `alone`: only one person was ever registered."""
+    """Everything `submit`, `decide` and the controls look up. `alone`: only one person was ever registered.
+
+    `address` is where people open Countersign, as this process was configured; `signers` are those who have a passkey.
+    """
 
     registry: Registry
     policy: BoundPolicy
@@ -27,6 +34,16 @@ class Rulebook:
     choices: dict[str, tuple[str, ...]] = field(default_factory=dict)
     managers: Mapping[str, str] = field(default_factory=dict)
     switches: tuple[Switch, ...] = ()
+    address: str = ""
+    signers: frozenset[str] = frozenset()
+    skew: timedelta = timedelta(0)
+
+    def now(self) -> datetime:
+        """The database's time, as near as this process's own clock has stayed to it since the rulebook was read.
+
+        For what is only said early, such as a moment that has passed: whatever depends on it is decided again by the database's clock.
+        """
+        return datetime.now(UTC) + self.skew
 
     def commands_for(self, person: Person, request: Request) -> list[Command]:
         """The commands this person may use, by name; help and autocomplete show only these."""
@@ -39,18 +56,22 @@ class Rulebook:
         return allowed
 
 
-async def read_rulebook(session: ReadSession, *, registry: Registry, sealer: Sealer) -> Rulebook:
+async def read_rulebook(session: ReadSession, *, registry: Registry, sealer: Sealer, address: str = "") -> Rulebook:
     """The rulebook as the database has it now; raises PolicyError when no policy is in force."""
     stored = await find_policy(session)
     if stored is None:
         raise PolicyError("no policy is in force yet; start a worker once, or run: countersign migrate")
+    now = (await session.execute(text("SELECT countersign_now()"))).scalar_one()
     people = await find_all_people(session)
     return Rulebook(
         registry=registry,
-        policy=bind(compile_policy(stored.body), registry.commands),
+        policy=replace(bind(compile_policy(stored.body), registry.commands), signed=await were_enrolled(session)),
         sealer=sealer,
         alone=len([one for one in people if not one.service]) == 1,
         choices=await find_choices(session),
         managers={one.name: one.manager for one in people if one.manager},
         switches=await find_switches(session),
+        address=address,
+        signers=await find_holders(session),
+        skew=now - datetime.now(UTC),
     )

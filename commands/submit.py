@@ -3,13 +3,15 @@
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from datetime import datetime
+from typing import Any, Final
 from uuid import uuid4
 
 from countersign.commands import Command
 from countersign.errors import BadArgument, MissingArguments
 from countersign.invocations import Door, Invocation, Origin
-from countersign.replies import Form
+from countersign.moments import EXAMPLES, moment
+from countersign.replies import Form, Input
 from countersign.runs import RunStatus
 from store.audits import AuditEvent
 from store.people import Person
@@ -19,6 +21,12 @@ from .authorizing import Allowed, Refused, Request, authorize
 from .parsing import Call, NotUnderstood, find_command, read_arguments, split
 from .rulebooks import Rulebook
 from .switches import against
+
+AT: Final = "--at"
+DRY_RUN: Final = "--dry-run"
+REASON: Final = "--reason"
+OPTIONS: Final = (AT, DRY_RUN, REASON)
+"""What may be given with every command beside its arguments. A form carries those that were typed under these names."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +71,15 @@ class _Wanted:
     command: Command
     given: Mapping[str, Any]
     typed_in_chat: bool
-    dry_run: bool
-    reason: str
+    dry_run: bool = False
+    reason: str = ""
+    start_at: str = ""
+
+    @property
+    def filled(self) -> dict[str, Any]:
+        """What was given, as a form shows it again."""
+        options = {AT: self.start_at, DRY_RUN: "yes" if self.dry_run else "", REASON: self.reason}
+        return {**self.given, **{name: value for name, value in options.items() if value}}
 
 
 def prepare(rulebook: Rulebook, person: Person, invocation: Invocation) -> Prepared:
@@ -86,7 +101,7 @@ def _checked(rulebook: Rulebook, person: Person, invocation: Invocation, wanted:
     try:
         values = command.schema.validate({name: value for name, value in wanted.given.items() if value not in (None, "")})
     except MissingArguments as error:
-        return Ask(form_for(rulebook, command, wanted.given), f"{error}. Usage: {command.usage}")
+        return Ask(form_for(rulebook, command, wanted.filled), f"{error}. Usage: {command.usage}")
     except BadArgument as error:
         detail = {"argument": error.argument}
         return _unheard(person, invocation, f"{error}. Usage: {command.usage}", "wrong_argument", command=command.name, **detail)
@@ -95,24 +110,50 @@ def _checked(rulebook: Rulebook, person: Person, invocation: Invocation, wanted:
         permission=command.permission, door=invocation.door, place=invocation.place, command=command, arguments=_marked(rulebook, arguments)
     )
     answer = authorize(rulebook.policy, person, request)
-    if command.kind == "control":
-        if isinstance(answer, Refused):
-            return _unheard(person, invocation, answer.sentence, answer.reason, command=command.name)
-        return ControlCall(command, values, arguments)
     if isinstance(answer, Allowed) and (stopped := against(rulebook.switches, command, dry_run=wanted.dry_run)):
         answer = Refused(stopped, "stopped")
-    run = _new_run(rulebook, person, invocation, wanted, arguments)
+    if isinstance(answer, Refused) and command.kind == "control":
+        return _unheard(person, invocation, answer.sentence, answer.reason, command=command.name)
     if isinstance(answer, Refused):
+        run = _new_run(rulebook, person, invocation, wanted, arguments)
         refused = replace(run, status=RunStatus.refused, outcome=answer.sentence, because=answer.reason, secrets={})
         return Birth(refused, command, answer.sentence)
-    return Birth(run, command)
+    try:
+        start = _start(rulebook, person, wanted) if wanted.start_at else None
+    except ValueError as error:
+        return _unheard(person, invocation, f"{AT}: {error}.", "wrong_argument", command=command.name, argument=AT)
+    if command.kind == "control":
+        return ControlCall(command, values, arguments)
+    return Birth(_new_run(rulebook, person, invocation, wanted, arguments, start), command)
 
 
 def form_for(rulebook: Rulebook, command: Command, given: Mapping[str, Any]) -> Form:
-    """Every argument of the command as a form question, what was given filled in."""
+    """Every argument of the command as a form question, what was given filled in; an option is asked for only where it was typed."""
     initial = {name: str(value) for name, value in given.items() if name not in command.schema.secrets}
-    inputs = command.schema.inputs(initial, choices=rulebook.choices)
+    inputs = (*command.schema.inputs(initial, choices=rulebook.choices), *_options(initial))
     return Form(title=command.name[:24], intent="submit", target=command.name, inputs=inputs, submit_label="Ask for it")
+
+
+def without_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments among what was given with a form."""
+    return {name: value for name, value in given.items() if name not in OPTIONS}
+
+
+def _options(given: Mapping[str, str]) -> list[Input]:
+    """The options that were given, as questions. No argument has such a name."""
+    inputs = (
+        Input(name=AT, label="start at", required=False, initial=given.get(AT, ""), hint=f"for instance {EXAMPLES}"),
+        Input(name=DRY_RUN, label="dry run", kind="choice", choices=("yes", "no"), initial="yes"),
+        Input(name=REASON, label="reason", required=False, initial=given.get(REASON, "")),
+    )
+    return [one for one in inputs if given.get(one.name)]
+
+
+def _start(rulebook: Rulebook, person: Person, wanted: _Wanted) -> datetime:
+    """When the run is wanted to start; raises ValueError."""
+    if wanted.command.kind == "control":
+        raise ValueError(f"{wanted.command.name} answers at once")
+    return moment(wanted.start_at, rulebook.now(), person.zone)
 
 
 def _from_text(rulebook: Rulebook, person: Person, invocation: Invocation) -> _Wanted | NotBorn:
@@ -123,13 +164,14 @@ def _from_text(rulebook: Rulebook, person: Person, invocation: Invocation) -> _W
     call: Call = read_arguments(command, words)
     if call.help:
         helper = rulebook.registry.commands["help"]
-        return _Wanted(helper, {"command": command.name}, typed_in_chat=False, dry_run=False, reason="")
+        return _Wanted(helper, {"command": command.name}, typed_in_chat=False)
     return _Wanted(
         command,
         call.arguments,
         typed_in_chat=invocation.door in (Door.slack, Door.discord, Door.browser, Door.terminal),
         dry_run=call.dry_run or invocation.dry_run,
         reason=call.reason or invocation.reason,
+        start_at=call.at or invocation.start_at,
     )
 
 
@@ -137,7 +179,15 @@ def _from_arguments(rulebook: Rulebook, person: Person, invocation: Invocation) 
     command = rulebook.registry.find(invocation.command)
     if command is None:
         return _unknown(rulebook, person, invocation, invocation.command)
-    return _Wanted(command, invocation.arguments, typed_in_chat=False, dry_run=invocation.dry_run, reason=invocation.reason)
+    option = {name: str(invocation.arguments.get(name) or "") for name in OPTIONS}
+    return _Wanted(
+        command,
+        without_options(invocation.arguments),
+        typed_in_chat=False,
+        dry_run=invocation.dry_run or option[DRY_RUN] == "yes",
+        reason=option[REASON] or invocation.reason,
+        start_at=option[AT] or invocation.start_at,
+    )
 
 
 def _unknown(rulebook: Rulebook, person: Person, invocation: Invocation, name: str) -> NotBorn:
@@ -153,7 +203,9 @@ def _unheard(person: Person, invocation: Invocation, sentence: str, reason: str,
     return NotBorn(sentence, AuditEvent("request:refused", person.name, None, body))
 
 
-def _new_run(rulebook: Rulebook, person: Person, invocation: Invocation, wanted: _Wanted, arguments: Mapping[str, Any]) -> NewRun:
+def _new_run(
+    rulebook: Rulebook, person: Person, invocation: Invocation, wanted: _Wanted, arguments: Mapping[str, Any], start: datetime | None = None
+) -> NewRun:
     found: dict[str, bytes] = {}
     stored = rulebook.sealer.taken_out(arguments, found)
     sealed_answer = rulebook.sealer.seal(invocation.answer_to) if invocation.answer_to else b""
@@ -172,6 +224,7 @@ def _new_run(rulebook: Rulebook, person: Person, invocation: Invocation, wanted:
         policy=rulebook.policy.digest,
         reason=wanted.reason[:500],
         dry_run=wanted.dry_run,
+        start_at=start.isoformat() if start else None,
         answer_to=base64.b64encode(sealed_answer).decode() or None,
         trace=invocation.trace,
         secrets={mark: base64.b64encode(one).decode() for mark, one in found.items()},

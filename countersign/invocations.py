@@ -42,7 +42,8 @@ class Place:
 class Invocation:
     """What a door hands to `submit`. `key` makes a repeated delivery the same request; `text` or `command` with `arguments` says what.
 
-    `answer_to` is where a private reply can be posted (sealed before it is stored), if the platform gave such an address.
+    `start_at` is when it is wanted to start, as it was typed; empty means as soon as it may. `answer_to` is where a private reply can be
+    posted (sealed before it is stored), if the platform gave such an address.
     """
 
     key: str
@@ -53,5 +54,6 @@ class Invocation:
     arguments: dict[str, Any] = field(default_factory=dict)
     reason: str = ""
     dry_run: bool = False
+    start_at: str = ""
     answer_to: str = ""
     trace: str = ""

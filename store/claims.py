@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -25,7 +26,7 @@ class Claim:
 
 _CLAIM = text(f"""
 WITH chosen AS (SELECT id, status, lease_until IS NOT NULL AS lost FROM runs r
-                WHERE id = ANY(:ids) AND status = ANY(:statuses) AND due_at IS NOT NULL
+                WHERE id = ANY(:ids) AND status = ANY(:statuses) AND due_at <= countersign_now()
                   AND (lease_until IS NULL OR lease_until < countersign_now())
                   AND (code_version = ANY(:versions) OR NOT {OFFERED})
                 FOR UPDATE SKIP LOCKED),
@@ -52,6 +53,18 @@ async def claim(
         {"ids": list(ids), "statuses": list(statuses), "worker": worker, "lease": f"{lease} seconds", "versions": list(versions)},
     )
     return [Claim(row.id, row.attempt, RunStatus(row.status), row.failures) for row in rows]
+
+
+async def put_off(session: WriteSession, run_id: UUID, *, attempt: int, until: datetime, outcome: str) -> bool:
+    """Ends the claim of a queued run that may not start yet; it is due again at `until`. False when the claim was lost."""
+    row = await session.execute(
+        text(
+            "UPDATE runs SET worker = NULL, lease_until = NULL, due_at = :until, outcome = :outcome"
+            " WHERE id = :id AND status = 'queued' AND attempt = :attempt AND worker IS NOT NULL RETURNING 1"
+        ),
+        {"id": run_id, "attempt": attempt, "until": until, "outcome": outcome},
+    )
+    return row.first() is not None
 
 
 RENEW_PLAIN: Final = (

@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
+
+from countersign.calendars import zone_of
 
 from .bases import Base, Stamp
 from .databases import ReadSession, WriteSession
@@ -65,6 +68,14 @@ class Person:
     timezone: str = "UTC"
     email: str = ""
     manager: str = ""
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone in which this person writes and reads moments; UTC where theirs is not known."""
+        try:
+            return zone_of(self.timezone)
+        except ValueError:
+            return zone_of("UTC")
 
 
 _PERSON = """

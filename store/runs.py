@@ -62,6 +62,7 @@ class RunRow(Base):
     edited_by: Mapped[str | None]
     handed_to: Mapped[str | None]
     badge: Mapped[str] = mapped_column(server_default=text("''"))
+    start_at: Mapped[datetime | None]
     created_at: Mapped[Stamp]
     moved_at: Mapped[Stamp]
 
@@ -93,6 +94,7 @@ class NewRun:
     outcome: str = ""
     secrets: dict[str, str] = field(default_factory=dict)
     because: str = ""
+    start_at: str | None = None
     id: UUID = field(default_factory=new_id)
 
 
@@ -110,14 +112,14 @@ _CREATE = text("""
 WITH wanted AS (SELECT * FROM jsonb_to_recordset(cast(:rows AS jsonb)) AS w(
        id uuid, key text, command text, code_version text, status text, risk int, visibility text, owner text, asker text, door text,
        place jsonb, arguments jsonb, origins jsonb, reason text, dry_run bool, answer_to text, policy text, trace text, outcome text,
-       secrets jsonb, because text)),
+       secrets jsonb, because text, start_at timestamptz)),
 moment AS MATERIALIZED (SELECT countersign_now() AS now),
 fresh AS (INSERT INTO inbox (key, run_id, received_at) SELECT key, id, now FROM wanted, moment ON CONFLICT DO NOTHING
           RETURNING key, run_id),
 born AS (INSERT INTO runs (id, command, code_version, status, risk, visibility, owner, asker, door, place, arguments, origins, reason,
-                           dry_run, answer_to, policy, trace, outcome, due_at, created_at, moved_at)
+                           dry_run, answer_to, policy, trace, outcome, start_at, due_at, created_at, moved_at)
          SELECT w.id, w.command, w.code_version, w.status, w.risk, w.visibility, w.owner, w.asker, w.door, w.place, w.arguments,
-                w.origins, w.reason, w.dry_run, decode(w.answer_to, 'base64'), w.policy, w.trace, w.outcome,
+                w.origins, w.reason, w.dry_run, decode(w.answer_to, 'base64'), w.policy, w.trace, w.outcome, w.start_at,
                 CASE w.status WHEN 'submitted' THEN now END, now, now
          FROM wanted w JOIN fresh f ON f.run_id = w.id, moment RETURNING id, number, status),
 kept AS (INSERT INTO secrets (run_id, mark, sealed)
@@ -126,7 +128,7 @@ noted AS (INSERT INTO audit_events (id, canonical)
          SELECT gen_random_uuid(), json_build_object('kind', 'run:' || w.status, 'actor', w.asker, 'run', w.id, 'detail',
                 jsonb_strip_nulls(jsonb_build_object('command', w.command, 'arguments', w.arguments, 'origins', w.origins, 'door', w.door,
                 'place', w.place, 'policy', w.policy, 'code', w.code_version, 'trace', w.trace, 'dry_run', nullif(w.dry_run, false),
-                'reason', nullif(w.reason, ''), 'because', nullif(w.because, ''))))::text
+                'reason', nullif(w.reason, ''), 'because', nullif(w.because, ''), 'start_at', w.start_at)))::text
          FROM wanted w JOIN born b USING (id)),
 woken AS (SELECT pg_notify('countersign_work', left('plan ' || string_agg(b.id::text, ' '), 5 + 37 * 200)) FROM born b
           WHERE b.status = 'submitted' HAVING count(*) > 0)
@@ -212,13 +214,14 @@ moved AS (UPDATE runs r SET status = w."to", moved_at = countersign_now(),
                  attempt = r.attempt + (w.worker IS NOT NULL)::int,
                  worker = CASE WHEN w.keep_lease THEN r.worker ELSE w.worker END,
                  lease_until = CASE WHEN w.keep_lease THEN r.lease_until ELSE countersign_now() + w.lease * interval '1 second' END,
-                 due_at = CASE WHEN w.ready THEN countersign_now() WHEN w.keep_lease OR w.worker IS NOT NULL THEN r.due_at END
+                 due_at = CASE WHEN w.ready AND w."to" = 'queued' THEN greatest(countersign_now(), r.start_at)
+                               WHEN w.ready THEN countersign_now() WHEN w.keep_lease OR w.worker IS NOT NULL THEN r.due_at END
           FROM wanted w WHERE r.id = w.run_id AND w.come_from ? r.status
                           AND (w.attempt IS NULL OR (r.attempt = w.attempt AND r.worker IS NOT NULL))
                           AND (w.worker IS NULL OR ((r.lease_until IS NULL OR r.lease_until < countersign_now())
                                AND (w.versions ? r.code_version OR NOT {OFFERED})))
           RETURNING r.id, r.attempt, w."to", w."by", w.because, w.digest, w.outcome, w.revision, w.detail, w.ready,
-                    w.choice, w.arguments, r.digest AS signed),
+                    w.choice, w.arguments, r.digest AS signed, r.due_at),
 noted AS (INSERT INTO audit_events (id, canonical)
           SELECT gen_random_uuid(), json_build_object('kind', 'run:' || m."to", 'actor', m."by", 'run', m.id, 'detail',
                  jsonb_strip_nulls(m.detail || jsonb_build_object('because', nullif(m.because, ''), 'digest', m.signed,
@@ -230,7 +233,7 @@ shown AS (UPDATE messages s SET wanted = s.wanted + 1, urgent = NOT m."to" = ANY
           FROM moved m WHERE s.run_id = m.id AND s.kind <> 'reply' RETURNING 1),
 woken AS (SELECT pg_notify('countersign_work', w) FROM
           (SELECT left('execute ' || string_agg(id::text, ' '), 8 + 37 * 200) AS w FROM moved
-           WHERE ready AND "to" <> 'submitted' HAVING count(*) > 0
+           WHERE ready AND due_at <= countersign_now() AND "to" <> 'submitted' HAVING count(*) > 0
            UNION ALL SELECT left('plan ' || string_agg(id::text, ' '), 5 + 37 * 200) FROM moved
            WHERE ready AND "to" = 'submitted' HAVING count(*) > 0
            UNION ALL SELECT 'messages' FROM shown HAVING count(*) > 0) AS wakes)

@@ -43,6 +43,7 @@ class NewRun(Body):
     arguments: dict[str, JsonValue] = Field(default_factory=dict)
     text: Annotated[str, Field(max_length=8_000)] = ""
     dry_run: bool = False
+    start_at: Annotated[str, Field(max_length=80, description="When it is to start: ISO 8601 with an offset, or as with --at.")] = ""
     reason: Annotated[str, Field(max_length=500)] = ""
     idempotency_key: Annotated[str, Field(max_length=200)] = ""
 
@@ -83,6 +84,7 @@ async def ask(caller: Asker, wanted: Annotated[NewRun, Depends(body_of(NewRun))]
         arguments=dict(wanted.arguments),
         reason=wanted.reason,
         dry_run=wanted.dry_run,
+        start_at=wanted.start_at,
         trace=caller.trace,
     )
     answer = await caller.hub.submit(caller.person, invocation)

@@ -27,6 +27,7 @@ def run(
     command: Annotated[str, typer.Argument(metavar="'COMMAND …'", help="As typed in chat: 'deploy api v2 env=staging'.")],
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan, show the plan and stop.")] = False,
+    at: Annotated[str, typer.Option("--at", metavar="TIME", help="Start it then: 22:00, 'tomorrow 9:00 Europe/Berlin', 'in 2h'.")] = "",
     reason: Reason = "",
     wait: Annotated[float, typer.Option(min=0, max=3_600, help="Seconds to wait for the run to end or to need somebody.")] = 30,
     as_json: Json = False,
@@ -34,7 +35,7 @@ def run(
 ) -> None:
     """Ask for something and wait for what becomes of it; exit 1 when it is refused or ends badly."""
     with closing(Client(identify(as_person))) as client:
-        body = {"text": command, "dry_run": dry_run, "reason": reason, "idempotency_key": new_key()}
+        body = {"text": command, "dry_run": dry_run, "start_at": at, "reason": reason, "idempotency_key": new_key()}
         answer = client.post("/runs", body)
         if "id" not in answer:
             _print(answer, reply_lines(answer["reply"], colour=is_coloured()), as_json=as_json)

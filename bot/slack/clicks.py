@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bot.presses import Press, press
-from commands.submit import form_for
+from commands.submit import OPTIONS, form_for
 from countersign.errors import CountersignError
 from countersign.invocations import Door
 from countersign.replies import Button, Reply
@@ -92,7 +92,7 @@ async def _fill(connection: Connection, click: Click) -> Opening | None:
     command = rulebook.registry.find(click.pressed.target)
     if command is None:
         return await _told(connection, click, Reply(text="This command does not exist any more."))
-    known = {one.name for one in command.schema.parameters}
+    known = {one.name for one in command.schema.parameters} | set(OPTIONS)
     given = {name: value for name, value in click.pressed.answers.items() if name in known}
     return Opening(click.trigger, form_of(form_for(rulebook, command, given), click.source), click.source, click.key, _AGAIN)
 

@@ -134,3 +134,47 @@ def test_a_long_line_is_read_in_no_time() -> None:
     assert len(read("tell lin " + "— " * 3_000 + "end")["words"]) > 3_000
     assert read("tell lin " + "'" * 2_000 + "x")["who"] == "lin"
     assert tell.usage == "/tell <who> <words>"
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "words"),
+    [
+        ('--at "22:00 Europe/Berlin"', "22:00 Europe/Berlin", "hello"),
+        ("--at 22:00", "22:00", "hello"),
+        ("--at=22:00", "22:00", "hello"),
+        ("—at 22:00 Europe/Berlin", "22:00 Europe/Berlin", "hello"),
+        ("--at=22:00 UTC", "22:00 UTC", "hello"),
+        ("--at tomorrow 9:00 America/New_York", "tomorrow 9:00 America/New_York", "hello"),
+        ("--at 2026-12-01 22:00", "2026-12-01 22:00", "hello"),
+        ("--at 2026-12-01T22:00+01:00", "2026-12-01T22:00+01:00", "hello"),
+        ("--at in 2h", "in 2h", "hello"),
+        ("--at 22:00 there", "22:00", "hello there"),
+        ("--at 22:00 api/v2", "22:00", "hello api/v2"),
+        ("--at 22:00 Japan", "22:00", "hello Japan"),
+    ],
+)
+def test_a_start_is_typed_with_or_without_quotes(text: str, at: str, words: str) -> None:
+    command, rest = find_command(split(f"tell lin hello {text}"), COMMANDS)
+    assert command is tell
+    call = read_arguments(tell, rest)
+    assert (call.at, dict(call.arguments)) == (at, {"who": "lin", "words": words})
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("--at", "--at needs a value"),
+        ("--at=", "--at needs a time such as 22:00"),
+        ("--at ''", "--at needs a time such as 22:00"),
+        ("--at 22:00 --at 23:00", "--at is given twice"),
+        ("--reason one --reason two", "--reason is given twice"),
+    ],
+)
+def test_a_start_that_says_nothing_is_refused(text: str, problem: str) -> None:
+    with pytest.raises(NotUnderstood, match=problem):
+        read_arguments(tell, split(f"tell lin hello {text}").words[1:])
+
+
+def test_what_answers_at_once_takes_no_start() -> None:
+    with pytest.raises(NotUnderstood, match="--at is not an option of look"):
+        read_arguments(look, ["--at", "22:00"])

@@ -1,5 +1,7 @@
 """What becomes of a request, before the database is touched."""
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from commands.rulebooks import Rulebook
 from commands.submit import Ask, Birth, ControlCall, NotBorn, form_for, prepare
 from countersign import Command, RunStatus, Secret, control
 from countersign.invocations import Door, Invocation, Place
+from countersign.moments import instant
 from store.people import Person
 from store.secrets import Keys
 from tests.commands.samples import COMMANDS, look, policy, rotate, somebody
@@ -176,3 +179,66 @@ def test_a_form_never_shows_a_secret_again(rulebook: Rulebook) -> None:
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=lambda one: one.name)
 def test_every_command_can_be_asked_for_by_its_form(rulebook: Rulebook, command: Command) -> None:
     assert [one.name for one in form_for(rulebook, command, {}).inputs] == [one.name for one in command.schema.parameters]
+
+
+BERLIN_ADA = replace(ADA, timezone="Europe/Berlin")
+
+
+@pytest.fixture
+def monday(rulebook: Rulebook) -> Rulebook:
+    """A rulebook whose database says that it is Monday, 2026-11-23, 13:30 in UTC."""
+    return replace(rulebook, skew=datetime(2026, 11, 23, 13, 30, tzinfo=UTC) - datetime.now(UTC))
+
+
+@pytest.mark.parametrize(
+    ("invocation", "meant"),
+    [
+        (said("deploy api --at 22:00"), "2026-11-23 22:00 Europe/Berlin"),
+        (said("deploy api --at 22:00 America/New_York"), "2026-11-23 22:00 America/New_York"),
+        (said("deploy api --at 'tomorrow 9:00'", start_at="23:00"), "2026-11-24 09:00 Europe/Berlin"),
+        (said("deploy api", start_at="2026-12-01T22:00:00Z"), "2026-12-01 22:00 UTC"),
+        (filled("deploy", service="api", **{"--at": "fri 9:00"}), "2026-11-27 09:00 Europe/Berlin"),
+    ],
+)
+def test_a_start_is_meant_in_the_askers_zone_unless_they_say_another(monday: Rulebook, invocation: Invocation, meant: str) -> None:
+    run = birth(monday, BERLIN_ADA, invocation).run
+    assert (run.start_at, run.arguments["service"]) == (instant(meant).isoformat(), "api")
+
+
+def test_a_start_in_a_while_is_counted_from_the_database_s_time(monday: Rulebook) -> None:
+    start = datetime.fromisoformat(birth(monday, ADA, said("deploy api --at in 2h")).run.start_at or "")
+    assert timedelta(0) <= start - instant("2026-11-23 15:30 UTC") < timedelta(seconds=30)
+
+
+def test_without_a_start_it_is_as_soon_as_it_may(monday: Rulebook) -> None:
+    assert birth(monday, ADA, said("deploy api")).run.start_at is None
+
+
+@pytest.mark.parametrize(
+    ("invocation", "sentence"),
+    [
+        (said("deploy api --at today 9:00"), "--at: has passed: it is 2026-11-23 14:30 Europe/Berlin now."),
+        (said("deploy api --at noon"), "--at: should be a time such as 22:00, tomorrow 9:00, "),
+        (said("deploy api --at '22:00 Atlantis'"), "--at: there is no time zone 'Atlantis'; one is written as Europe/Berlin."),
+        (filled("deploy", service="api", **{"--at": 7}), "--at: should be a time such as"),
+        (said("look", start_at="22:00"), "--at: look answers at once."),
+    ],
+)
+def test_a_start_that_is_none_runs_nothing(monday: Rulebook, invocation: Invocation, sentence: str) -> None:
+    told = not_born(monday, BERLIN_ADA, invocation)
+    assert told.sentence.startswith(sentence)
+    assert told.event.detail["reason"] == "wrong_argument"
+
+
+def test_who_may_not_run_it_learns_that_first(monday: Rulebook) -> None:
+    assert birth(monday, EVE, said("deploy api --at noon")).run.status is RunStatus.refused
+
+
+def test_a_form_that_asks_for_what_is_missing_keeps_the_options(monday: Rulebook) -> None:
+    asked = prepare(monday, BERLIN_ADA, said("deploy --at 22:00 Europe/Berlin --dry-run --reason 'it is due'"))
+    assert isinstance(asked, Ask)
+    options = {one.name: one.initial for one in asked.form.inputs if one.name.startswith("--")}
+    assert options == {"--at": "22:00 Europe/Berlin", "--dry-run": "yes", "--reason": "it is due"}
+    run = birth(monday, BERLIN_ADA, filled("deploy", service="api", **options)).run
+    assert (run.start_at, run.dry_run, run.reason) == (instant("2026-11-23 22:00 Europe/Berlin").isoformat(), True, "it is due")
+    assert not birth(monday, ADA, filled("deploy", service="api", **options | {"--dry-run": "no"})).run.dry_run

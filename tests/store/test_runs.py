@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -10,7 +10,7 @@ import pytest
 
 from countersign.runs import FINISHED, MOVES, RunStatus
 from store.audits import find_trail
-from store.claims import find_due, release
+from store.claims import find_due, put_off, release
 from store.databases import reading, transaction
 from store.runs import Born, Move, ask_to_cancel, create, find_by_reference, find_runs, search_runs
 from store.workers import note_worker
@@ -157,6 +157,42 @@ async def test_what_is_due_is_found_after_its_quiet_time(tables: Tables) -> None
         assert await release(session, slot="w1", but="w1") == 0
         assert await release(session, slot="w", but="w2") >= 1
     assert await due(0)
+
+
+async def test_a_run_that_is_wanted_later_is_due_later(tables: Tables) -> None:
+    later = datetime.now(UTC) + timedelta(hours=2)
+    run = await tables.run(S.planning, S.awaiting_approval, S.queued, start_at=later.isoformat())
+    assert (await tables.row(run)).due_at == (await tables.row(run)).start_at == later
+    assert not await tables.claimed(run)
+    await tables.execute("UPDATE clock SET shift = '2 hours'")
+    assert await tables.claimed(run)
+
+
+async def test_a_run_that_is_wanted_later_is_planned_now_and_goes_on_at_once_when_its_start_has_passed(tables: Tables) -> None:
+    run = await tables.run(start_at=(datetime.now(UTC) + timedelta(hours=2)).isoformat())
+    (held,) = await tables.claimed(run)
+    await tables.moved(Move(run, S.planning, by="w1", attempt=held.attempt))
+    await tables.execute("UPDATE clock SET shift = '3 hours'")
+    assert await tables.moved(Move(run, S.queued, by="w1"))
+    assert await tables.claimed(run)
+
+
+async def test_a_claim_is_put_off_only_by_who_holds_it(tables: Tables) -> None:
+    run = await tables.run(S.planning, S.queued)
+    (held,) = await tables.claimed(run)
+    until = datetime.now(UTC) + timedelta(hours=1)
+
+    async def put(attempt: int) -> bool:
+        async with transaction(tables.worker) as session:
+            return await put_off(session, run, attempt=attempt, until=until, outcome="Waits.")
+
+    assert not await put(held.attempt - 1)
+    assert await put(held.attempt)
+    assert not await put(held.attempt)
+    assert not await tables.claimed(run)
+    await tables.execute("UPDATE clock SET shift = '1 hour'")
+    (again,) = await tables.claimed(run)
+    assert (again.failures, (await tables.row(run)).outcome) == (0, "Waits.")
 
 
 async def test_a_cancel_is_left_once_and_only_while_it_runs(tables: Tables) -> None:

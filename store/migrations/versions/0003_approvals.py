@@ -50,6 +50,7 @@ def _runs() -> None:
     op.add_column("runs", sa.Column("edited_by", sa.Text(), nullable=True))
     op.add_column("runs", sa.Column("handed_to", sa.Text(), nullable=True))
     op.add_column("runs", sa.Column("badge", sa.Text(), server_default=sa.text("''"), nullable=False))
+    op.add_column("runs", sa.Column("start_at", sa.DateTime(timezone=True), nullable=True))
 
 
 def _delegations() -> None:
