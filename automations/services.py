@@ -68,9 +68,13 @@ class Services:
         digest = await find_digest(session)
         if known is None or known[1].policy.digest != digest or now - known[0] > FRESH_SECONDS:
             await asyncio.to_thread(self.reloader.refresh)
-            read = await read_rulebook(session, registry=self.registry, sealer=self.sealer)
+            read = await read_rulebook(session, registry=self.registry, sealer=self.sealer, address=self.settings.url)
             self._rulebook = known = (time.monotonic(), read)
         return known[1]
+
+    def forget(self) -> None:
+        """Reads policy and people anew at the next job, for whoever has just changed them."""
+        self._rulebook, self._asked = None, 0.0
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[WriteSession]:

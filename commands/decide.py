@@ -28,7 +28,7 @@ from store.runs import Move, RunRow, find_run, move
 
 from .authorizing import INACTIVE, Allowed, Refused
 from .rulebooks import Rulebook
-from .voting import Ballot, may_see, may_vote, read_ballot, voters
+from .voting import Ballot, may_see, may_vote, read_ballot
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ async def _who_may(session: WriteSession, ballot: Ballot, tally: Tally, refused:
     if refused.reason not in ("missing_permission", "self_approval"):
         return refused
     people = await find_all_people(session)
-    able = [one.name for one in voters(ballot.policy, people, ballot.rule, ballot.matter, sets=ballot.sets(tally))]
+    able = [one.name for one in ballot.waiting_for(people, tally)]
     names = ", ".join(able[:5]) + (f" and {len(able) - 5} more" if len(able) > 5 else "")
     return Refused(f"{refused.sentence} {names or 'Nobody'} can decide it now.", refused.reason)
 

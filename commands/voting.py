@@ -20,6 +20,8 @@ from store.runs import RunRow
 from .authorizing import INACTIVE, Allowed, Refused, held, is_auditor
 from .policies import Policy
 from .rulebooks import Rulebook
+from .signing import Signatures, needs_passkey, read_signatures
+from .sites import Site
 
 
 _WORDS: Final = {
@@ -133,14 +135,21 @@ class Ballot:
     delegations: Sequence[Delegation]
     run_id: UUID
     now: datetime
+    signatures: Signatures = field(default_factory=Signatures)
+
+    @property
+    def signed(self) -> bool:
+        """Whether only votes count that a passkey signed."""
+        return needs_passkey(self.rule, self.matter.command)
 
     def tally(self) -> Tally:
         """Where the request stands now."""
-        return evaluate(self.rule, self.case, self._counted(), now=self.now, belongs=self._belongs)
+        return evaluate(self.rule, self.case, self._counted(signed=self.signed), now=self.now, belongs=self._belongs)
 
     def meets(self, rule: Approval) -> bool:
         """Whether the approvals would also be enough for the rule that policy wants now."""
-        return satisfied(filled(self.policy, rule, self.people.values(), self.matter), self.case, self._counted(), belongs=self._belongs)
+        counted = self._counted(signed=self.signed or needs_passkey(rule, None))
+        return satisfied(filled(self.policy, rule, self.people.values(), self.matter), self.case, counted, belongs=self._belongs)
 
     def sets(self, tally: Tally) -> tuple[Voters, ...]:
         """The sets of the stage that votes now."""
@@ -148,19 +157,28 @@ class Ballot:
             return ()
         return open_sets(self.rule.steps[tally.stage], started=tally.started or self.case.opened_at, now=self.now)
 
+    def waiting_for(self, people: Iterable[Person], tally: Tally) -> list[Person]:
+        """Those of these people who may vote now and have not."""
+        able = voters(self.policy, people, self.rule, self.matter, sets=self.sets(tally))
+        return [one for one in able if not self._has_voted(one.name)]
+
     def right_of(self, person: Person, tally: Tally) -> tuple[Allowed | Refused, str]:
         """Whether the person may vote at the stage that votes now, and for whom: '' for themselves, else whoever delegated to them."""
         sets = self.sets(tally)
         own = may_vote(self.policy, person, self.rule, self.matter, sets=sets)
         if isinstance(own, Allowed) or own.reason != "missing_permission":
             return own, ""
-        for one in self.delegations:
+        for one in self._delegations():
             chief = self.people.get(one.person)
             if one.delegate != person.name or chief is None or not one.covers(self.now, self.run_id) or self._has_voted(chief.name):
                 continue
             if isinstance(answer := may_vote(self.policy, chief, self.rule, self.matter, sets=sets), Allowed):
                 return answer, chief.name
         return own, ""
+
+    def _delegations(self) -> Sequence[Delegation]:
+        """None where a passkey has to sign: nobody can stand in for the one who holds it."""
+        return () if self.signed else self.delegations
 
     def _has_voted(self, name: str) -> bool:
         return any(name in (row.person, row.on_behalf) for row in self.decisions)
@@ -169,17 +187,19 @@ class Ballot:
         person = self.people.get(name)
         return person is not None and person.active and not person.service and belongs(self.policy, person, voters, self.matter)
 
-    def _counted(self) -> list[Any]:
+    def _counted(self, *, signed: bool) -> list[Any]:
         """A denial stays; an approval counts while its giver is active and, if it was given for somebody, was so by a delegation."""
-        return [as_decision(row) for row in self.decisions if row.verdict == "deny" or self._stands(row)]
+        return [as_decision(row) for row in self.decisions if row.verdict == "deny" or self._stands(row, signed=signed)]
 
-    def _stands(self, row: DecisionRow) -> bool:
+    def _stands(self, row: DecisionRow, *, signed: bool) -> bool:
         giver = self.people.get(row.person)
+        if signed and (row.id not in self.signatures.proofs or row.on_behalf):
+            return False
         if giver is None or not giver.active or giver.service:
             return False
         return not row.on_behalf or any(
             one.person == row.on_behalf and one.delegate == row.person and one.covers(row.decided_at, self.run_id)
-            for one in self.delegations
+            for one in self._delegations()
         )
 
 

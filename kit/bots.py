@@ -1,22 +1,26 @@
 """The real engine under a test: what a person says is planned, approved, executed and recorded as in production, in this process."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
 import yaml
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from automations.announcing import announce
 from automations.delivering import Room
 from automations.executing import execute_runs
+from automations.housekeeping.tending import tend_requests
 from automations.makingplans import make_plan
 from automations.planning import plan_runs
 from automations.services import Services
 from bot.hubs import Answer, Hub
 from bot.presses import Press
 from commands.policies import compile_policy
+from countersign.arguments import Duration
 from countersign.invocations import Door, Invocation, Place
 from countersign.replies import Card, Reply
 from countersign.runs import RunStatus
@@ -83,9 +87,9 @@ class Member:
         assert answer.run_id is not None, f"{self.name} was told: {answer.reply.text}"
         return await self.bot.watch(answer.run_id, answer.reply)
 
-    async def approve(self, run: RunHandle, *, expect: str = "", digest: str = "") -> str:
+    async def approve(self, run: RunHandle, *, expect: str = "", digest: str = "", reason: str = "") -> str:
         """Clicks Approve on the card as it was shown; returns the answer, which contains `expect`."""
-        return await self._press(run, "approve", expect, digest=digest)
+        return await self._press(run, "approve", expect, digest=digest, reason=reason)
 
     async def deny(self, run: RunHandle, *, reason: str = "", expect: str = "") -> str:
         return await self._press(run, "deny", expect, reason=reason)
@@ -111,8 +115,10 @@ class Bot:
     def __init__(self, hub: Hub, services: Services, owner: AsyncEngine) -> None:
         self.hub, self.services, self._owner = hub, services, owner
         self._may: dict[str, set[str]] = {}
+        self._sections: dict[str, Any] = {}
         self._runs: dict[UUID, RunHandle] = {}
         self._dirty = True
+        self._held = False
 
     def cast(self, *names: str, may: Iterable[str] = ()) -> Sequence[Member]:
         """People with these permissions; called again, it adds to what somebody may. Takes effect with the next thing anybody does."""
@@ -141,10 +147,13 @@ class Bot:
 
     async def settle(self) -> None:
         """Plans and executes until nothing is due; each plan is made twice, and a difference fails the test."""
+        while await tend_requests(self.services):
+            pass
         while True:
             async with reading(self.services.engine) as session:
                 plan = await find_due(session, statuses=_PLAN, quiet=0, limit=100)
                 execute = await find_due(session, statuses=_EXECUTE, quiet=0, limit=100)
+            execute = [] if self._held else execute
             if not plan and not execute:
                 break
             await plan_runs(self.services, plan)
@@ -152,6 +161,42 @@ class Bot:
             await execute_runs(self.services, execute)
         while await announce(self.services, {"room": Room()}):
             pass
+
+    async def later(self, duration: str) -> None:
+        """Lets time pass by the database's clock, as in `2h`, and does what is due then."""
+        async with transaction(self._owner) as session:
+            await session.execute(text("UPDATE clock SET shift = shift + cast(:by AS interval)"), {"by": Duration.parse(duration)})
+        await self.refresh()
+
+    def policy(self, **sections: Any) -> None:
+        """Further sections of the policy, such as `rules` or `schedules`; takes effect with the next thing anybody does.
+
+        `people`, `roles` and `groups` are added to what `cast` makes: `people={"ada": {"manager": "lin", "groups": ["sre"]}}`.
+        """
+        self._sections.update(sections)
+        self._dirty = True
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """As if no worker executed meanwhile: approved runs wait."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+
+    async def messages(self, person: str) -> list[Any]:
+        """The rows of the messages that this person alone was sent, oldest first."""
+        async with reading(self.services.engine) as session:
+            rows = await session.execute(
+                text("SELECT kind, run_id, card FROM messages WHERE person = :person ORDER BY created_at, id"), {"person": person}
+            )
+            return list(rows)
+
+    async def trail(self, run: RunHandle) -> list[Any]:
+        """The audit events of a run, oldest first: kind, actor, detail, at."""
+        async with reading(self.services.engine) as session:
+            return list(await find_trail(session, run.id))
 
     async def card(self, run: RunHandle) -> Card:
         """The card of a run as the asker sees it."""
@@ -180,11 +225,12 @@ class Bot:
         if not self._dirty:
             return
         self._dirty = False
-        policy = _policy_of(self._may)
+        compiled = compile_policy(_policy_of(self._may, self._sections))
         async with transaction(self._owner) as session:
-            await apply_policy(session, digest=compile_policy(policy).digest, body=policy, by="kit")
-            await save_people(session, {name: {"groups": [f"only-{name}"]} for name in self._may})
+            await apply_policy(session, digest=compiled.digest, body=compiled.body, by="kit")
+            await save_people(session, {name: entry.model_dump() for name, entry in compiled.file.people.items()})
         self.hub.forget()
+        self.services.forget()
 
 
 async def _fill(session: ReadSession, handle: RunHandle) -> None:
@@ -202,12 +248,14 @@ async def _fill(session: ReadSession, handle: RunHandle) -> None:
     handle.result = row.result.get("result") if row.result and handle.answer is None else None
 
 
-def _policy_of(may: Mapping[str, Iterable[str]]) -> str:
-    """A strict policy: everybody is alone in a group that carries exactly what they may."""
-    data = {
-        "profile": "strict",
-        "people": {name: {"groups": [f"only-{name}"]} for name in may},
-        "roles": {f"role-{name}": sorted(permissions) for name, permissions in may.items()},
-        "groups": {f"only-{name}": [f"role-{name}"] for name in may},
+def _policy_of(may: Mapping[str, Iterable[str]], sections: Mapping[str, Any]) -> str:
+    """A strict policy: everybody is alone in a group that carries exactly what they may, and in those the sections name."""
+    people = {name: dict(sections.get("people", {}).get(name, {})) for name in may}
+    data: dict[str, Any] = {"profile": "strict"} | {
+        name: one for name, one in sections.items() if name not in ("people", "roles", "groups")
     }
+    named: dict[str, Any] = {group: [] for entry in people.values() for group in entry.get("groups", ())} | sections.get("groups", {})
+    data["people"] = {name: entry | {"groups": [f"only-{name}", *entry.get("groups", ())]} for name, entry in people.items()}
+    data["roles"] = {f"role-{name}": sorted(permissions) for name, permissions in may.items()} | sections.get("roles", {})
+    data["groups"] = {f"only-{name}": [f"role-{name}"] for name in may} | named
     return yaml.safe_dump(data, sort_keys=False)

@@ -86,9 +86,10 @@ async def open_requests(session: WriteSession, requests: Sequence[NewRequest]) -
             text(
                 "WITH old AS (UPDATE approval_requests SET state = 'superseded', closed_at = countersign_now()"
                 " WHERE run_id = :run AND revision < :revision AND state = 'open')"
-                " INSERT INTO approval_requests (id, run_id, revision, digest, rule, policy, expires_at, next_due)"
-                " VALUES (:id, :run, :revision, :digest, cast(:rule AS jsonb), :policy, countersign_now() + cast(:expires AS interval),"
-                " countersign_now() + cast(:due AS interval))"
+                ", moment AS MATERIALIZED (SELECT countersign_now() AS now)"
+                " INSERT INTO approval_requests (id, run_id, revision, digest, rule, policy, opened_at, expires_at, next_due)"
+                " SELECT :id, :run, :revision, :digest, cast(:rule AS jsonb), :policy, now, now + cast(:expires AS interval),"
+                " now + cast(:due AS interval) FROM moment"
                 " ON CONFLICT (run_id, revision) DO NOTHING"
             ),
             {
@@ -161,8 +162,9 @@ async def close_request(session: WriteSession, request_id: UUID, *, state: str, 
     """
     row = await session.execute(
         text(
-            "UPDATE approval_requests SET state = :state, via = :via, closed_at = countersign_now(), next_due = NULL,"
-            " valid_until = countersign_now() + cast(:valid AS interval) WHERE id = :id AND state = 'open' RETURNING 1"
+            "UPDATE approval_requests a SET state = :state, via = :via, closed_at = countersign_now(), next_due = NULL,"
+            " valid_until = greatest(countersign_now(), r.start_at) + cast(:valid AS interval)"
+            " FROM runs r WHERE r.id = a.run_id AND a.id = :id AND a.state = 'open' RETURNING 1"
         ),
         {"id": request_id, "state": state, "via": via, "valid": None if valid is None else f"{valid} seconds"},
     )

@@ -53,7 +53,7 @@ async def tend(services: Services, session: WriteSession, rulebook: Rulebook, ru
 async def _go_on(services: Services, session: WriteSession, request: ApprovalRequestRow, run: RunRow, ballot: Ballot, tally: Tally) -> None:
     """Asks whoever has to be asked now, and writes down when to look again."""
     able = voters(ballot.policy, ballot.people.values(), ballot.rule, ballot.matter, sets=ballot.sets(tally))
-    waiting = [one for one in able if not any(one.name in (row.person, row.on_behalf) for row in ballot.decisions)]
+    waiting = ballot.waiting_for(ballot.people.values(), tally)
     reminding = _is_reminder(request, ballot)
     again = f"{ballot.now:%j%H%M%S}" if reminding else ""
     await add_messages(session, approver_messages(run, waiting, revision=request.revision, fallback=fallback_of(services), again=again))

@@ -2,6 +2,7 @@
 
 from .accesses import grant, link, revoke
 from .decisions import approve, cancel_run, deny
+from .delegations import delegate, delegate_for, undelegate
 from .explanations import explain
 from .grants import access_extend, access_list, access_request, access_return
 from .helps import show_help, whoami
@@ -17,6 +18,8 @@ __all__ = [
     "approve",
     "audit",
     "cancel_run",
+    "delegate",
+    "delegate_for",
     "deny",
     "explain",
     "grant",
@@ -25,5 +28,6 @@ __all__ = [
     "run",
     "runs",
     "show_help",
+    "undelegate",
     "whoami",
 ]
