@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import text
 
 from countersign.arguments import Duration
+from countersign.commands import Command
 from countersign.contexts import Asker, Context
 from countersign.errors import CountersignError
 from countersign.plans import StepFunction, resolved
@@ -29,12 +30,13 @@ _log = logging.getLogger(__name__)
 
 
 class Ended(StrEnum):
-    """How a call ended. `unclear`: it may or may not have happened."""
+    """How a call ended. `unclear`: it may or may not have happened. `barred`: the asker lost the right before it began."""
 
     done = "done"
     failed = "failed"
     unclear = "unclear"
     cancelled = "cancelled"
+    barred = "barred"
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Work:
     secrets: dict[str, str]
     redactor: Redactor
     steps: Mapping[str, StepFunction[..., Any]]
+    command: Command | None = None
 
 
 async def call_step(work: Work, key: StepKey, step: Mapping[str, Any], results: Mapping[int, Any]) -> Outcome:

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from commands.authorizing import Refused, held
 from countersign.runs import RunStatus
 from store.journals import LostClaim, Phase, StepKey, StepRow, StepState, find_steps, settle_step
+from store.people import find_person
 from store.runs import Move, find_run, move
 
 from .calling import Ended, Outcome, Work, call_step
@@ -52,8 +54,8 @@ async def _forward(work: Work) -> None:
     for position, step in enumerate(steps):
         if position in done:
             continue
-        if await _is_cancelled(work):
-            await _stop(work, Outcome(Ended.cancelled, error="before it began"), position)
+        if (halt := await _halted(work)) is not None:
+            await _stop(work, halt, position)
             return
         outcome = await call_step(work, _key(work, position, Phase.do), step, done)
         if outcome.how is Ended.done:
@@ -74,6 +76,8 @@ async def _stop(work: Work, outcome: Outcome, position: int) -> None:
         await settle(work, RunStatus.interrupted, because=outcome.error, outcome=f"{title} {outcome.error}; it may have happened.")
     elif outcome.how is Ended.cancelled:
         await _cancelled(work, title, begun=outcome.error != "before it began", undoable=undoable)
+    elif outcome.how is Ended.barred:
+        await _barred(work, title, why=outcome.error, rows=rows, undoable=undoable)
     elif undoable:
         await settle(work, RunStatus.undoing, because=f"{title}: {outcome.error}", outcome=f"{title}: {outcome.error}", keep_lease=True)
         await _backward(work)
@@ -89,6 +93,17 @@ async def _cancelled(work: Work, title: str, *, begun: bool, undoable: bool) -> 
     else:
         part = "; it may have happened in part." if begun else "; that step was not begun."
         await settle(work, RunStatus.cancelled, because="cancelled", outcome=f"Cancelled at {title}{part}")
+
+
+async def _barred(work: Work, title: str, *, why: str, rows: Sequence[StepRow], undoable: bool) -> None:
+    """Nothing goes on in the name of somebody who may not do it any more; what to do with what is done is for a person to say."""
+    if not any(row.state in (StepState.done, StepState.calling) for row in rows):
+        await settle(work, RunStatus.cancelled, because="the asker lost the right", outcome=f"Nothing was done: {why}")
+        return
+    unclear = " That step was under way when its worker died; it may have happened." if rows[-1].state == StepState.calling else ""
+    undo = " What was done before can be undone." if undoable else ""
+    outcome = f"Stopped before {title}: {why}{unclear}{undo}"
+    await settle(work, RunStatus.interrupted, because="the asker lost the right", outcome=outcome)
 
 
 async def _take_up_undo(work: Work, rows: Sequence[StepRow]) -> None:
@@ -157,10 +172,19 @@ async def _resolve(work: Work, *, happened: bool) -> None:
         await settle_step(session, work.run.id, revision=work.run.revision, happened=happened)
 
 
-async def _is_cancelled(work: Work) -> bool:
+async def _halted(work: Work) -> Outcome | None:
+    """Why the next step may not begin, as of now: a person has cancelled, or the asker has lost the right to go on."""
     async with work.services.reading() as session:
-        run = await find_run(session, work.run.id)
-    return run is not None and run.cancelled_by is not None
+        rulebook = await work.services.current_rulebook(session)
+        run, person = await find_run(session, work.run.id), await find_person(session, work.run.asker)
+    if run is not None and run.cancelled_by is not None:
+        return Outcome(Ended.cancelled, error="before it began")
+    if person is None or not person.active:
+        return Outcome(Ended.barred, error=f"the account of {work.run.asker} is not active any more.")
+    right = held(rulebook.policy, person, work.command.permission, work.command) if work.command else None
+    if isinstance(right, Refused):
+        return Outcome(Ended.barred, error=f"{person.name} may not run {work.run.command} any more. {right.sentence}")
+    return None
 
 
 async def _journal(work: Work) -> list[StepRow]:

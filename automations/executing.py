@@ -80,7 +80,8 @@ async def _work(services: Services, session: WriteSession, one: Claim, rulebook:
     run = (await find_runs(session, [one.run_id]))[one.run_id]
     person = (await find_people(session, [run.asker]))[run.asker]
     secrets = await find_secrets(session, run.id, services.opener)
-    return Work(services, run, person, one.attempt, secrets, Redactor(secrets.values()), rulebook.registry.steps)
+    command = rulebook.registry.find(run.command)
+    return Work(services, run, person, one.attempt, secrets, Redactor(secrets.values()), rulebook.registry.steps, command)
 
 
 async def _go_on(work: Work, one: Claim, command: Command | None) -> None:
@@ -122,9 +123,7 @@ async def _may_start(services: Services, rulebook: Rulebook, work: Work, command
             rulebook,
             work,
             made,
-            changed=[
-                "policy wants other approvals now, the approval waited too long, or somebody who gave it may not any more"
-            ],
+            changed=["policy wants other approvals now, the approval waited too long, or somebody who gave it may not any more"],
         )
         return False
     await _begin(services, work, made.digest)
