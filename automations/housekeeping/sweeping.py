@@ -1,4 +1,4 @@
-"""sweeping: the clock behind everything: lost hints, ended leases, expired requests, choices to refresh."""
+"""sweeping: the clock behind everything: lost hints, ended leases, requests that are due, choices to refresh."""
 
 import asyncio
 import inspect
@@ -10,14 +10,15 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from automations.brokers import EXECUTING, PLANNING
+from automations.planning import fallback_of
 from automations.services import Services
-from commands.expire import expire
+from commands.ending import tend_grants
 from countersign.runs import RunStatus
-from store.approvals import find_overdue
-from store.runs import find_due
+from store.claims import find_due
 from store.workers import note_worker, save_choices
 
 from .dispatching import Dispatcher
+from .tending import tend_requests
 
 _log = logging.getLogger(__name__)
 SWEEP_SECONDS: Final = 1.0
@@ -35,7 +36,9 @@ async def sweep(services: Services, dispatcher: Dispatcher) -> None:
     while True:
         try:
             await _hint_what_is_due(services, dispatcher)
-            await _expire(services)
+            await tend_requests(services)
+            async with services.transaction() as session:
+                await tend_grants(session, chat=fallback_of(services))
             async with services.reading() as session:
                 await services.current_rulebook(session)  # commands that were saved meanwhile, and the policy, for who else needs them here
             if time.monotonic() - refreshed > CHOICES_SECONDS:
@@ -70,14 +73,6 @@ async def _hint_what_is_due(services: Services, dispatcher: Dispatcher) -> None:
     if dispatcher.leads:
         for queue, ids in due.items():
             await dispatcher.hint_again(queue, ids)
-
-
-async def _expire(services: Services) -> None:
-    async with services.reading() as session:
-        overdue = await find_overdue(session, limit=100)
-    if overdue:
-        async with services.transaction() as session:
-            await expire(session, overdue)
 
 
 async def _forget_old_keys(services: Services) -> None:
