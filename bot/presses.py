@@ -8,9 +8,11 @@ from uuid import UUID
 from commands.authorizing import Refused
 from commands.cancel import Cancelled, cancel
 from commands.decide import Decided, Vote, decide
+from commands.ending import EXTEND
 from commands.resume import Choice, Resumed, resume
 from commands.rulebooks import Rulebook
 from commands.stories import tell
+from commands.submit import form_for
 from commands.voting import may_see
 from countersign.approvals import Approval
 from countersign.invocations import Door
@@ -19,6 +21,7 @@ from countersign.tallies import Verdict
 from store.approvals import find_request
 from store.audits import AuditEvent, record
 from store.databases import WriteSession
+from store.grants import find_grant
 from store.inbox import find_answer, keep_answer, take_key
 from store.people import Person
 from store.runs import find_run
@@ -79,6 +82,17 @@ async def _details(session: WriteSession, rulebook: Rulebook, person: Person, ru
     return Reply(card=await tell(session, run, details=True))
 
 
+async def _extend(session: WriteSession, rulebook: Rulebook, person: Person, grant_id: UUID, _: Press) -> Reply:
+    """Opens the form that asks for more time; asking is decided when it is sent."""
+    grant, command = await find_grant(session, grant_id), rulebook.registry.find("access extend")
+    if grant is None or command is None or grant.subject != person.name:
+        return Reply(text="There is no such grant of yours.")
+    if not grant.live:
+        return Reply(text=f"The role {grant.role} has ended already. To ask for it again: access request {grant.role} 1h")
+    form = form_for(rulebook, command, {"role": grant.role, "duration": "1h"})
+    return Reply(text=f"For how much longer do you need the role {grant.role}? Others approve it again.", form=form)
+
+
 async def _unknown(session: WriteSession, person: Person, one: Press) -> Reply:
     detail = {"reason": "unknown_button", "door": one.door.value, "intent": one.intent[:40]}
     await record(session, [AuditEvent("request:refused", person.name, None, detail)])
@@ -95,5 +109,6 @@ _HANDLERS: Final[dict[str, Handler]] = {
     "deny": _vote,
     "cancel": _cancel,
     "details": _details,
+    EXTEND: _extend,
     **{f"resume_{choice.value}": _resume for choice in Choice},
 }

@@ -19,6 +19,7 @@ from automations.planning import plan_runs
 from automations.services import Services
 from bot.hubs import Answer, Hub
 from bot.presses import Press
+from commands.ending import tend_grants
 from commands.policies import compile_policy
 from countersign.arguments import Duration
 from countersign.invocations import Door, Invocation, Place
@@ -149,6 +150,8 @@ class Bot:
         """Plans and executes until nothing is due; each plan is made twice, and a difference fails the test."""
         while await tend_requests(self.services):
             pass
+        async with self.services.transaction() as session:
+            await tend_grants(session, chat="room")
         while True:
             async with reading(self.services.engine) as session:
                 plan = await find_due(session, statuses=_PLAN, quiet=0, limit=100)

@@ -157,7 +157,7 @@ class Room:
         answer = self._client.post("/room/press", {**body, "reason": reason, "key": new_key()})
         self._acted = time.monotonic()
         self._touched.add(str(button["target"]))
-        self._view.reply(answer["reply"])
+        self._answered({"reply": answer["reply"], "form": answer["reply"].get("form")})
 
     def _wait_for_quiet(self) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS

@@ -85,7 +85,8 @@ async def press(request: Request) -> Response:
         digest=fields.get("digest", ""),
         reason=fields.get("reason", "")[:500],
     )
-    return await _answered(request, here, Said(await room_of(request).press(here.visitor.person, one)))
+    reply = await room_of(request).press(here.visitor.person, one)
+    return await _answered(request, here, Said(reply, reply.form))
 
 
 @router.get("/room/events")
