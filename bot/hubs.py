@@ -174,7 +174,8 @@ class Hub:
         asked, changes = time.monotonic(), self._changes
         if await asyncio.to_thread(self._reloader.refresh):
             _log.info("commands were reloaded")
-        found = await self.read(lambda session: _rulebook_of(session, self))
+        registry, sealer, address = self._reloader.registry, self._sealer, self.settings.url
+        found = await self.read(lambda session: read_rulebook(session, registry=registry, sealer=sealer, address=address))
         if changes == self._changes:
             self._rulebook = (asked, found)
         return found

@@ -1,5 +1,6 @@
 """decide: one person's click on exactly one digest. The right is decided now, under a lock, and every click leaves one audit row."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -27,19 +28,30 @@ from store.people import Person, find_all_people, find_person
 from store.runs import Move, RunRow, find_run, move
 
 from .authorizing import INACTIVE, Allowed, Refused
+from .proofs import kept_proof
 from .rulebooks import Rulebook
+from .stepups import Cause, Standing, check_step_up
 from .voting import Ballot, may_see, may_vote, read_ballot
 
 
 @dataclass(frozen=True)
 class Vote:
-    """What somebody says about a run; `digest` is what they were shown, empty only where the door shows the current plan itself."""
+    """What somebody says about a run; `digest` is what they were shown, empty only where the door shows the current plan itself.
+
+    `fresh` says that they have just logged in, `assertion` is their passkey's signature: some rules want one of them.
+    """
 
     run_id: UUID
     verdict: Verdict
     door: Door
     digest: str = ""
     reason: str = ""
+    fresh: bool = False
+    assertion: Mapping[str, Any] | None = None
+
+    @property
+    def standing(self) -> Standing:
+        return Standing(self.door, self.fresh, self.assertion)
 
 
 @dataclass(frozen=True)
@@ -59,8 +71,8 @@ async def decide(session: WriteSession, rulebook: Rulebook, person: Person, vote
     ballot = await read_ballot(session, rulebook, request, run, person=person.name) if request and run else None
     refusal = await _open_to(session, rulebook, current, vote, request, run)
     row: DecisionRow | None = None
-    if refusal is None and ballot is not None and request is not None:
-        answer = await _given(session, rulebook, current, vote, request, ballot)
+    if refusal is None and ballot is not None and request is not None and run is not None:
+        answer = await _given(session, rulebook, current, vote, request, run, ballot)
         row, refusal = (answer, None) if isinstance(answer, DecisionRow) else (None, answer)
     await record(session, [_event(person, vote, request, run, row, refusal)])
     if refusal is not None or request is None or run is None:
@@ -82,24 +94,30 @@ async def _open_to(
 
 
 async def _given(
-    session: WriteSession, rulebook: Rulebook, person: Person, vote: Vote, request: ApprovalRequestRow, ballot: Ballot
+    session: WriteSession, rulebook: Rulebook, person: Person, vote: Vote, request: ApprovalRequestRow, run: RunRow, ballot: Ballot
 ) -> DecisionRow | Refused:
     """The decision, written; or why it does not count."""
     if any(one.person == person.name for one in ballot.decisions):
         return Refused("You have already decided on this request.", "dup_vote")
     tally = ballot.tally()
-    authority = ""
+    authority, withdraws = "", vote.verdict is Verdict.deny and person.name == ballot.case.asker
     if vote.verdict is Verdict.approve:
         answer, authority = ballot.right_of(person, tally)
         if isinstance(answer, Allowed) and ballot.rule.voter_reason and not vote.reason.strip():
             return Refused("This rule wants to know why you approve: say it with a reason.", "reason_missing")
-    elif person.name == ballot.case.asker:
+    elif withdraws:
         answer = Allowed("withdraws")
     else:
         answer = may_vote(ballot.policy, person, ballot.rule, ballot.matter)
     if isinstance(answer, Refused):
         return await _who_may(session, ballot, tally, answer)
+    if not withdraws:
+        case = Cause(request, run, person.name, vote.verdict)
+        if (refused := await check_step_up(session, rulebook, ballot, case, vote.standing)) is not None:
+            return refused
     row = _row(rulebook, person, vote, request, stage=tally.stage, on_behalf=authority)
+    if ballot.signed and vote.assertion is not None:
+        row.proof = kept_proof(vote.assertion)
     return row if await add_decision(session, row) else Refused("You have already decided on this request.", "dup_vote")
 
 

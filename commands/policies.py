@@ -134,6 +134,8 @@ class BoundPolicy(Policy):
     """A policy whose rules are bound to the commands there are; only such a one can be asked."""
 
     rules: Mapping[str, tuple[BoundRule, ...]] = field(default_factory=dict)
+    signed: bool = False
+    """Whether anybody ever enrolled a passkey here; from then on what needs an admin's approval needs an admin's passkey."""
 
     def rules_for(self, command: Command | None) -> tuple[BoundRule, ...]:
         """The rules that concern a command, as they stand in the file."""

@@ -23,7 +23,6 @@ from .rulebooks import Rulebook
 from .signing import Signatures, needs_passkey, read_signatures
 from .sites import Site
 
-
 _WORDS: Final = {
     "permission": "who holds ",
     "person": "",
@@ -217,6 +216,7 @@ async def read_ballot(
         people = await find_people(session, sorted(givers | {one.person for one in delegations}))
     now = (await session.execute(text("SELECT countersign_now()"))).scalar_one()
     matter = matter_of(rulebook, run, at=now)
+    needed = needs_passkey(rule, matter.command)
     return Ballot(
         policy=rulebook.policy,
         rule=filled(rulebook.policy, rule, people.values(), matter),
@@ -227,6 +227,7 @@ async def read_ballot(
         delegations=delegations,
         run_id=run.id,
         now=now,
+        signatures=await read_signatures(session, Site.of(rulebook.address), request, rows, needed=needed),
     )
 
 
