@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from countersign.approvals import Approval, matches, merged
+from countersign.approvals import Approval, StepUp, matches, merged
 from countersign.commands import Command
 from countersign.invocations import Door, Place
 from countersign.permissions import Risk
@@ -75,10 +75,13 @@ def required_approval(policy: BoundPolicy, person: Person, request: Request, *, 
     if not rules and (default := _default(command.risk)):
         found.append((default, f"profile {policy.profile}, risk {command.risk.name}"))
     wanted = [(one, source) for one, source in found if one]
+    if not wanted and command.risk is Risk.critical:
+        wanted = [(Approval(by=APPROVE), "critical risk, which nothing loosens")]
     if not wanted:
         return None, ()
     strictest = merged([one for one, _ in wanted], general=APPROVE)
-    return replace(strictest, asker_may=alone or strictest.asker_may), tuple(source for _, source in wanted)
+    step_up: StepUp = "passkey" if _is_signed(policy, command) else strictest.step_up
+    return replace(strictest, asker_may=alone or strictest.asker_may, step_up=step_up), tuple(source for _, source in wanted)
 
 
 def holders(policy: Policy, people: Iterable[Person], permission: str, command: Command | None = None) -> list[Person]:
@@ -117,6 +120,11 @@ def _given_by_profile(policy: Policy, person: Person, permission: str, command: 
     if permission in (ADMIN, AUDIT) and policy.roles_with(permission):
         return False
     return permission not in policy.named and (command is None or command.risk < Risk.critical)
+
+
+def _is_signed(policy: BoundPolicy, command: Command) -> bool:
+    """Critical commands; and from the first passkey on what needs an admin, or forged clicks could change policy until none is needed."""
+    return command.risk is Risk.critical or (policy.signed and command.permission == ADMIN)
 
 
 def _default(risk: Risk) -> Approval | None:
