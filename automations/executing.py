@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-from commands.authorizing import Refused, required_approval
+from commands.authorizing import Refused
 from commands.rulebooks import Rulebook
-from commands.voting import read_ballot
 from countersign.commands import Command
 from countersign.errors import PlanRefused
 from countersign.plans import plan_digest
 from countersign.runs import RunStatus
-from countersign.tallies import Outcome as Agreed
-from store.approvals import find_request
 from store.claims import Claim, claim
 from store.databases import WriteSession
 from store.journals import LostClaim, StepState, find_start, find_steps, mark_start
@@ -22,10 +19,11 @@ from store.people import find_all_people, find_people
 from store.runs import Move, find_runs, move
 from store.secrets import find_secrets
 
+from .agreeing import find_agreement
 from .calling import Work
 from .carrying import carry_out, settle
 from .comparing import differences
-from .makingplans import Made, make_plan, request_of, still_allowed
+from .makingplans import Made, make_plan, still_allowed
 from .planning import ask_or_queue, finish
 from .redactions import Redactor
 from .services import Services
@@ -117,14 +115,11 @@ async def _may_start(services: Services, rulebook: Rulebook, work: Work, command
     if made.digest != run.digest or _digest(work) != run.digest:
         await _ask_again(services, rulebook, work, made, changed=differences(run.plan or {}, made.plan or {}))
         return False
-    if not await _still_agreed(services, rulebook, work, command):
-        await _ask_again(
-            services,
-            rulebook,
-            work,
-            made,
-            changed=["policy wants other approvals now, the approval waited too long, or somebody who gave it may not any more"],
-        )
+    agreement = await find_agreement(services, rulebook, work, command)
+    if agreement.ended:
+        return await _refuse(work, f"Nothing was done: the record says that this run has ended: {agreement.ended}.")
+    if not agreement.given:
+        await _ask_again(services, rulebook, work, made, changed=[agreement.why])
         return False
     await _begin(services, work, made.digest)
     return True
@@ -151,27 +146,6 @@ async def _began(work: Work) -> bool:
     """Whether a worker began exactly this plan: a status of `running` alone, which the web process may write, is no proof."""
     async with work.services.reading() as session:
         return await find_start(session, work.run.id, revision=work.run.revision) == _digest(work)
-
-
-async def _still_agreed(services: Services, rulebook: Rulebook, work: Work, command: Command) -> bool:
-    """Whether this revision is approved by people who may still approve it, as policy wants it now.
-
-    Policy is asked again although planning asked it, because a run's status alone, which the web process may write, is no proof.
-    """
-    run = work.run
-    rule, _ = required_approval(rulebook.policy, work.person, request_of(run, command), alone=rulebook.alone)
-    async with services.reading() as session:
-        request = await find_request(session, run.id)
-        if request is None or request.revision != run.revision:
-            return rule is None
-        if request.digest != run.digest:
-            return False
-        ballot = await read_ballot(session, rulebook, request, run)
-    if request.valid_until is not None and ballot.now >= request.valid_until:
-        return False
-    # An approval given in time stays given while the run waits for a worker, so only the count matters here.
-    approved = ballot.tally().outcome is Agreed.approved
-    return approved and (rule is None or rule.as_json() == request.rule or ballot.meets(rule))
 
 
 async def _ask_again(services: Services, rulebook: Rulebook, work: Work, made: Made, *, changed: list[str]) -> None:

@@ -90,6 +90,9 @@ def understood(work: Callable[[], T], site: Site | None = None) -> T:
 
 def trimmed(response: Mapping[str, Any], *wanted: str, optional: tuple[str, ...] = ()) -> dict[str, Any]:
     """Only what is looked at of a browser's answer, as text of sensible length; raises WrongPasskey when something of it is missing."""
+    given: object = response
+    if not isinstance(given, Mapping):  # it may have been read from a row that nobody of ours wrote
+        raise unreadable()
     inner, name = response.get("response"), response.get("rawId") or response.get("id")
     if not isinstance(inner, Mapping) or response.get("type", "public-key") != "public-key" or response.get("id", name) != name:
         raise unreadable()

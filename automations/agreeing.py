@@ -1,0 +1,117 @@
+"""Whether a run may begin: its approvals, asked anew of policy, of people as they are now, of their passkeys and of the record."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from commands.authorizing import required_approval
+from commands.rulebooks import Rulebook
+from commands.signing import needs_passkey
+from commands.voting import Ballot, read_ballot
+from countersign.approvals import Approval
+from countersign.arguments import Duration
+from countersign.commands import Command
+from countersign.runs import FINISHED, RunStatus
+from countersign.tallies import Outcome
+from store.approvals import ApprovalRequestRow, find_request
+from store.audits import AuditEvent, AuditRow, find_trail, record
+from store.databases import ReadSession
+from store.passkeys import record_uses
+from store.runs import RunRow
+
+from .calling import Work
+from .makingplans import request_of
+from .services import Services
+
+_AGAIN: Final = "policy wants other approvals now, the approval waited too long, or somebody who gave it may not any more"
+_ENDS: Final = {f"run:{status}": status.replace("_", " ") for status in FINISHED}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Whether enough people agreed to exactly this; `why` not, for the card. `ended` is how the run ended according to the record."""
+
+    given: bool
+    why: str = ""
+    ended: str = ""
+
+
+async def find_agreement(services: Services, rulebook: Rulebook, work: Work, command: Command) -> Agreement:
+    """Whether this revision is approved by people who may still approve it, as policy wants it now.
+
+    Policy is asked again although planning asked it, because a run's status alone, which the web process may write, is no proof. Nor are
+    the request's rule and times: where a passkey signs, they are taken from policy and from the record, which nobody can change.
+    """
+    run = work.run
+    rule, _ = required_approval(rulebook.policy, work.person, request_of(run, command), alone=rulebook.alone)
+    async with services.reading() as session:
+        request = await find_request(session, run.id)
+        if request is None or request.revision != run.revision:
+            return Agreement(rule is None, _AGAIN)
+        if request.digest != run.digest:
+            return Agreement(False, _AGAIN)
+        found = await _counted(session, rulebook, request, run, rule)
+        signed = needs_passkey(rule, command)
+        trail = await find_trail(session, run.id) if signed else []
+    if ended := next((_ENDS[one.kind] for one in trail if one.kind in _ENDS), ""):
+        return Agreement(False, ended=ended)
+    if found is None or (signed and rule and not _in_time(rule, run, trail, now=found[0].now)):
+        return Agreement(False, _AGAIN)
+    ballot, given = found
+    return await _signed(services, run, ballot, given=given) if signed else Agreement(given, _AGAIN)
+
+
+async def _counted(
+    session: ReadSession, rulebook: Rulebook, request: ApprovalRequestRow, run: RunRow, rule: Approval | None
+) -> tuple[Ballot, bool] | None:
+    """The ballot and whether it agrees; None for rows that nobody of ours has written."""
+    same = rule is None or rule.as_json() == request.rule
+    try:
+        # A fallback lets people in where nobody is in a set, so whoever looks at another rule than the frozen one has to see everybody.
+        ballot = await read_ballot(session, rulebook, request, run, everybody=not same)
+        approved = ballot.tally().outcome is Outcome.approved
+    except (TypeError, ValueError, KeyError, AttributeError):
+        return None
+    # An approval given in time stays given while the run waits for a worker, so beside the count only this end matters.
+    late = request.valid_until is not None and ballot.now >= request.valid_until
+    return ballot, approved and not late and (rule is None or same or ballot.meets(rule))
+
+
+async def _signed(services: Services, run: RunRow, ballot: Ballot, *, given: bool) -> Agreement:
+    """Remembers what the passkeys counted, or why they prove nothing."""
+    approvals = [row for row in ballot.decisions if row.verdict == "approve"]
+    problems = [(row, ballot.signatures.problems[row.id]) for row in approvals if row.id in ballot.signatures.problems]
+    events = [
+        AuditEvent("decision:unproven", row.person, run.id, {"refused": why.reason, "digest": row.digest, "decision": str(row.id)})
+        for row, why in problems
+    ]
+    proofs = [ballot.signatures.proofs[row.id] for row in approvals if row.id in ballot.signatures.proofs]
+    async with services.transaction() as session:
+        await record(session, events)
+        relied = not given or await record_uses(session, [(one.key.id, one.challenge, one.sign_count) for one in proofs])
+    if given and relied:
+        return Agreement(True)
+    told = [f"the approval of {row.person} does not count: {why}" for row, why in problems]
+    return Agreement(False, told[0][:300] if told else _AGAIN)
+
+
+def _in_time(rule: Approval, run: RunRow, trail: Sequence[AuditRow], *, now: datetime) -> bool:
+    """Whether the plan was put to people so lately that an approval of it may still be carried out.
+
+    The first event counts: whoever forges later ones cannot make it younger.
+    """
+    asked = next((one for one in trail if one.kind == f"run:{RunStatus.awaiting_approval}" and _of_this(one, run)), None)
+    if asked is None:
+        return False
+    start = next((one.detail["start_at"] for one in trail if one.kind == f"run:{RunStatus.submitted}" and "start_at" in one.detail), None)
+    decided = asked.at + _length(rule.expires)
+    return now < max(decided, datetime.fromisoformat(start)) + _length(rule.valid) if start else now < decided + _length(rule.valid)
+
+
+def _of_this(event: AuditRow, run: RunRow) -> bool:
+    return event.detail.get("digest") == run.digest and event.detail.get("revision") == run.revision
+
+
+def _length(text: str) -> timedelta:
+    return Duration.parse(text)
