@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import UUID
 
@@ -15,14 +15,14 @@ from countersign.approvals import Approval
 from countersign.arguments import Duration
 from countersign.errors import PlanRefused
 from countersign.replies import Reply
-from countersign.runs import RunStatus
+from countersign.runs import RunId, RunStatus
 from countersign.schemas import SECRET_KEY
 from store.approvals import NewRequest, open_requests
 from store.claims import Claim, claim
 from store.databases import WriteSession
-from store.messages import NewMessage, add_messages
+from store.messages import NewMessage
 from store.people import Person, find_all_people, find_people
-from store.runs import Move, RunRow, Take, find_runs, move
+from store.runs import Move, RunRow, Take, find_runs, move, move_and_take
 from store.secrets import find_secrets, keep_secrets
 
 from .audiences import approver_messages, asker_message, card_places, reply_to, voters_wanted
@@ -47,7 +47,7 @@ class _Job:
     claim: Claim
     run: RunRow
     person: Person
-    secrets: dict[str, str]
+    secrets: dict[str, str] = field(default_factory=dict)
 
 
 async def plan_runs(services: Services, ids: Sequence[UUID]) -> int:
@@ -56,49 +56,64 @@ async def plan_runs(services: Services, ids: Sequence[UUID]) -> int:
     with services.holding([job.run.id for job in jobs]):
         plans = await asyncio.gather(*(_planned(services, rulebook, job) for job in jobs))
         if plans:
-            async with services.transaction() as session:
-                people = await find_all_people(session) if any(isinstance(one, Made) and one.plan for one in plans) else []
-                await finish(session, [_finished(services, rulebook, people, job, one) for job, one in zip(jobs, plans, strict=True)])
+            people = await _voters_to_be(services, plans)
+            finishes = [_finished(services, rulebook, people, job, one) for job, one in zip(jobs, plans, strict=True)]
+            several = any(one.request or one.secrets for one in finishes)
+            async with services.transaction() if several else services.statement() as session:
+                await finish(session, finishes)
     return len(jobs)
 
 
 async def finish(session: WriteSession, finishes: Sequence[Finish]) -> set[UUID]:
     """Moves the runs and writes what goes with the moves, for those that moved."""
-    moved = await move(session, [one.move for one in finishes])
+    moved = await move(session, [one.move for one in finishes], messages=[message for one in finishes for message in one.messages])
     written = [one for one in finishes if one.move.run_id in moved]
     for one in written:
         await keep_secrets(session, one.move.run_id, one.secrets)
     await open_requests(session, [one.request for one in written if one.request])
-    await add_messages(session, [message for one in written for message in one.messages])
     return set(moved)
 
 
 async def _claim(services: Services, ids: Sequence[UUID]) -> tuple[list[_Job], Rulebook]:
-    async with services.reading() as session:
-        rulebook = await services.current_rulebook(session)
-    claims = await _taken(services, rulebook, ids)
-    async with services.reading() as session:
-        runs = await find_runs(session, [one.run_id for one in claims])
-        askers = await find_people(session, sorted({run.asker for run in runs.values()}))
-        jobs = []
-        for one in claims:
-            run = runs[one.run_id]
-            secrets = await find_secrets(session, run.id, services.opener) if SECRET_KEY in repr(run.arguments) else {}
-            jobs.append(_Job(one, run, askers[run.asker], secrets))
-    return jobs, rulebook
-
-
-async def _taken(services: Services, rulebook: Rulebook, ids: Sequence[UUID]) -> list[Claim]:
-    """Fresh runs by the move itself; the rest are those whose planning was begun and lost."""
+    """Fresh runs by the move itself, with all there is to know about them; the rest are those whose planning was begun and lost."""
+    rulebook = await services.recent_rulebook()
     worker, lease, versions = services.name, services.settings.lease_seconds, rulebook.registry.versions
     take = Take(worker, lease, versions)
     async with services.statement() as session:
-        fresh = await move(session, [Move(one, RunStatus.planning, by="countersign", take=take) for one in ids])
-    claims = [Claim(run_id, attempt, RunStatus.planning, 0) for run_id, attempt in fresh.items()]
+        taken = await move_and_take(session, [Move(one, RunStatus.planning, by="countersign", take=take) for one in ids])
+    jobs = [_Job(Claim(RunId(one.run.id), one.run.attempt, RunStatus.planning, 0), one.run, one.asker) for one in taken]
+    fresh = {one.run.id for one in taken}
     if rest := [one for one in ids if one not in fresh]:
         async with services.statement() as session:
-            claims += await claim(session, rest, statuses=(RunStatus.planning,), worker=worker, lease=lease, versions=versions)
-    return claims
+            claims = await claim(session, rest, statuses=(RunStatus.planning,), worker=worker, lease=lease, versions=versions)
+        jobs += await _known(services, claims)
+    if any(one.policy != rulebook.policy.digest for one in taken):
+        rulebook = await services.recent_rulebook(seconds=0)
+    return [await _with_secrets(services, one) for one in jobs], rulebook
+
+
+async def _known(services: Services, claims: Sequence[Claim]) -> list[_Job]:
+    if not claims:
+        return []
+    async with services.reading() as session:
+        runs = await find_runs(session, [one.run_id for one in claims])
+        askers = await find_people(session, sorted({run.asker for run in runs.values()}))
+    return [_Job(one, runs[one.run_id], askers[runs[one.run_id].asker]) for one in claims]
+
+
+async def _with_secrets(services: Services, job: _Job) -> _Job:
+    if SECRET_KEY not in repr(job.run.arguments):
+        return job
+    async with services.reading() as session:
+        return replace(job, secrets=await find_secrets(session, job.run.id, services.opener))
+
+
+async def _voters_to_be(services: Services, plans: Sequence[Made | str]) -> list[Person]:
+    """Everybody, when there is a plan that somebody may have to approve."""
+    if not any(isinstance(one, Made) and one.plan for one in plans):
+        return []
+    async with services.reading() as session:
+        return await find_all_people(session)
 
 
 async def _planned(services: Services, rulebook: Rulebook, job: _Job) -> Made | str:

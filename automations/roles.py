@@ -83,9 +83,10 @@ def _work(settings: Settings, role: str, name: str) -> None:
     thread.run_coroutine(_begin(services, role, name))
     leases.watch(thread.loop)
     leases.start()
-    alive = asyncio.run_coroutine_threadsafe(_say_alive(services, role), thread.loop)
+    running = [asyncio.run_coroutine_threadsafe(one, thread.loop) for one in (_say_alive(services, role), services.stay_current())]
     _wait_for_the_end()
-    alive.cancel()
+    for one in running:
+        one.cancel()
     thread.run_coroutine(intake.close(seconds=GRACE_SECONDS))
     thread.run_coroutine(services.close())
     worker.stop(timeout=2_000)

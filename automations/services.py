@@ -1,6 +1,7 @@
 """What a worker process holds: its engine, the commands, the keys, the integrations, and the policy in force."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -8,8 +9,10 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from commands.policies import PolicyError
 from commands.registries import Registry, Reloader, load_registry
 from commands.rulebooks import Rulebook, read_rulebook
 from integrations.catalogs import Catalog
@@ -20,6 +23,7 @@ from store.settings import Settings
 
 from .redactions import Redactor, secrets_of_environment
 
+_log = logging.getLogger(__name__)
 FRESH_SECONDS: Final = 2.0
 ASK_SECONDS: Final = 0.25
 
@@ -67,10 +71,27 @@ class Services:
         self._asked = now
         digest = await find_digest(session)
         if known is None or known[1].policy.digest != digest or now - known[0] > FRESH_SECONDS:
-            await asyncio.to_thread(self.reloader.refresh)
-            read = await read_rulebook(session, registry=self.registry, sealer=self.sealer, address=self.settings.url)
-            self._rulebook = known = (time.monotonic(), read)
+            return await self._read_rulebook(session)
         return known[1]
+
+    async def recent_rulebook(self, *, seconds: float = FRESH_SECONDS) -> Rulebook:
+        """The rulebook as it was read at most so long ago, for who compares its policy with the one in force as he takes the work.
+
+        A worker reads it in the background (`stay_current`), so that no work waits for that.
+        """
+        if self._rulebook is None or time.monotonic() - self._rulebook[0] > seconds:
+            async with self.reading() as session:
+                return await self._read_rulebook(session)
+        return self._rulebook[1]
+
+    async def stay_current(self) -> None:
+        """Keeps the rulebook recent until cancelled."""
+        while True:
+            try:
+                await self.recent_rulebook(seconds=FRESH_SECONDS / 4)
+            except (SQLAlchemyError, OSError, PolicyError) as error:
+                _log.warning("the policy could not be read: %s", type(error).__name__)
+            await asyncio.sleep(FRESH_SECONDS * 0.75)
 
     def forget(self) -> None:
         """Reads policy and people anew at the next job, for whoever has just changed them."""
@@ -101,6 +122,14 @@ class Services:
             yield
         finally:
             self.held.difference_update(mine)
+
+    async def _read_rulebook(self, session: ReadSession) -> Rulebook:
+        known = self._rulebook[1] if self._rulebook else None
+        self._asked = time.monotonic()
+        await asyncio.to_thread(self.reloader.refresh)
+        read = await read_rulebook(session, registry=self.registry, sealer=self.sealer, address=self.settings.url, known=known)
+        self._rulebook = (time.monotonic(), read)
+        return read
 
     async def close(self) -> None:
         await self.catalog.close()

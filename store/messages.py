@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -81,30 +81,27 @@ class NewMessage:
     id: UUID = field(default_factory=lambda: UUID(bytes=uuid7().bytes))
 
 
-_ADD = text("""
-WITH added AS (INSERT INTO messages (id, run_id, kind, platform, team, channel, thread, person, card, answer_to,
-                                     account, due_at)
-               SELECT id, run_id, kind, platform, team, channel, thread, person, card, decode(answer_to, 'base64'),
-                      account, countersign_now()
-               FROM jsonb_to_recordset(cast(:rows AS jsonb)) AS m(id uuid, run_id uuid, kind text, platform text, team text, channel text,
-                    thread text, person text, card jsonb, answer_to text, account text)
-               ON CONFLICT DO NOTHING RETURNING 1)
+ADDING: Final = """INSERT INTO messages (id, run_id, kind, platform, team, channel, thread, person, card, answer_to, account, due_at)
+SELECT id, run_id, kind, platform, team, channel, thread, person, card, decode(answer_to, 'base64'), account, countersign_now()
+FROM jsonb_to_recordset(cast(:messages AS jsonb)) AS n(id uuid, run_id uuid, kind text, platform text, team text, channel text,
+     thread text, person text, card jsonb, answer_to text, account text)
+"""
+"""How a statement adds messages beside something else; whoever does tells `countersign_work`. `:messages` is what `as_rows` gives."""
+_ADD = text(f"""
+WITH added AS ({ADDING} ON CONFLICT DO NOTHING RETURNING 1)
 SELECT pg_notify('countersign_work', 'messages') FROM (SELECT count(*) AS n FROM added) c WHERE c.n > 0
-""")
+""")  # noqa: S608  built from constants
 
 
 async def add_messages(session: WriteSession, messages: Sequence[NewMessage]) -> None:
     """Adds places where runs are shown; a place that shows the run already stays as it is."""
     if messages:
-        rows = [
-            {
-                **{name: getattr(one, name) for name in one.__dataclass_fields__},
-                "id": str(one.id),
-                "run_id": str(one.run_id) if one.run_id else None,
-            }
-            for one in messages
-        ]
-        await session.execute(_ADD, {"rows": Jsonb(rows)})
+        await session.execute(_ADD, {"messages": as_rows(messages)})
+
+
+def as_rows(messages: Sequence[NewMessage]) -> Jsonb:
+    """The messages as a statement takes them."""
+    return Jsonb([one.__dict__ | {"id": str(one.id), "run_id": str(one.run_id) if one.run_id else None} for one in messages])
 
 
 _TAKE = text("""

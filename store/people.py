@@ -213,6 +213,16 @@ async def _let_go(session: WriteSession, staying: Sequence[str]) -> None:
     )
 
 
+def people_named(names: str) -> str:
+    """SQL that reads the people whose names the subquery `names` gives, for a statement that reads them beside something else."""
+    return _PERSON.format(where=f"WHERE p.name IN ({names})")
+
+
+def person_of(row: Any) -> Person:
+    """The person in a row, or what has a row's attributes, that `people_named` gave."""
+    return _person(row)
+
+
 def _person(row: Any) -> Person:
     return Person(
         name=row.name,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any, Final
 from uuid import UUID
 
@@ -15,6 +16,8 @@ from countersign.runs import FINISHED, RunId, RunStatus, sources_of
 
 from .bases import Base, Identifier, Stamp, new_id
 from .databases import ReadSession, WriteSession
+from .messages import ADDING, NewMessage, as_rows
+from .people import Person, people_named, person_of
 
 ACTIVE: Final = tuple(status for status in RunStatus if status not in FINISHED)
 CLAIMABLE: Final = (RunStatus.submitted, RunStatus.planning, RunStatus.queued, RunStatus.running, RunStatus.undoing)
@@ -68,6 +71,7 @@ class RunRow(Base):
 
 
 _SELECT = select(RunRow)
+_COLUMNS: Final = tuple(column.name for column in RunRow.__table__.columns)
 
 
 @dataclass(frozen=True)
@@ -198,7 +202,7 @@ OFFERED: Final = (
     "EXISTS (SELECT FROM workers k WHERE k.versions ? r.code_version AND k.role <> 'housekeeping'"
     " AND k.seen_at > countersign_now() - interval '60 seconds')"
 )
-_MOVE = text(f"""
+_MOVED: Final = f"""
 WITH wanted AS (SELECT * FROM jsonb_to_recordset(cast(:moves AS jsonb)) AS w(
        run_id uuid, "to" text, "by" text, because text, attempt int, come_from jsonb, plan jsonb, digest text, code_version text,
        revision int, outcome text, result jsonb, choice text, keep_lease bool, forgive bool, ready bool, detail jsonb,
@@ -221,7 +225,7 @@ moved AS (UPDATE runs r SET status = w."to", moved_at = countersign_now(),
                           AND (w.worker IS NULL OR ((r.lease_until IS NULL OR r.lease_until < countersign_now())
                                AND (w.versions ? r.code_version OR NOT {OFFERED})))
           RETURNING r.id, r.attempt, w."to", w."by", w.because, w.digest, w.outcome, w.revision, w.detail, w.ready,
-                    w.choice, w.arguments, r.digest AS signed, r.due_at),
+                    w.choice, w.arguments, r.digest AS signed, r.due_at, r AS whole),
 noted AS (INSERT INTO audit_events (id, canonical)
           SELECT gen_random_uuid(), json_build_object('kind', 'run:' || m."to", 'actor', m."by", 'run', m.id, 'detail',
                  jsonb_strip_nulls(m.detail || jsonb_build_object('because', nullif(m.because, ''), 'digest', m.signed,
@@ -231,26 +235,51 @@ shown AS (UPDATE messages s SET wanted = s.wanted + 1, urgent = NOT m."to" = ANY
                  WHEN m."to" = ANY(:passing) THEN greatest(countersign_now(), s.edited_at + interval '2 seconds')
                  ELSE countersign_now() END
           FROM moved m WHERE s.run_id = m.id AND s.kind <> 'reply' RETURNING 1),
+added AS ({ADDING} WHERE run_id IN (SELECT id FROM moved) ON CONFLICT DO NOTHING RETURNING 1),
 woken AS (SELECT pg_notify('countersign_work', w) FROM
           (SELECT left('execute ' || string_agg(id::text, ' '), 8 + 37 * 200) AS w FROM moved
            WHERE ready AND due_at <= countersign_now() AND "to" <> 'submitted' HAVING count(*) > 0
            UNION ALL SELECT left('plan ' || string_agg(id::text, ' '), 5 + 37 * 200) FROM moved
            WHERE ready AND "to" = 'submitted' HAVING count(*) > 0
-           UNION ALL SELECT 'messages' FROM shown HAVING count(*) > 0) AS wakes)
-SELECT id, attempt, (SELECT count(*) FROM woken) AS woken FROM moved
+           UNION ALL SELECT 'messages' WHERE EXISTS (SELECT FROM shown) OR EXISTS (SELECT FROM added)) AS wakes)
+"""  # noqa: S608  built from constants
+_MOVE = text(f"{_MOVED.replace(', r AS whole', '')}SELECT id, attempt, (SELECT count(*) FROM woken) AS woken FROM moved")  # noqa: S608  built from constants
+_TAKE = text(f"""{_MOVED},
+askers AS ({people_named("SELECT (whole).asker FROM moved")})
+SELECT (m.whole).*, row_to_json(a) AS person, (SELECT digest FROM policies WHERE in_force) AS policy_in_force,
+       (SELECT count(*) FROM woken) AS woken
+FROM moved m JOIN askers a ON a.name = (m.whole).asker
 """)  # noqa: S608  built from constants
+_PASSING: Final = [RunStatus.planning, RunStatus.running, RunStatus.queued]
 
 
-async def move(session: WriteSession, moves: Sequence[Move]) -> dict[RunId, int]:
+async def move(session: WriteSession, moves: Sequence[Move], *, messages: Sequence[NewMessage] = ()) -> dict[RunId, int]:
     """Moves runs; returns those that moved, with their attempt.
 
-    A run that is not where the table allows, or whose worker lost its claim, stays as it is.
+    A run that is not where the table allows, or whose worker lost its claim, stays as it is. `messages` are added for those that move.
     """
     if not moves:
         return {}
-    passing = [RunStatus.planning, RunStatus.running, RunStatus.queued]
-    rows = await session.execute(_MOVE, {"moves": Jsonb([_as_move(one) for one in moves]), "passing": passing})
-    return {row.id: row.attempt for row in rows}
+    return {row.id: row.attempt for row in await session.execute(_MOVE, _moving(moves, messages))}
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A run that was moved and claimed at once, its asker, and the digest of the policy in force at that moment."""
+
+    run: RunRow
+    asker: Person
+    policy: str | None
+
+
+async def move_and_take(session: WriteSession, moves: Sequence[Move]) -> list[Taken]:
+    """`move`, by moves that `take`: returns the runs that moved, whole, with whom they are for."""
+    if not moves:
+        return []
+    return [
+        Taken(RunRow(**{name: getattr(row, name) for name in _COLUMNS}), person_of(SimpleNamespace(**row.person)), row.policy_in_force)
+        for row in await session.execute(_TAKE, _moving(moves, ()))
+    ]
 
 
 async def ask_to_cancel(session: WriteSession, run_id: UUID, *, by: str) -> bool:
@@ -322,10 +351,13 @@ def _as_row(run: NewRun) -> dict[str, Any]:
     return run.__dict__ | {"id": str(run.id), "status": run.status.value}
 
 
+def _moving(moves: Sequence[Move], messages: Sequence[NewMessage]) -> dict[str, Any]:
+    return {"moves": Jsonb([_as_move(one) for one in moves]), "passing": _PASSING, "messages": as_rows(messages)}
+
+
 def _as_move(one: Move) -> dict[str, Any]:
     allowed = set(sources_of(one.to)) & set(one.come_from or RunStatus)
-    row = {name: getattr(one, name) for name in one.__dataclass_fields__}
-    return row | {
+    return one.__dict__ | {
         "run_id": str(one.run_id),
         "to": one.to.value,
         "come_from": sorted(allowed),
