@@ -70,6 +70,14 @@ def compile_expression(source: str, command: Command, *, zone: tzinfo) -> Expres
     return Expression(source, names, _program(source, tuple(sorted((name, one.kind) for name, one in names.items()))))
 
 
+def contains(pattern: str, text: str) -> bool:
+    """Whether the text has something in it that the pattern describes, in time linear in the text; raises ValueError for no pattern."""
+    try:
+        return _answer(_program("text.matches(pattern)", (("pattern", "string"), ("text", "string"))), {"pattern": pattern, "text": text})
+    except Unreadable as error:
+        raise ValueError(f"{pattern!r} is not a pattern: {error}") from None
+
+
 def _known(reading: Reading, known: Mapping[str, Name], command: Command) -> Iterator[str]:
     parameters = {one.name: one for one in command.schema.parameters}
     roots = {name.partition(".")[0] for name in known}

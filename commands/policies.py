@@ -1,13 +1,13 @@
 """The policy: YAML checked strictly, compiled once, asked by everybody. Unknown keys and dead rules stop it from loading."""
 
 import hashlib
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from typing import Annotated, Any, Final, Literal
 
-import yaml
-from pydantic import AwareDatetime, Field, ValidationError, field_validator
+from pydantic import AfterValidator, AwareDatetime, Field, ValidationError, field_validator
 
 from countersign.approvals import Approval, checked_selector
 from countersign.arguments import Duration
@@ -17,18 +17,18 @@ from store.people import Person
 
 from .accesses import AccessEntry, access_rules, problems_of
 from .rules import APPROVE as APPROVE
-from .rules import PATTERN, BoundRule, Part, Rule, approval_of, bind_rule, listed, targets_of
+from .rules import OUTCOMES, PATTERN, BoundRule, Part, Rule, approval_of, bind_rule, known_zone, listed
+from .yamls import Lines, read_yaml
+from .yamls import PolicyError as PolicyError
 
 Profile = Literal["team", "strict"]
 ADMIN: Final = "countersign:admin"
 USE: Final = "countersign:use"
 AUDIT: Final = "countersign:audit"
+_NAMED: Final = ("access",)
+"""Sections whose entries are explained like rules, so each learns its line."""
 _PERSON = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 PermissionPattern = Annotated[str, Field(pattern=PATTERN)]
-
-
-class PolicyError(Exception):
-    """The policy cannot be used; the message names the place in the file and the fix."""
 
 
 class PersonEntry(Part):
@@ -69,6 +69,7 @@ class ScheduleEntry(Part):
 
 class PolicyFile(Part):
     profile: Profile = "team"
+    timezone: Annotated[str, AfterValidator(known_zone)] = "UTC"
     people: Mapping[Annotated[str, Field(pattern=_PERSON)], PersonEntry] = {}
     identity: Mapping[Literal["slack", "discord"], IdentityEntry] = {}
     roles: Mapping[str, tuple[PermissionPattern, ...]] = {}
@@ -144,15 +145,12 @@ class BoundPolicy(Policy):
 
 def compile_policy(body: str) -> Policy:
     """Reads a policy; raises PolicyError naming the line or key."""
-    data, lines = _read(body)
-    for rule, line in zip(data.get("rules") or (), lines, strict=False) if lines else ():
-        if isinstance(rule, dict):
-            rule["line"] = line
+    data, lines = read_yaml(body)
     try:
-        file = PolicyFile.model_validate(data)
+        file = PolicyFile.model_validate(_with_lines(data, lines))
     except ValidationError as error:
         raise PolicyError(_explained(error, lines)) from None
-    _check_references(file)
+    _check_references(file, lines)
     named = frozenset(one for patterns in file.roles.values() for one in patterns if "*" not in one)
     return Policy(digest=hashlib.sha256(body.encode()).hexdigest(), body=body, file=file, named=named)
 
@@ -166,26 +164,6 @@ def bind(policy: Policy, commands: Mapping[str, Command]) -> BoundPolicy:
     return BoundPolicy(policy.digest, policy.body, policy.file, policy.named, rules)
 
 
-def check_rules(policy: Policy, commands: Mapping[str, Command]) -> list[str]:
-    """Rules that name unknown commands or arguments, values that an argument never has, or rules that can never match."""
-    return [problem for rule in policy.file.rules for problem in _rule_problems(rule, commands)]
-
-
-def check_policy(policy: Policy, commands: Mapping[str, Command]) -> list[str]:
-    """What only the whole set shows: wrong rules, people and groups that nobody is, channels and permissions of no command."""
-    problems = check_rules(policy, commands)
-    problems += [problem for rule in policy.file.rules for problem in _nobodies(rule, policy.file)]
-    members = {group for entry in policy.file.people.values() for group in entry.groups}
-    problems += [
-        f"groups: nobody listed under people is in {group!r}" for group in policy.file.groups if policy.file.people and group not in members
-    ]
-    problems += [f"channels: there is no command {name!r}" for name in policy.file.channels if name not in commands]
-    known = {one.permission for one in commands.values()} | {one.approval.by for one in commands.values() if one.approval}
-    known |= {ADMIN, APPROVE, USE, AUDIT} | {rule.approve.by for rule in policy.file.rules if rule.approve}
-    known |= {entry.approve.by for entry in policy.file.access.values() if entry.approve}
-    return problems + [f"roles: no command uses the permission {one!r}" for one in sorted(policy.named - known)]
-
-
 def covers(pattern: str, permission: str) -> bool:
     """Whether `deploy:*`, `*:*` or an exact name covers the permission."""
     bundle, _, verb = pattern.partition(":")
@@ -193,130 +171,108 @@ def covers(pattern: str, permission: str) -> bool:
     return bundle in ("*", wanted_bundle) and verb in ("*", wanted_verb)
 
 
-class _Reader(yaml.SafeLoader):
-    """Refuses a key given twice: YAML's usual readers keep the last one, and what stood before would silently be gone."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if key.value in seen:
-                    raise PolicyError(f"policy line {key.start_mark.line + 1}: {key.value} is given twice")
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def _read(body: str) -> tuple[dict[str, Any], list[int]]:
-    """The data and the line of each rule; raises PolicyError for what is not YAML or not a mapping."""
-    try:
-        root = yaml.compose(body, Loader=_Reader)
-        data = yaml.load(body, Loader=_Reader) or {}  # noqa: S506  _Reader is a SafeLoader
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise PolicyError(f"policy line {mark.line + 1 if mark else '?'}: not YAML: {getattr(error, 'problem', 'unreadable')}") from None
-    except (ValueError, RecursionError):
-        raise PolicyError("policy: not YAML: a date that does not exist, or too many brackets") from None
-    if not isinstance(data, dict):
-        raise PolicyError("policy: should be a mapping with keys such as profile, people, roles, groups and rules")
-    known = PolicyFile.model_fields  # a section with nothing under it is as good as left out; an unknown key is not
-    _note_lines(data.get("access"), root)
-    return {name: one for name, one in data.items() if one is not None or name not in known}, _rule_lines(root)
+def _with_lines(data: dict[str, Any], lines: Lines) -> dict[str, Any]:
+    """What explains itself learns its line. A section with nothing under it is as good as left out; an unknown key is not."""
+    for n, rule in enumerate(data.get("rules") or ()) if isinstance(data.get("rules"), list) else ():
+        if isinstance(rule, dict):
+            rule["line"] = lines.at("rules", n)
+            rule.setdefault("timezone", data.get("timezone", "UTC"))
+    for section in _NAMED:
+        entries = data.get(section)
+        for name, entry in entries.items() if isinstance(entries, dict) else ():
+            if isinstance(entry, dict):
+                entry["line"] = lines.at(section, name)
+    return {name: one for name, one in data.items() if one is not None or name not in PolicyFile.model_fields}
 
 
-def _rule_lines(root: yaml.Node | None) -> list[int]:
-    if not isinstance(root, yaml.MappingNode):
-        return []
-    rules = next((value for key, value in root.value if key.value == "rules"), None)
-    return [one.start_mark.line + 1 for one in rules.value] if isinstance(rules, yaml.SequenceNode) else []
-
-
-def _note_lines(section: Any, root: yaml.Node | None) -> None:
-    """Each entry of `access:` learns its line, because its approval is explained like a rule."""
-    node = next((value for key, value in root.value if key.value == "access"), None) if isinstance(root, yaml.MappingNode) else None
-    for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-        if isinstance(section, dict) and isinstance(section.get(key.value), dict):
-            section[key.value]["line"] = key.start_mark.line + 1
-
-
-def _explained(error: ValidationError, lines: list[int]) -> str:
+def _explained(error: ValidationError, lines: Lines) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     path = [str(part) for part in first["loc"]]
-    line = (
-        f" line {lines[int(path[1])]}"
-        if path[:1] == ["rules"] and len(path) > 1 and path[1].isdecimal() and int(path[1]) < len(lines)
-        else ""
-    )
+    line = lines.at(*path)
+    where = f"policy line {line}" if line else "policy"
     if first["type"] == "extra_forbidden":
-        return f"policy{line}: {'.'.join(path)} is not a key that is known here"
-    return f"policy{line}: {'.'.join(path)}: {first['msg'].replace('Input should', 'should').removeprefix('Value error, ')}"
+        return f"{where}: {'.'.join(path)} is not a key that is known here{_nearest(path)}"
+    return f"{where}: {'.'.join(path)}: {first['msg'].replace('Input should', 'should').removeprefix('Value error, ')}"
 
 
-def _check_references(file: PolicyFile) -> None:
+def _nearest(path: Sequence[str]) -> str:
+    """`; did you mean doors?` for a key that is almost one of a rule's, or of the file's."""
+    known = _keys(Rule) if path[:1] == ["rules"] and len(path) == 3 else _keys(PolicyFile) if len(path) == 1 else []
+    near = get_close_matches(path[-1], known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _keys(model: type[Part]) -> list[str]:
+    return [one.alias or name for name, one in model.model_fields.items() if name != "line"]
+
+
+def _check_references(file: PolicyFile, lines: Lines) -> None:
+    for problem in (*_reference_problems(file, lines), *(_told for rule in file.rules for _told in _rule_problems(rule, file))):
+        raise PolicyError(f"policy {problem}")
+
+
+def _reference_problems(file: PolicyFile, lines: Lines) -> Iterator[str]:
     for group, roles in file.groups.items():
         for role in roles:
             if role not in file.roles:
-                raise PolicyError(f"policy: groups.{group} names the role {role!r}, which roles does not define")
+                yield f"{lines.place('groups', group)}groups.{group} names the role {role!r}, which roles does not define"
     for argument, things in file.owners.items():
         for thing, selectors in things.items():
-            for one in selectors:
-                _check_owner(one, f"owners.{argument}.{thing}")
+            where = f"{lines.place('owners', argument, thing)}owners.{argument}.{thing}: "
+            yield from (where + problem for one in selectors for problem in _owner_problems(one))
     for problem in problems_of(file.access, file.roles):
-        raise PolicyError(f"policy: {problem}")
+        yield f"{lines.place('access', problem.partition(':')[0].removeprefix('access.'))}{problem}"
     for role, access in file.access.items():
         if access.approve and (approval := approval_of(access.approve)):
-            _check_selectors(approval, file, f"policy: access.{role}")
+            yield from (f"{lines.place('access', role)}access.{role}: {one}" for one in _selector_problems(approval, file))
     for name, schedule in file.schedules.items():
         if file.people and (unknown := set(schedule.rotation) - set(file.people)):
-            raise PolicyError(f"policy: schedules.{name} names {min(unknown)!r}, who is not listed under people")
+            yield f"{lines.place('schedules', name)}schedules.{name} names {min(unknown)!r}, who is not listed under people"
     for person, entry in file.people.items():
+        where = lines.place("people", person)
         for group in entry.groups:
             if file.groups and group not in file.groups:
-                raise PolicyError(f"policy: people.{person} is in the group {group!r}, which groups does not define")
+                yield f"{where}people.{person} is in the group {group!r}, which groups does not define"
         if entry.manager and (entry.manager not in file.people or entry.manager == person):
-            raise PolicyError(f"policy: people.{person}.manager should be somebody else who is listed under people, not {entry.manager!r}")
-    for rule in file.rules:
-        where = f"policy {rule.place}"
-        if bool(rule.deny) == (rule.approve is not None):
-            raise PolicyError(f"{where} should say either deny: or approve:")
-        if rule.command is None and rule.risk is None:
-            raise PolicyError(f"{where} should name a command or a risk, or it would match everything")
-        if unknown := set(listed(rule.risk)) - set(Risk.__members__):
-            raise PolicyError(f"{where}: risk {min(unknown)!r} should be one of {', '.join(Risk.__members__)}")
-        if rule.approve and (approval := approval_of(rule.approve)):
-            _check_selectors(approval, file, where)
+            yield f"{where}people.{person}.manager should be somebody else who is listed under people, not {entry.manager!r}"
 
 
-def _check_owner(selector: str, where: str) -> None:
+def _rule_problems(rule: Rule, file: PolicyFile) -> Iterator[str]:
+    """What is wrong with a rule whatever commands there are."""
+    if problem := _outcome_problem(rule):
+        yield f"{rule.place} {problem}"
+    if rule.command is None and rule.risk is None:
+        yield f"{rule.place} should name a command or a risk, or it would match everything"
+    if unknown := set(listed(rule.risk)) - set(Risk.__members__):
+        yield f"{rule.place}: risk {min(unknown)!r} should be one of {', '.join(Risk.__members__)}"
+    if rule.approve and (approval := approval_of(rule.approve)):
+        yield from (f"{rule.place}: {one}" for one in _selector_problems(approval, file))
+
+
+def _outcome_problem(rule: Rule) -> str:
+    outcomes = rule.outcomes
+    if not outcomes:
+        return f"should say what follows: {', '.join(f'{one}:' for one in OUTCOMES[:-1])} or {OUTCOMES[-1]}:"
+    for alone in ("deny", "allow"):
+        if alone in outcomes and len(outcomes) > 1:
+            return f"says {alone}: together with {next(one for one in outcomes if one != alone)}:; make two rules of it"
+    return "allows something, so it should name its commands" if rule.allow and rule.command is None else ""
+
+
+def _owner_problems(selector: str) -> Iterator[str]:
     try:
         checked_selector(selector)
     except TypeError as error:
-        raise PolicyError(f"policy: {where}: {error}") from None
+        yield str(error)
     if selector.startswith("owner-of:"):
-        raise PolicyError(f"policy: {where}: an owner cannot be the owner of something else")
+        yield "an owner cannot be the owner of something else"
 
 
-def _check_selectors(approval: Approval, file: PolicyFile, where: str) -> None:
+def _selector_problems(approval: Approval, file: PolicyFile) -> Iterator[str]:
     """A selector of what the policy does not define would silently name nobody."""
     known: Mapping[str, Collection[str]] = {"role": file.roles, "on-call": file.schedules, "owner-of": file.owners}
     for stage in approval.stages:
         for one in (*(name for voters in stage.sets for name in voters.of), *stage.escalate_to, *stage.fallback):
             kind, _, name = one.partition(":")
             if kind in known and name not in known[kind]:
-                raise PolicyError(f"{where}: {one} names {name!r}, which this policy does not define")
-
-
-def _rule_problems(rule: Rule, commands: Mapping[str, Command]) -> list[str]:
-    problems = [f"{rule.place} names the command {name!r}, which does not exist" for name in listed(rule.command) if name not in commands]
-    if not problems and not targets_of(rule, commands):
-        problems.append(f"{rule.place} can never match: no command it names has risk {' or '.join(listed(rule.risk)) or 'at all'}")
-    broken = [one.broken for one in bind_rule(rule, commands).values() if one.broken]
-    return problems + [f"{rule.place} {one}" for one in dict.fromkeys(broken)]
-
-
-def _nobodies(rule: Rule, file: PolicyFile) -> list[str]:
-    if not file.people:
-        return []
-    members = {group for entry in file.people.values() for group in entry.groups}
-    return [f"{rule.place} names {name!r}, who is not listed under people" for name in rule.people if name not in file.people] + [
-        f"{rule.place} names the group {name!r}, which nobody listed under people is in" for name in rule.groups if name not in members
-    ]
+                yield f"{one} names {name!r}, which this policy does not define"

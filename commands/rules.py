@@ -2,18 +2,30 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from countersign.approvals import Approval, Stage, Voters
+from countersign.arguments import Duration
+from countersign.calendars import name_of, zone_of
 from countersign.commands import Command
 from countersign.errors import BadArgument
 from countersign.invocations import Door
 
+from .expressions import Expression, ExpressionError, MissingName, compile_expression, contains
+
 APPROVE: Final = "countersign:approve"
 PERMISSION: Final = r"^[a-z][a-z0-9_-]*:[a-z][a-z0-9_-]*$"
+LONGEST_LIMIT: Final = timedelta(days=30)
+OUTCOMES: Final = ("allow", "deny", "approve", "require_reason", "step_up", "limit", "only")
 PATTERN: Final = r"^(?:[a-z][a-z0-9_-]*|\*):(?:[a-z][a-z0-9_-]*|\*)$"
+
+
+def known_zone(name: str) -> str:
+    """The name itself; raises ValueError when no time zone is called that."""
+    return name_of(zone_of(name))
 
 
 class Part(BaseModel):
@@ -85,8 +97,59 @@ class ApproveEntry(Part):
         return self
 
 
+class LimitEntry(Part):
+    """At most `count` requests in any stretch of time as long as `per`, by one person or for the command as a whole."""
+
+    count: Annotated[int, Field(ge=1, le=10_000)]
+    per: str
+    by: Literal["person", "command"] = "person"
+
+    @field_validator("per")
+    @classmethod
+    def _some_time(cls, value: str) -> str:
+        if not timedelta(minutes=1) <= Duration.parse(value) <= LONGEST_LIMIT:
+            raise ValueError("should be from 1m to 30d")
+        return value
+
+
+class OnlyEntry(Part):
+    """Where alone something may be asked."""
+
+    doors: tuple[Door, ...] = ()
+    channels: tuple[str, ...] = ()
+
+    @field_validator("channels")
+    @classmethod
+    def _as_places_name_them(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(one.removeprefix("#") for one in value)
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        if not self.doors and not self.channels:
+            raise ValueError("name doors or channels; an empty list means nowhere")
+        return self
+
+
+class ReasonEntry(Part):
+    """What the asker's reason must contain: a pattern in RE2's syntax; `hint` says it in words."""
+
+    pattern: Annotated[str, Field(min_length=1, max_length=200)]
+    hint: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"pattern": value} if isinstance(value, str) else value
+
+    @field_validator("pattern")
+    @classmethod
+    def _is_one(cls, value: str) -> str:
+        contains(value, "")
+        return value
+
+
 class Rule(Part):
-    """Conditions by equality or membership (a list means any of them); all must hold. Then `deny` or `approve`."""
+    """Conditions, all of which must hold (a list means any of its values), and what follows from them."""
 
     replaces_author: ClassVar[bool] = False
     """Whether it stands instead of the approval that the command's author wants; no rule of the file can say so."""
@@ -99,8 +162,15 @@ class Rule(Part):
     groups: tuple[str, ...] = ()
     doors: tuple[Door, ...] = ()
     channels: tuple[str, ...] = ()
+    test: Annotated[str, Field(alias="if")] = ""
+    timezone: Annotated[str, AfterValidator(known_zone)] = "UTC"
+    allow: Literal[True] | None = None
     deny: str = ""
     approve: ApproveEntry | None = None
+    require_reason: ReasonEntry | None = None
+    step_up: Literal["", "login", "passkey"] = ""
+    limit: LimitEntry | None = None
+    only: OnlyEntry | None = None
     line: int = 0
 
     @field_validator("channels")
@@ -113,14 +183,28 @@ class Rule(Part):
         """Where the rule stands, for a sentence about it."""
         return f"line {self.line}: rule {self.name!r}"
 
+    @property
+    def outcomes(self) -> tuple[str, ...]:
+        """The keys that say what follows."""
+        return tuple(name for name in OUTCOMES if getattr(self, name))
+
+    @property
+    def gives(self) -> bool:
+        """Whether it may let through what would not be without it; then it needs every condition to be certain."""
+        return bool(self.allow) or bool(self.approve and not self.approve.count)
+
 
 @dataclass(frozen=True)
 class BoundRule:
-    """A rule as it concerns one command. `broken` says why it cannot be read for it, which refuses the command to everybody."""
+    """A rule as it concerns one command. `broken` says why it cannot be read for it, which refuses the command to everybody.
+
+    `test` is its expression, for this command's arguments.
+    """
 
     rule: Rule
     when: Mapping[str, Sequence[Any]]
     broken: str = ""
+    test: Expression | None = None
 
 
 def bind_rule(rule: Rule, commands: Mapping[str, Command]) -> dict[str, BoundRule]:
@@ -131,7 +215,7 @@ def bind_rule(rule: Rule, commands: Mapping[str, Command]) -> dict[str, BoundRul
     silently concern nobody.
     """
     targets = targets_of(rule, commands)
-    nowhere = next(filter(None, (_impossible(key, value, targets) for key, value in rule.when.items())), "")
+    nowhere = next(filter(None, (_impossible(key, value, targets) for key, value in rule.when.items())), "") or _untestable(rule, targets)
     bound = {}
     for command in targets:
         if (one := _bound(rule, command, nowhere)) is not None:
@@ -176,7 +260,33 @@ def _bound(rule: Rule, command: Command, nowhere: str) -> BoundRule | None:
         if not possible:
             return BoundRule(rule, {}, f"can never match {command.name}: {key}: {problems[0]}")
         when[key] = possible
-    return BoundRule(rule, when)
+    try:
+        return BoundRule(rule, when, test=_compiled(rule, command) if rule.test else None)
+    except MissingName as error:
+        return BoundRule(rule, {}, f"if: {error}") if rule.command is not None else None
+    except ExpressionError as error:
+        return BoundRule(rule, {}, f"if: {error}")
+
+
+def _compiled(rule: Rule, command: Command) -> Expression:
+    return compile_expression(rule.test, command, zone=zone_of(rule.timezone))
+
+
+def _untestable(rule: Rule, targets: Sequence[Command]) -> str:
+    """Why none of the commands has what the expression looks at, if so; a rule about a risk concerns those that have it."""
+    if not rule.test or rule.command is not None:
+        return ""
+    problem = ""
+    for command in targets:
+        try:
+            _compiled(rule, command)
+        except MissingName as error:
+            problem = problem or f"if: {error}"
+        except ExpressionError:
+            return ""
+        else:
+            return ""
+    return problem
 
 
 def _impossible(key: str, value: Any, targets: Sequence[Command]) -> str:

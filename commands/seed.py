@@ -9,7 +9,8 @@ from store.databases import WriteSession
 from store.people import find_all_people, save_people
 from store.policies import apply_policy, find_policy
 
-from .policies import PolicyError, check_rules, compile_policy
+from .checks import check_rules
+from .policies import PolicyError, compile_policy
 
 DEFAULT_POLICY: Final = "profile: team\n"
 _NONE: Final[Mapping[str, Command]] = {}

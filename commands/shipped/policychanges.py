@@ -2,7 +2,8 @@
 
 import difflib
 
-from commands.policies import ADMIN, Policy, PolicyError, PolicyFile, check_policy, compile_policy
+from commands.checks import check_policy
+from commands.policies import ADMIN, Policy, PolicyError, PolicyFile, compile_policy
 from countersign import Context, Plan, PlanningContext, PlanRefused, StepFailed, command, step
 from countersign.approvals import Approval
 from store.audits import AuditEvent, record

@@ -4,7 +4,8 @@ import hashlib
 
 import pytest
 
-from commands.policies import PolicyError, check_policy, compile_policy, covers
+from commands.checks import check_policy
+from commands.policies import PolicyError, compile_policy, covers
 from tests.commands.samples import COMMANDS
 
 WHOLE = """\
@@ -56,18 +57,21 @@ def test_next_to_nothing_is_a_policy(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("profil: team", "policy: profil is not a key that is known here"),
-        ("profile: open", "policy: profile: should be 'team' or 'strict'"),
-        ("people: {ada: {mail: x}}", "policy: people.ada.mail is not a key that is known here"),
-        ("people: {Ada Lovelace: {}}", "policy: people.Ada Lovelace.[key]: "),
+        ("profil: team", "policy line 1: profil is not a key that is known here; did you mean profile?"),
+        ("profile: open", "policy line 1: profile: should be 'team' or 'strict'"),
+        ("people: {ada: {mail: x}}", "policy line 1: people.ada.mail is not a key that is known here"),
+        ("people: {Ada Lovelace: {}}", "policy line 1: people.Ada Lovelace.[key]: "),
         (
             "people: {ada: {groups: [admins]}}\ngroups: {developers: []}",
-            "policy: people.ada is in the group 'admins', which",
+            "policy line 1: people.ada is in the group 'admins', which",
         ),
-        ("roles: {r: [deploy]}", "policy: roles.r.0: "),
-        ("groups: {g: [nope]}", "policy: groups.g names the role 'nope', which roles does not define"),
-        ("rules:\n- name: a\n  command: deploy", "policy line 2: rule 'a' should say either deny: or approve:"),
-        ("rules:\n- {name: a, command: deploy, deny: x, approve: {}}", "policy line 2: rule 'a' should say either deny: or approve:"),
+        ("roles: {r: [deploy]}", "policy line 1: roles.r.0: "),
+        ("groups: {g: [nope]}", "policy line 1: groups.g names the role 'nope', which roles does not define"),
+        ("rules:\n- name: a\n  command: deploy", "policy line 2: rule 'a' should say what follows: allow:, deny:, approve:,"),
+        (
+            "rules:\n- {name: a, command: deploy, deny: x, approve: {}}",
+            "policy line 2: rule 'a' says deny: together with approve:; make two rules of it",
+        ),
         ("rules:\n- {name: a, deny: x}", "policy line 2: rule 'a' should name a command or a risk, or it would match everything"),
         ("rules:\n- {name: a, risk: huge, deny: x}", "policy line 2: rule 'a': risk 'huge' should be one of read, low, medium, high"),
         ("rules:\n\n- {name: a, risk: low, deny: x}\n- {name: b, risk: low, dny: x}", "policy line 4: rules.1.dny is not a key"),
@@ -80,8 +84,8 @@ def test_next_to_nothing_is_a_policy(text: str) -> None:
         ("[" * 7_000, "policy: not YAML"),
         ("rules:\n- {name: a, risk: low, doors: [slak], deny: x}", "policy line 2: rules.0.doors.0: should be 'slack'"),
         ("rules:\n- {name: a, risk: low, people: ada, deny: x}", "policy line 2: rules.0.people: "),
-        ("rules: {a: b}", "policy: rules: "),
-        ("rules: 7", "policy: rules: "),
+        ("rules: {a: b}", "policy line 1: rules: "),
+        ("rules: 7", "policy line 1: rules: "),
         ("rules: [deny]", "policy line 1: rules.0: "),
         ("a: [b", "policy line 1: not YAML: "),
         ("a: b\n  c: d", "policy line 2: not YAML: "),
@@ -102,27 +106,30 @@ def test_what_is_wrong_is_named_with_its_place(text: str, sentence: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "problem"),
+    ("rule", "sentence"),
     [
-        ("rules:\n- {name: a, command: nope, deny: x}", "line 2: rule 'a' names the command 'nope', which does not exist"),
-        ("rules:\n- {name: a, command: [deploy, nope], deny: x}", "line 2: rule 'a' names the command 'nope', which does not exist"),
-        ("rules:\n- {name: a, command: deploy, risk: low, deny: x}", "line 2: rule 'a' can never match: no command it names has risk low"),
-        ("rules:\n- {name: a, command: [], deny: x}", "line 2: rule 'a' can never match: no command it names has risk at all"),
-        ("rules:\n- {name: a, risk: [], deny: x}", "line 2: rule 'a' can never match: no command it names has risk at all"),
-        ("people: {ada: {}}\nrules:\n- {name: a, risk: low, people: [adda], deny: x}", "line 3: rule 'a' names 'adda', who"),
-        (
-            "people: {ada: {groups: [g]}}\nrules:\n- {name: a, risk: low, groups: [h], deny: x}",
-            "line 3: rule 'a' names the group 'h'",
-        ),
-        ("people: {ada: {groups: [g]}}\nroles: {r: []}\ngroups: {g: [r], h: [r]}", "groups: nobody listed under people is in 'h'"),
-        ("channels: {nope: [ops]}", "channels: there is no command 'nope'"),
-        ("roles: {r: [deploy:rum]}", "roles: no command uses the permission 'deploy:rum'"),
+        ("{name: a, risk: low, allow: true}", "allows something, so it should name its commands"),
+        ("{name: a, command: deploy, allow: true, limit: {count: 1, per: 1h}}", "says allow: together with limit:; make two rules of it"),
+        ("{name: a, command: deploy, iff: x, deny: No.}", "rules.0.iff is not a key that is known here; did you mean if?"),
+        ("{name: a, command: deploy, allow: false}", "rules.0.allow: should be True"),
+        ("{name: a, command: deploy, limit: {count: 1, per: 10s}}", "rules.0.limit.per: should be from 1m to 30d"),
+        ("{name: a, command: deploy, limit: {count: 0, per: 1h}}", "rules.0.limit.count: should be greater than or equal to 1"),
+        ("{name: a, command: deploy, limit: {count: 1, per: 1h, by: team}}", "rules.0.limit.by: should be 'person' or 'command'"),
+        ("{name: a, command: deploy, only: {}}", "rules.0.only: name doors or channels; an empty list means nowhere"),
+        ("{name: a, command: deploy, require_reason: '(a+'}", "rules.0.require_reason.pattern: '(a+' is not a pattern: invalid regular"),
+        ("{name: a, command: deploy, step_up: sms}", "rules.0.step_up: should be '', 'login' or 'passkey'"),
+        ("{name: a, command: deploy, timezone: Mars, deny: No.}", "rules.0.timezone: there is no time zone 'Mars'"),
     ],
 )
-def test_what_only_the_whole_set_shows_is_a_problem(text: str, problem: str) -> None:
-    problems = check_policy(compile_policy(text), COMMANDS)
-    assert len(problems) == 1
-    assert problems[0].startswith(problem)
+def test_what_a_rule_may_say_is_checked(rule: str, sentence: str) -> None:
+    with pytest.raises(PolicyError) as told:
+        compile_policy(f"rules:\n- {rule}")
+    assert str(told.value).removeprefix("policy line 2: ").removeprefix("rule 'a' ").startswith(sentence)
+
+
+def test_rules_keep_the_clocks_of_the_file_unless_they_name_their_own() -> None:
+    text = "timezone: Europe/Berlin\nrules:\n- {name: a, risk: low, deny: x}\n- {name: b, risk: low, timezone: Asia/Tokyo, deny: x}"
+    assert [rule.timezone for rule in compile_policy(text).file.rules] == ["Europe/Berlin", "Asia/Tokyo"]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from commands.authorizing import Allowed, Refused, authorize, required_approval
-from commands.policies import check_policy, compile_policy
+from commands.checks import check_policy
+from commands.policies import compile_policy
 from countersign import Command
 from countersign.invocations import Door
 from tests.commands.samples import COMMANDS, asking, deploy, erase, policy, policy_apply, rotate, scale, somebody, tell
@@ -121,7 +122,7 @@ def test_a_rule_that_cannot_be_read_is_a_problem_and_keeps_everybody_from_its_co
 
 
 def test_a_command_that_changed_under_a_policy_is_closed_until_the_policy_is_mended() -> None:
-    text = "rules:\n- {name: r, command: [deploy, erase], deny: No.}\n- {name: s, command: deploy, when: {env: prod}, deny: No.}"
+    text = "rules:\n- {name: r, command: [deploy, erase], doors: [slack], deny: No.}\n- {name: s, command: deploy, when: {env: prod}, deny: No.}"
     assert check_policy(compile_policy(text), COMMANDS) == []
     changed = {**COMMANDS, "deploy": Command(**{**vars(deploy), "schema": tell.schema})}
     answer = authorize(policy(text, changed), somebody(), asking(changed["deploy"]))

@@ -20,7 +20,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from bot.cli.roles import ROLES
-from commands.policies import check_policy, compile_policy
+from commands.checks import check_policy
+from commands.policies import compile_policy
 from commands.registries import load_registry
 from kit.servers import data_folder
 from store.databases import plain_url

@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.cli.endings import Failed
 from bot.cli.reaching import first_line, record_url, redis_url, web_url
 from bot.health import ROLES, SEEN_SECONDS
-from commands.policies import PolicyError, check_policy, compile_policy
+from commands.checks import check_policy
+from commands.policies import PolicyError, compile_policy
 from commands.registries import Registry, RegistryError, load_registry
 from integrations.slack.clients import SlackClient
 from integrations.slack.errors import SlackError

@@ -1,6 +1,7 @@
 """`countersign policy check FILE`: what is wrong with a policy, before anybody applies it."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +10,10 @@ import typer
 from bot.cli.endings import Failed, finish, new_app
 from bot.cli.files import read_text
 from bot.cli.reaching import read_settings
-from commands.policies import PolicyError, check_policy, compile_policy
+from commands.checks import check_policy, notes_on
+from commands.policies import PolicyError, compile_policy
 from commands.registries import RegistryError, load_registry
+from countersign.commands import Command
 
 app = new_app()
 
@@ -22,27 +25,33 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Check a policy against the commands that are installed here."""
-    problems = find_problems(file)
+    problems, notes = find_problems(file)
     if as_json:
-        print(json.dumps({"file": str(file), "ok": not problems, "problems": problems}))
+        print(json.dumps({"file": str(file), "ok": not problems, "problems": problems, "notes": notes}))
     else:
-        print("\n".join(problems) or f"{file} can be applied.")
+        print("\n".join([*problems, *(f"note: {one}" for one in notes)] + ([] if problems else [f"{file} can be applied."])))
     if problems:
         raise Failed(f"{file} has {len(problems)} problem{'s' if len(problems) > 1 else ''}.")
 
 
-def find_problems(file: Path) -> list[str]:
-    """One sentence each; raises WrongCall when there is no such file, Failed when the commands cannot be loaded."""
+def find_problems(file: Path) -> tuple[list[str], list[str]]:
+    """Problems and notes, one sentence each; raises WrongCall when there is no such file, Failed when the commands cannot be loaded."""
     body = read_text(file)
+    commands = commands_here()
+    try:
+        policy = compile_policy(body)
+    except PolicyError as error:
+        return [str(error)], []
+    return check_policy(policy, commands), notes_on(policy, commands)
+
+
+def commands_here() -> Mapping[str, Command]:
+    """The commands that are installed here; raises Failed when they cannot be loaded."""
     settings = read_settings()
     try:
-        commands = load_registry(folder=settings.commands, runbooks=settings.runbooks).commands
+        return load_registry(folder=settings.commands, runbooks=settings.runbooks).commands
     except (RegistryError, TypeError) as error:
         raise Failed(f"The commands cannot be loaded: {error}") from None
-    try:
-        return check_policy(compile_policy(body), commands)
-    except PolicyError as error:
-        return [str(error)]
 
 
 if __name__ == "__main__":
