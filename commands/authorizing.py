@@ -1,87 +1,75 @@
 """The one `authorize()`: every door, every read, every click and every execution asks here. Pure: what it is given is what it knows."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from collections.abc import Iterable
+from dataclasses import replace
 
-from countersign.approvals import Approval, StepUp, matches, merged
+from countersign.approvals import Approval, StepUp, merged, strongest
 from countersign.commands import Command
-from countersign.invocations import Door, Place
 from countersign.permissions import Risk
 from store.people import Person
 
+from .matching import Match, broken_among, find_matches, refusal_by, refusal_for
+from .matching import concerns as concerns
 from .policies import ADMIN, APPROVE, AUDIT, BoundPolicy, Policy, covers
-from .rules import BoundRule, approval_of
-
-MENDER: Final = "policy apply"
-
-
-@dataclass(frozen=True)
-class Request:
-    """What somebody wants to do: use a permission, for a command with canonical arguments after defaults, through a door, in a place."""
-
-    permission: str
-    door: Door
-    place: Place
-    command: Command | None = None
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Allowed:
-    """Yes, and because of what."""
-
-    because: str
-
-
-@dataclass(frozen=True)
-class Refused:
-    """No: `sentence` for the person, `reason` for the audit (one word)."""
-
-    sentence: str
-    reason: str
-
-
-INACTIVE: Final = Refused("Your account is not active any more.", "actor_inactive")
+from .requests import INACTIVE as INACTIVE
+from .requests import Allowed as Allowed
+from .requests import Refused as Refused
+from .requests import Request as Request
+from .rules import ReasonEntry, approval_of
 
 
 def authorize(policy: BoundPolicy, person: Person, request: Request) -> Allowed | Refused:
-    """Whether this person may do this, here, now. No grant means refused; every matching rule must pass."""
+    """Whether this person may do this, here, now. No grant means refused; every rule that concerns it must pass."""
     if not person.active:
         return INACTIVE
     rules = policy.rules_for(request.command)
-    if (broken := next((one for one in rules if one.broken), None)) and not _mends(request):
+    if broken := broken_among(rules, request):
         sentence = f"The policy cannot be read for this command, so nobody may run it: {broken.rule.place} {broken.broken}."
         return Refused(sentence, f"broken_rule:{broken.rule.line}")
-    for one in rules:
-        if one.rule.deny and _matches(one, person, request):
-            return Refused(one.rule.deny, f"denied_by_rule:{one.rule.line}")
-    return held(policy, person, request.permission, request.command)
+    found = find_matches(policy, person, request)
+    refusals = (refusal_by(one, request) for one in found)
+    if refusal := next(filter(None, refusals), None) or _reason_wanted(policy, person, request, found):
+        return refusal
+    answer = held(policy, person, request.permission, request.command)
+    allowing = next((one for one in found if one.rule.allow), None)
+    if isinstance(answer, Refused):
+        return Allowed(allowing.source) if allowing else answer
+    return answer
 
 
-def required_approval(policy: BoundPolicy, person: Person, request: Request, *, alone: bool) -> tuple[Approval | None, tuple[str, ...]]:
-    """The strictest approval that the author, the matching rules and the profile ask for, and where each part comes from.
+def required_approval(
+    policy: BoundPolicy, person: Person, request: Request, *, alone: bool, plan: Approval | None = None
+) -> tuple[Approval | None, tuple[str, ...]]:
+    """The strictest approval that the author, the plan, the matching rules and the profile ask for, and where each part comes from.
 
     Policy may tighten the author's approval; it loosens it only where the author said `may_loosen`. `alone` is true where only one
     person was ever registered: their own approval then counts, and is marked.
     """
     command = request.command
     assert command is not None  # noqa: S101  only commands are planned
-    rules = [one.rule for one in policy.rules_for(command) if one.rule.approve and _matches(one, person, request)]
-    found = [(approval_of(rule.approve), f"rule {rule.name!r}, line {rule.line}") for rule in rules if rule.approve]
+    matched = [one for one in find_matches(policy, person, request) if one.rule.approve or one.rule.step_up]
+    found = [(approval_of(one.rule.approve), one.source) for one in matched if one.rule.approve]
+    # What could not be read may add to what is asked, and takes the place of nothing.
+    rules = [one.rule for one in matched if one.rule.approve and not one.problem]
     author = command.approval if command.approval and command.approval.applies_to(request.arguments) else None
     if author and not (command.may_loosen and rules) and not any(one.replaces_author for one in rules):
         found.append((author, f"the author of {command.name}"))
+    if plan:
+        found.append((plan, "this plan"))
     if not rules and (default := _default(command.risk)):
         found.append((default, f"profile {policy.profile}, risk {command.risk.name}"))
     wanted = [(one, source) for one, source in found if one]
+    stepping = [one for one in matched if one.rule.step_up]
+    if not wanted and stepping:
+        wanted = [(Approval(by=APPROVE), stepping[0].source)]
     if not wanted and command.risk is Risk.critical:
         wanted = [(Approval(by=APPROVE), "critical risk, which nothing loosens")]
     if not wanted:
         return None, ()
     strictest = merged([one for one, _ in wanted], general=APPROVE)
-    step_up: StepUp = "passkey" if _is_signed(policy, command) else strictest.step_up
-    return replace(strictest, asker_may=alone or strictest.asker_may, step_up=step_up), tuple(source for _, source in wanted)
+    step_up: StepUp = "passkey" if _is_signed(policy, command) else strongest((strictest.step_up, *(one.rule.step_up for one in stepping)))
+    sources = dict.fromkeys((*(source for _, source in wanted), *(one.source for one in stepping)))
+    return replace(strictest, asker_may=alone or strictest.asker_may, step_up=step_up), tuple(sources)
 
 
 def holders(policy: Policy, people: Iterable[Person], permission: str, command: Command | None = None) -> list[Person]:
@@ -110,11 +98,24 @@ def held(policy: Policy, person: Person, permission: str, command: Command | Non
     return Refused(f"This needs the permission {permission}; {held}.", "missing_permission")
 
 
+def _reason_wanted(policy: BoundPolicy, person: Person, request: Request, found: list[Match]) -> Refused | None:
+    """An approval may want a reason from the asker: then there is no use in asking people before it is given."""
+    command = request.command
+    if command is None or not (
+        any(one.rule.approve and one.rule.approve.reason for one in found) or (command.approval and command.approval.reason)
+    ):
+        return None
+    approval, _ = required_approval(policy, person, request, alone=False)
+    return refusal_for([ReasonEntry.model_construct(pattern=one) for one in approval.reasons], request) if approval else None
+
+
 def _given_by_profile(policy: Policy, person: Person, permission: str, command: Command | None) -> bool:
     """`team` gives every member what no role claims, up to risk `high`; `strict` gives only help and whoami."""
     if permission == "countersign:use":
         return True
     if policy.profile == "strict" or person.service:
+        return False
+    if permission == "countersign:break-glass":
         return False
     # Being an admin or reading the audit is claimed by a wildcard too; otherwise `admin: ["*:*"]` would leave them to everybody.
     if permission in (ADMIN, AUDIT) and policy.roles_with(permission):
@@ -131,21 +132,3 @@ def _default(risk: Risk) -> Approval | None:
     if risk < Risk.high:
         return None
     return Approval(by=APPROVE, count=1 if risk is Risk.high else 2)
-
-
-def _mends(request: Request) -> bool:
-    """A rule that cannot be read must not stand in the way of the policy that replaces it."""
-    return request.command is not None and request.command.name == MENDER
-
-
-def _matches(bound: BoundRule, person: Person, request: Request) -> bool:
-    rule = bound.rule
-    conditions = (
-        not bound.broken,
-        all(matches(request.arguments.get(name), wanted) for name, wanted in bound.when.items()),
-        not rule.people or person.name in rule.people,
-        not rule.groups or bool(person.groups & set(rule.groups)),
-        not rule.doors or request.door in rule.doors,
-        not rule.channels or request.place.channel.removeprefix("#") in rule.channels,
-    )
-    return all(conditions)

@@ -50,7 +50,7 @@ class Rulebook:
         allowed = []
         for name in sorted(self.registry.commands):
             one = self.registry.commands[name]
-            asked = Request(permission=one.permission, door=request.door, place=request.place, command=one)
+            asked = Request(one.permission, request.door, request.place, one, now=self.now(), offered=True)
             if isinstance(authorize(self.policy, person, asked), Allowed):
                 allowed.append(one)
         return allowed

@@ -107,7 +107,13 @@ def _checked(rulebook: Rulebook, person: Person, invocation: Invocation, wanted:
         return _unheard(person, invocation, f"{error}. Usage: {command.usage}", "wrong_argument", command=command.name, **detail)
     arguments = command.schema.written(values)
     request = Request(
-        permission=command.permission, door=invocation.door, place=invocation.place, command=command, arguments=_marked(rulebook, arguments)
+        permission=command.permission,
+        door=invocation.door,
+        place=invocation.place,
+        command=command,
+        arguments=_marked(rulebook, arguments),
+        reason=wanted.reason[:500],
+        now=rulebook.now(),
     )
     answer = authorize(rulebook.policy, person, request)
     if isinstance(answer, Allowed) and (stopped := against(rulebook.switches, command, dry_run=wanted.dry_run)):

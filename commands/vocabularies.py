@@ -144,8 +144,8 @@ def _converted(name: str, value: Any, convert: Callable[[Any], Any]) -> Any:
         raise Unreadable(f"args.{name} {error}") from None
 
 
-def _given(name: str) -> Callable[[Scene], bool]:
-    return lambda scene: scene.request.arguments.get(name) is not None
+def _given(name: str) -> Callable[[Scene], bool | None]:
+    return lambda scene: None if scene.request.offered else scene.request.arguments.get(name) is not None
 
 
 def _times(zone: tzinfo) -> dict[str, Name]:
@@ -175,5 +175,5 @@ _EVERYWHERE: Final[Mapping[str, Name]] = {
     "risk": Name("string", lambda scene: scene.request.command.risk.name if scene.request.command else None, _RISKS, _RISKS),
     "door": Name("string", lambda scene: scene.request.door.value, _DOORS, _DOORS),
     "channel": Name("string", lambda scene: scene.request.place.channel.removeprefix("#")),
-    "reason": Name("string", lambda scene: _text(scene.request.reason)),
+    "reason": Name("string", lambda scene: None if scene.request.reason is None else scene.request.reason[:LONGEST_TEXT]),
 }

@@ -191,9 +191,14 @@ def merged(found: Sequence[Approval], *, general: str = "") -> Approval:
         editor_may=all(one.editor_may for one in found),
         reason=tuple(dict.fromkeys(pattern for one in found for pattern in one.reasons)),
         voter_reason=any(one.voter_reason for one in found),
-        step_up=max((one.step_up for one in found), key=_STRENGTHS.index),
+        step_up=strongest(one.step_up for one in found),
         remind=str(min(reminders)) if reminders else "",
     )
+
+
+def strongest(found: Iterable[StepUp]) -> StepUp:
+    """The step-up that includes all of these."""
+    return max(found, key=_STRENGTHS.index, default="")
 
 
 def matches(value: Any, wanted: Any) -> bool:

@@ -1,0 +1,131 @@
+"""Which rules of a policy concern a request. A rule whose expression cannot be evaluated is neither in nor out: what it asks decides."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from countersign.approvals import matches
+from store.people import Person
+
+from .expressions import Unreadable, contains
+from .policies import BoundPolicy
+from .requests import Refused, Request
+from .rules import BoundRule, OnlyEntry, ReasonEntry, Rule, listed
+from .vocabularies import LONGEST_TEXT, Scene
+
+MENDER: Final = "policy apply"
+
+
+@dataclass(frozen=True)
+class Match:
+    """A rule that concerns a request, or may: `problem` says why its expression could not be evaluated."""
+
+    rule: Rule
+    problem: str = ""
+
+    @property
+    def source(self) -> str:
+        """Where the rule stands, for a list of what an answer comes from."""
+        return f"rule {self.rule.name!r}, line {self.rule.line}" + (f" (could not be read: {self.problem})" if self.problem else "")
+
+    def told(self, sentence: str) -> str:
+        """The rule's sentence; where it could not be read, that is said too."""
+        return f"{sentence} ({self.rule.place} could not be read here, so it applies: {self.problem}.)" if self.problem else sentence
+
+
+def find_matches(policy: BoundPolicy, person: Person, request: Request) -> list[Match]:
+    """The rules that concern the request, as they stand in the file.
+
+    A rule that demands or refuses something concerns it also when its expression cannot be evaluated; one that gives something does not,
+    and neither does any in the way of the command that replaces the policy, unless it names that command.
+    """
+    scene = Scene(person, request, policy.groups_of(person), policy.roles_of(person))
+    found = [_match(one, scene) for one in policy.rules_for(request.command) if _applies(one, scene)]
+    return [one for one in found if one is not None and not (one.problem and _yields(one.rule, request))]
+
+
+def refusal_by(match: Match, request: Request) -> Refused | None:
+    """What the rule itself refuses: it denies, or it wants another place, another door or a reason."""
+    rule = match.rule
+    if rule.deny:
+        return Refused(match.told(rule.deny), f"denied_by_rule:{rule.line}")
+    if rule.only and not _is_there(rule.only, request):
+        return Refused(match.told(f"{_name(request)} is asked {_written_place(rule.only)} only."), f"elsewhere:{rule.line}")
+    if rule.require_reason:
+        return refusal_for((rule.require_reason,), request, match)
+    return None
+
+
+def refusal_for(reasons: Iterable[ReasonEntry], request: Request, match: Match | None = None) -> Refused | None:
+    """A refusal where the asker's reason lacks what one of the patterns wants."""
+    for one in reasons:
+        if not request.offered and not _is_given(one.pattern, request.reason or ""):
+            wanted = f"a reason: {one.hint}" if one.hint else f"a reason with {one.pattern} in it"
+            sentence = f'{_name(request)} needs {wanted}. Give it with --reason "…".'
+            return Refused(match.told(sentence) if match else sentence, f"reason_wanted:{match.rule.line}" if match else "reason_wanted")
+    return None
+
+
+def concerns(policy: BoundPolicy, bound: BoundRule, person: Person, request: Request) -> bool:
+    """Whether one rule concerns the request, or may."""
+    scene = Scene(person, request, policy.groups_of(person), policy.roles_of(person))
+    return _applies(bound, scene) and _match(bound, scene) is not None
+
+
+def broken_among(rules: Iterable[BoundRule], request: Request) -> BoundRule | None:
+    """The first rule that cannot be read for this command at all, which closes it to everybody."""
+    named = request.command is not None and request.command.name == MENDER
+    return None if named else next((one for one in rules if one.broken and not one.rule.allow), None)
+
+
+def _applies(bound: BoundRule, scene: Scene) -> bool:
+    """The conditions by equality and membership."""
+    rule, request = bound.rule, scene.request
+    # What is only offered has no arguments yet; a rule that allows some is enough for it to be shown.
+    any_arguments = not bound.when or (request.offered and rule.allow)
+    return (
+        not bound.broken
+        and bool(any_arguments or all(matches(request.arguments.get(name), wanted) for name, wanted in bound.when.items()))
+        and (not rule.people or scene.person.name in rule.people)
+        and (not rule.groups or not scene.groups.isdisjoint(rule.groups))
+        and (not rule.doors or request.door in rule.doors)
+        and (not rule.channels or request.place.channel.removeprefix("#") in rule.channels)
+    )
+
+
+def _match(bound: BoundRule, scene: Scene) -> Match | None:
+    if bound.test is None:
+        return Match(bound.rule)
+    try:
+        return Match(bound.rule) if bound.test.holds(scene) else None
+    except Unreadable as error:
+        if scene.request.offered:
+            return Match(bound.rule) if bound.rule.allow else None
+        return Match(bound.rule, str(error))
+
+
+def _is_there(only: OnlyEntry, request: Request) -> bool:
+    here = request.place.channel.removeprefix("#")
+    return (not only.doors or request.door in only.doors) and (not only.channels or here in only.channels)
+
+
+def _written_place(only: OnlyEntry) -> str:
+    places = [f"in {' or '.join(f'#{one}' for one in only.channels)}"] if only.channels else []
+    return ", ".join([*places, f"through {' or '.join(only.doors)}"] if only.doors else places)
+
+
+def _is_given(pattern: str, reason: str) -> bool:
+    """A pattern that cannot be read is met by no reason."""
+    try:
+        return contains(pattern, reason[:LONGEST_TEXT])
+    except ValueError:
+        return False
+
+
+def _name(request: Request) -> str:
+    return request.command.name if request.command else request.permission
+
+
+def _yields(rule: Rule, request: Request) -> bool:
+    mends = request.command is not None and request.command.name == MENDER
+    return rule.gives or (mends and MENDER not in listed(rule.command))
