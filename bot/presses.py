@@ -29,7 +29,10 @@ from store.runs import find_run
 
 @dataclass(frozen=True)
 class Press:
-    """One click: `intent` and `target` come from the button, `digest` is the plan that was shown; `key` makes a repeat the same click."""
+    """One click: `intent` and `target` come from the button, `digest` is the plan that was shown; `key` makes a repeat the same click.
+
+    `fresh` says that whoever clicks has just logged in.
+    """
 
     key: str
     intent: str
@@ -37,6 +40,7 @@ class Press:
     door: Door
     digest: str = ""
     reason: str = ""
+    fresh: bool = False
 
 
 async def press(session: WriteSession, rulebook: Rulebook, person: Person, one: Press) -> Reply:
@@ -60,7 +64,7 @@ async def _reply(session: WriteSession, rulebook: Rulebook, person: Person, one:
 
 async def _vote(session: WriteSession, rulebook: Rulebook, person: Person, run_id: UUID, one: Press) -> Reply:
     # A card without its digest cannot say what was approved, so an empty one is as wrong as an old one.
-    vote = Vote(run_id, Verdict(one.intent), one.door, digest=one.digest or "none", reason=one.reason)
+    vote = Vote(run_id, Verdict(one.intent), one.door, digest=one.digest or "none", reason=one.reason, fresh=one.fresh)
     return _said(await decide(session, rulebook, person, vote))
 
 
@@ -79,7 +83,7 @@ async def _details(session: WriteSession, rulebook: Rulebook, person: Person, ru
     rule = Approval.of_json(request.rule) if request else None
     if run is None or not may_see(rulebook, person, run, rule):
         return Reply(text="There is no such run.")
-    return Reply(card=await tell(session, run, details=True))
+    return Reply(card=await tell(session, run, details=True, address=rulebook.address))
 
 
 async def _extend(session: WriteSession, rulebook: Rulebook, person: Person, grant_id: UUID, _: Press) -> Reply:

@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -123,7 +123,7 @@ class Room:
 
     async def press(self, person: Person, one: Press) -> Reply:
         """A button that was pressed; the key is this person's own, so nobody can use up another's."""
-        return await self._hub.press(person, Press(_own(person, one.key), one.intent, one.target, one.door, one.digest, one.reason))
+        return await self._hub.press(person, replace(one, key=_own(person, one.key)))
 
     async def watch(self, person: Person, channel: str, *, after: int | None) -> AsyncIterator[Message | None]:
         """Each message of a channel whenever it changes, None every 15 s; begins with what changed after the cursor, if one is given."""

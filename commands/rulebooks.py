@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import text
 
 from countersign.commands import Command
+from countersign.permissions import Risk
 from store.databases import ReadSession
 from store.passkeys import find_holders, were_enrolled
 from store.people import Person, find_all_people
@@ -54,6 +55,12 @@ class Rulebook:
             if isinstance(authorize(self.policy, person, asked), Allowed):
                 allowed.append(one)
         return allowed
+
+
+def uses_passkeys(rulebook: Rulebook) -> bool:
+    """Whether anything here is signed with passkeys: somebody has one, a command is critical, or a rule asks for one."""
+    critical = any(one.risk is Risk.critical for one in rulebook.registry.commands.values())
+    return rulebook.policy.signed or critical or any(one.approve and one.approve.step_up == "passkey" for one in rulebook.policy.file.rules)
 
 
 async def read_rulebook(

@@ -52,8 +52,8 @@ async def check_step_up(session: ReadSession, rulebook: Rulebook, ballot: Ballot
 
 
 def link_of(address: str, run: RunRow) -> str:
-    """Where one run is decided in the browser."""
-    return f"{address}/runs/{run.number}"
+    """Where one run is decided in the browser; empty where nobody knows our address."""
+    return f"{address}/runs/{run.number}" if address else ""
 
 
 async def _unsigned(session: ReadSession, rulebook: Rulebook, cause: Cause, standing: Standing, *, link: str) -> Refused | None:

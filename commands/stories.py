@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from countersign.approvals import Approval
 from countersign.replies import Button, Card, Field, Tone
@@ -14,6 +14,7 @@ from store.journals import Phase, StepRow, StepState, find_lines, find_steps
 from store.runs import RunRow
 
 from .resume import LABELS, Choice
+from .stepups import link_of
 
 FALLBACK_LENGTH: Final = 120
 MOST_LINES: Final = 10  # fields stand two in a line
@@ -44,28 +45,39 @@ _RISKY: Final = 3
 
 @dataclass(frozen=True)
 class Facts:
-    """What the database knows about a run, read once for every place that shows it."""
+    """What the database knows about a run, read once for every place that shows it; `address` is where people open Countersign."""
 
     run: RunRow
     request: ApprovalRequestRow | None
     decisions: Sequence[DecisionRow]
     steps: Sequence[StepRow]
     lines: Sequence[str]
+    address: str = ""
+
+    @property
+    def step_up(self) -> str:
+        """What deciding takes beside a click: nothing, a fresh `login` in the browser, or a `passkey`."""
+        return str(self.request.rule.get("step_up", "")) if self.request and self.run.status == RunStatus.awaiting_approval else ""
+
+    @property
+    def link(self) -> str:
+        """Where it is decided in the browser."""
+        return link_of(self.address, self.run)
 
 
-async def read_facts(session: ReadSession, run: RunRow, *, lines: int = 5) -> Facts:
+async def read_facts(session: ReadSession, run: RunRow, *, lines: int = 5, address: str = "") -> Facts:
     """The request, decisions, journal and last log lines of a run."""
     request = await find_request(session, run.id) if run.revision else None
     decisions = await find_decisions(session, request.id) if request else []
     started = run.status not in (RunStatus.submitted, RunStatus.planning, RunStatus.awaiting_approval, RunStatus.answered)
     steps = await find_steps(session, run.id, revision=run.revision) if started else []
     log = await find_lines(session, run.id, last=lines) if steps else []
-    return Facts(run, request, decisions, steps, [one.line for one in log])
+    return Facts(run, request, decisions, steps, [one.line for one in log], address)
 
 
-async def tell(session: ReadSession, run: RunRow, *, details: bool = False, shared: bool = False) -> Card:
+async def tell(session: ReadSession, run: RunRow, *, details: bool = False, shared: bool = False, address: str = "") -> Card:
     """The card of a run; `details` tells more than ten lines, `shared` is a place where a private run shows only that it exists."""
-    return card_of(await read_facts(session, run, lines=20 if details else 5), details=details, shared=shared)
+    return card_of(await read_facts(session, run, lines=20 if details else 5, address=address), details=details, shared=shared)
 
 
 def card_of(facts: Facts, *, details: bool = False, shared: bool = False) -> Card:
@@ -136,6 +148,9 @@ def _approval_fields(facts: Facts) -> list[Field]:
         fields.append(Field(label="Denied by", value=", ".join(f"{one.person}{': ' + one.reason if one.reason else ''}" for one in no)))
     if facts.run.status == RunStatus.awaiting_approval:
         fields.append(Field(label="Until", value=f"{facts.request.expires_at:%Y-%m-%d %H:%M} UTC"))
+    if facts.step_up:
+        how = "signed with a passkey" if facts.step_up == "passkey" else "within five minutes of logging in"
+        fields.append(Field(label="Decide", value=f"in the browser, {how}{facts.link and ': '}{facts.link}"))
     return fields
 
 
@@ -197,12 +212,7 @@ def _buttons(facts: Facts, *, details: bool) -> tuple[Button, ...]:
     confirm = f"{asked(run)[:120]}?" if run.risk >= _RISKY else ""
     buttons: list[Button] = []
     if run.status == RunStatus.awaiting_approval:
-        buttons = [
-            Button(
-                label="Approve", intent="approve", target=target, digest=digest, style="primary", confirm=confirm and f"Approve {confirm}"
-            ),
-            Button(label="Deny", intent="deny", target=target, digest=digest, style="danger", ask_reason=True),
-        ]
+        buttons = _deciding(facts, target=target, digest=digest, confirm=confirm and f"Approve {confirm}")
     if run.status == RunStatus.interrupted:
         buttons = [
             Button(label=LABELS[one], intent=f"resume_{one.value}", target=target, confirm=f"{LABELS[one]}: {asked(run)[:80]}?")
@@ -213,6 +223,19 @@ def _buttons(facts: Facts, *, details: bool) -> tuple[Button, ...]:
     if run.status not in FINISHED and run.status != RunStatus.interrupted:
         buttons.append(Button(label="Cancel", intent="cancel", target=target))
     return tuple(buttons)
+
+
+def _deciding(facts: Facts, *, target: str, digest: str, confirm: str) -> list[Button]:
+    """Where more than a click is needed, chats show the way to the browser instead of buttons that would be refused."""
+    link = [Button(label="Decide in the browser", intent="open", target=target, link=facts.link)] if facts.step_up and facts.link else []
+    if facts.step_up == "passkey":
+        return link
+    only: Literal["", "browser"] = "browser" if facts.step_up else ""
+    return [
+        Button(label="Approve", intent="approve", target=target, digest=digest, style="primary", confirm=confirm, only=only),
+        Button(label="Deny", intent="deny", target=target, digest=digest, style="danger", ask_reason=True, only=only),
+        *link,
+    ]
 
 
 def _footer(run: RunRow) -> str:

@@ -32,6 +32,7 @@ class Button(_Value):
     """A use case with frozen arguments: pressing it carries `intent` for `target`; the right is decided at every press.
 
     `confirm` is the question asked before a risky press; it names the target. `ask_reason` opens a form for a sentence first.
+    `only="browser"` is a button that works in the browser alone. With a `link` it only opens that address.
     """
 
     label: Annotated[str, Limit(max_length=75)]
@@ -41,6 +42,8 @@ class Button(_Value):
     style: Literal["plain", "primary", "danger"] = "plain"
     confirm: str = ""
     ask_reason: bool = False
+    only: Literal["", "browser"] = ""
+    link: str = ""
 
 
 class Card(_Value):

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, NoReturn
+from uuid import UUID
 
 from fastapi import Request
 from fastapi.security import HTTPBearer
@@ -31,12 +32,14 @@ bearer = HTTPBearer(auto_error=False, description="A personal token: countersign
 
 @dataclass(frozen=True)
 class Caller:
-    """The person behind a token, the token's scopes, and this request's trace."""
+    """The person behind a token, the token's scopes, and this request's trace; `fresh` when they have just logged in with it."""
 
     hub: Hub
     person: Person
     scopes: frozenset[str]
     trace: str
+    token: UUID
+    fresh: bool = False
 
     def may(self, *scopes: str) -> bool:
         """Whether the token has one of these scopes."""
@@ -88,7 +91,7 @@ async def find_caller(request: Request) -> Caller:
     if not person.active:
         refusals.count(door=Door.api, reason="actor_inactive")
         raise _unauthorized("Your account is not active any more.")
-    return Caller(hub, person, token.scopes, request.state.trace)
+    return Caller(hub, person, token.scopes, request.state.trace, token.id, token.fresh)
 
 
 def _unauthorized(sentence: str) -> Problem:

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse
 
 from bot.deadlines import NotConfirmed, NothingDone
 from commands.policies import PolicyError
+from commands.sites import WrongPasskey
 from countersign.errors import BadArgument, CountersignError
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -19,6 +20,7 @@ _STATUS: Final = {
     "unknown_command": 404,
     "digest_mismatch": 409,
     "late_click": 409,
+    "wrong_challenge": 409,
     "dup_vote": 409,
     "nothing_to_decide": 409,
     "expired": 409,
@@ -57,6 +59,8 @@ def problem_of(error: Exception) -> Problem:
         return Problem(503, "no_policy", f"{str(error)[:1].upper()}{str(error)[1:]}.", headers={"retry-after": "5"})
     if isinstance(error, BadArgument):
         return Problem(422, "wrong_argument", str(error), {"argument": error.argument})
+    if isinstance(error, WrongPasskey):
+        return Problem(_STATUS.get(error.reason, 422), error.reason, str(error))
     if isinstance(error, CountersignError):
         return Problem(422, "refused", str(error))
     return Problem(500, "internal", "Something broke on our side; it is in the log under this request's id.")

@@ -57,11 +57,15 @@ class NewRun(Body):
 
 
 class NewDecision(Body):
-    """`digest` is that of the plan you looked at: what was approved is what runs."""
+    """`digest` is that of the plan you looked at: what was approved is what runs.
+
+    `assertion` is what `navigator.credentials.get` gave, as JSON, where a passkey has to sign: see `decisions/options`.
+    """
 
     verdict: Literal["approve", "deny"]
     digest: Annotated[str, Field(max_length=100)] = ""
     reason: Annotated[str, Field(max_length=500)] = ""
+    assertion: dict[str, JsonValue] | None = None
 
 
 class NewChoice(Body):
@@ -88,13 +92,13 @@ async def ask(caller: Asker, wanted: Annotated[NewRun, Depends(body_of(NewRun))]
         trace=caller.trace,
     )
     answer = await caller.hub.submit(caller.person, invocation)
-    _raise_refusal(answer)
+    raise_refusal(answer)
     if answer.run_id is None:
         response.status_code = 200
         return {"reply": answer.reply.model_dump(mode="json")}
     response.status_code = 201 if answer.fresh else 200
     response.headers["location"] = f"/api/v1/runs/{answer.run_id}"
-    return await _looked(caller, str(answer.run_id))
+    return await looked(caller, str(answer.run_id))
 
 
 @router.get("")
@@ -131,7 +135,7 @@ async def search(
 @router.get("/{reference}")
 async def show(caller: Reader, reference: str) -> dict[str, Any]:
     """One run, by its id or number; 404 for one you may not see."""
-    return await _looked(caller, reference)
+    return await looked(caller, reference)
 
 
 @router.get("/{reference}/log")
@@ -155,7 +159,15 @@ async def vote(caller: Decider, reference: str, wanted: Annotated[NewDecision, D
         raise Problem(422, "wrong_body", "digest: is required to approve; it is the digest of the plan you looked at.", {"field": "digest"})
 
     async def act(session: WriteSession, rulebook: Rulebook, run_id: UUID) -> Decided | Refused:
-        one = Vote(run_id, Verdict(wanted.verdict), Door.api, digest=wanted.digest, reason=wanted.reason)
+        one = Vote(
+            run_id,
+            Verdict(wanted.verdict),
+            Door.api,
+            digest=wanted.digest,
+            reason=wanted.reason,
+            fresh=caller.fresh,
+            assertion=wanted.assertion,
+        )
         return await decide(session, rulebook, caller.person, one)
 
     answer = await _acted(caller, reference, act)
@@ -182,11 +194,12 @@ async def choose(caller: Decider, reference: str, wanted: Annotated[NewChoice, D
     return {"sentence": (await _acted(caller, reference, act)).sentence}
 
 
-async def _looked(caller: Caller, reference: str) -> dict[str, Any]:
+async def looked(caller: Caller, reference: str) -> dict[str, Any]:
+    """One run as its reader sees it; raises Problem 404."""
     rulebook = await caller.hub.rulebook()
 
     async def find(session: WriteSession) -> dict[str, Any]:
-        return await tell(session, await find_visible(session, rulebook, caller.person, reference))
+        return await tell(session, await find_visible(session, rulebook, caller.person, reference), address=rulebook.address)
 
     return await caller.hub.committed(find)
 
@@ -212,7 +225,8 @@ async def _acted(caller: Caller, reference: str, act: Callable[[WriteSession, Ru
     return answer
 
 
-def _raise_refusal(answer: Answer) -> None:
+def raise_refusal(answer: Answer) -> None:
+    """Raises the Problem for a request of which no run came."""
     run = {"run": str(answer.run_id)} if answer.run_id else {}
     if answer.form is not None:
         missing = [one.name for one in answer.form.inputs if one.required and not one.initial]

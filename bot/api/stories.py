@@ -51,18 +51,19 @@ def summary_of(run: RunRow) -> dict[str, Any]:
         "dry_run": run.dry_run,
         "summary": (run.plan or {}).get("summary", ""),
         "outcome": run.outcome,
+        "start_at": run.start_at.isoformat() if run.start_at else None,
         "created_at": run.created_at.isoformat(),
         "moved_at": run.moved_at.isoformat(),
     }
 
 
-async def tell(session: ReadSession, run: RunRow) -> dict[str, Any]:
+async def tell(session: ReadSession, run: RunRow, *, address: str = "") -> dict[str, Any]:
     """Everything about one run."""
-    facts = await read_facts(session, run, lines=20)
+    facts = await read_facts(session, run, lines=20, address=address)
     request = facts.request
     decisions = [
         {"person": one.person, "verdict": one.verdict, "reason": one.reason, "door": one.door, "at": one.decided_at.isoformat()}
-        | {"stage": one.stage, "on_behalf": one.on_behalf}
+        | {"stage": one.stage, "on_behalf": one.on_behalf, "signed": one.proof is not None}
         for one in facts.decisions
     ]
     steps = [
@@ -70,6 +71,8 @@ async def tell(session: ReadSession, run: RunRow) -> dict[str, Any]:
         for one in facts.steps
     ]
     approval = request and {
+        "id": str(request.id),
+        "step_up": facts.step_up,
         "state": request.state,
         "rule": request.rule,
         "digest": request.digest,

@@ -35,9 +35,15 @@ def card_lines(card: Mapping[str, Any], *, numbers: Sequence[int] = (), colour: 
     lines += [f"  │ {line}".rstrip() for line in inert(card.get("code", "")).splitlines()]
     if card.get("footer"):
         lines.append(_painted(f"  {inert(card['footer'])}", _FAINT, colour))
-    if buttons := [f"[{n}] {inert(one['label'])}" for n, one in zip(numbers, card.get("buttons", ()), strict=False)]:
+    lines += [f"  {inert(one['label'])}: {inert(one['link'])}" for one in card.get("buttons", ()) if one.get("link")]
+    if buttons := [f"[{n}] {inert(one['label'])}" for n, one in zip(numbers, pressable(card), strict=False)]:
         lines.append(_painted("  " + "  ".join(buttons), _BOLD, colour))
     return lines
+
+
+def pressable(card: Mapping[str, Any]) -> list[Any]:
+    """The buttons that can be pressed in a terminal."""
+    return [one for one in card.get("buttons", ()) if not one.get("only") and not one.get("link")]
 
 
 def reply_lines(reply: Mapping[str, Any], *, numbers: Sequence[int] = (), colour: bool = False) -> list[str]:

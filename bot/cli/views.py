@@ -4,7 +4,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .cards import card_lines, is_coloured, reply_lines
+from .cards import card_lines, is_coloured, pressable, reply_lines
 from .inputs import Terminal
 
 
@@ -42,7 +42,7 @@ class View:
         """Shows what is for this person alone."""
         with self._lock:
             card = reply.get("card")
-            numbers = self._numbered("", card["buttons"]) if card else ()
+            numbers = self._numbered("", pressable(card)) if card else ()
             self._terminal.show(reply_lines(reply, numbers=numbers, colour=self._colour))
 
     def button(self, number: int) -> Mapping[str, Any] | None:
@@ -52,7 +52,7 @@ class View:
 
     def _card(self, name: str, card: Mapping[str, Any]) -> None:
         before = self._lines.get(name)
-        numbers = self._numbered(name, card.get("buttons", ()))
+        numbers = self._numbered(name, pressable(card))
         lines = card_lines(card, numbers=numbers, colour=self._colour)
         self._lines[name] = lines
         if before is None or before[-1] != lines[-1]:

@@ -8,14 +8,17 @@ from starlette.responses import RedirectResponse, Response
 
 from bot.api.problems import Problem
 from bot.api.rooms import event, last_event, room_of, stream
+from bot.api.stories import find_visible
 from bot.hubs import Answer, Hub
 from bot.presses import Press
 from bot.rooms import Message
 from commands.authorizing import Request as Wanted
+from commands.stories import tell
 from commands.submit import form_for
 from countersign.errors import CountersignError
 from countersign.invocations import Door, Place
 from countersign.replies import Form, Reply
+from store.databases import ReadSession
 
 from . import pages
 from .forms import check_origin, read_form
@@ -38,6 +41,19 @@ def mount(app: FastAPI) -> None:
 async def show(request: Request, channel: Channel = "ops", acting_as: As = "", form: FormOf = "") -> Response:
     here = Here(await find_visitor(request, acting_as=acting_as), await _known(request, channel))
     return await _room(request, here, form=await _form(request, here, form) if form else None)
+
+
+@router.get("/runs/{reference}")
+async def look_at(request: Request, reference: str, acting_as: As = "") -> Response:
+    """One run, where cards send those who have to decide in the browser. Looking decides nothing."""
+    here = Here(await find_visitor(request, acting_as=acting_as), "")
+    rulebook = await _hub(request).rulebook()
+
+    async def find(session: ReadSession) -> Reply:
+        run = await find_visible(session, rulebook, here.visitor.person, reference)
+        return Reply(card=await tell(session, run, details=True, address=rulebook.address))
+
+    return await _room(request, here, said=Said(await _hub(request).read(find)))
 
 
 @router.post("/room/say")
@@ -84,6 +100,7 @@ async def press(request: Request) -> Response:
         door=Door.browser,
         digest=fields.get("digest", ""),
         reason=fields.get("reason", "")[:500],
+        fresh=here.visitor.fresh,
     )
     reply = await room_of(request).press(here.visitor.person, one)
     return await _answered(request, here, Said(reply, reply.form))

@@ -25,12 +25,13 @@ NO_SESSION: Final = "You are not signed in here. Open the link that `countersign
 
 @dataclass(frozen=True)
 class Visitor:
-    """The person a request acts as, whom else it may act as, and the token that its forms must carry."""
+    """The person a request acts as, whom else it may act as, and the token that its forms must carry; `fresh` just after the login."""
 
     person: Person
     cast: tuple[str, ...]
     csrf: str
     trace: str
+    fresh: bool = False
 
     def check(self, fields: dict[str, str]) -> None:
         """Raises Problem 403 when a form was not made by this session's page."""
@@ -56,7 +57,7 @@ async def find_visitor(request: Request, *, acting_as: str) -> Visitor:
         person = next((one for one in cast if one.name == acting_as), cast[0] if cast else None)
     if person is None or not person.active:
         raise Problem(401, "no_session", NO_SESSION)
-    return Visitor(person, tuple(one.name for one in cast), _csrf(value), request.state.trace)
+    return Visitor(person, tuple(one.name for one in cast), _csrf(value), request.state.trace, token.fresh)
 
 
 async def is_alive(hub: Hub, value: str) -> bool:

@@ -56,6 +56,6 @@ async def _cards(session: ReadSession, rulebook: Rulebook, person: Person) -> tu
         if not isinstance(may_vote(rulebook.policy, person, rule, matter_of(rulebook, run)), Allowed):
             continue
         if person.name not in {one.person for one in await find_decisions(session, request.id)}:
-            waiting.append(await tell(session, run))
-    mine = [await tell(session, run) for run in await search_runs(session, asker=person.name, limit=MOST_RUNS)]
-    return waiting, mine
+            waiting.append(await tell(session, run, address=rulebook.address))
+    asked = await search_runs(session, asker=person.name, limit=MOST_RUNS)
+    return waiting, [await tell(session, run, address=rulebook.address) for run in asked]

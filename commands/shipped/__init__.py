@@ -7,6 +7,7 @@ from .explanations import explain
 from .grants import access_extend, access_list, access_request, access_return
 from .helps import show_help, whoami
 from .histories import audit, run, runs
+from .passkeys import passkey_add, passkey_list, passkey_revoke
 from .policychanges import apply
 
 __all__ = [
@@ -24,6 +25,9 @@ __all__ = [
     "explain",
     "grant",
     "link",
+    "passkey_add",
+    "passkey_list",
+    "passkey_revoke",
     "revoke",
     "run",
     "runs",

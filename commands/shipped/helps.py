@@ -1,7 +1,11 @@
 """help and whoami."""
 
+from collections.abc import Callable, Mapping
+from typing import Final
+
 from commands.authorizing import Request
 from commands.controls import ControlContext
+from commands.rulebooks import Rulebook, uses_passkeys
 from countersign.commands import Command, control
 from countersign.errors import CountersignError
 from countersign.permissions import Risk
@@ -14,7 +18,8 @@ async def show_help(ctx: ControlContext, command: str = "") -> Reply:
     request = Request(permission="countersign:use", door=ctx.invocation.door, place=ctx.invocation.place)
     allowed = ctx.rulebook.commands_for(ctx.person, request)
     if not command:
-        return Reply(text="What you may run here. For one of them: help COMMAND", code="\n".join(_lines(allowed)))
+        used = [one for one in allowed if _WHEN.get(one.name.partition(" ")[0], _always)(ctx.rulebook)]
+        return Reply(text="What you may run here. For one of them: help COMMAND", code="\n".join(_lines(used)))
     name = command.strip().removeprefix("/").lower()
     found = next((one for one in allowed if one.name == name), None)
     if found is None:
@@ -37,6 +42,14 @@ async def whoami(ctx: ControlContext) -> Reply:
         f"time zone    {person.timezone}",
     ]
     return Reply(text=f"You are {person.name}.", code="\n".join(lines))
+
+
+def _always(_: Rulebook) -> bool:
+    return True
+
+
+# What is not used does not show: commands by their first word, and when there is any sense in them. Whoever knows one may still type it.
+_WHEN: Final[Mapping[str, Callable[[Rulebook], bool]]] = {"passkey": uses_passkeys}
 
 
 def _lines(commands: list[Command]) -> list[str]:

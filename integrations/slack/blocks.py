@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, Final, TypeVar
 
 from countersign.replies import Button, Card, Field, Form, Input, Reply, Tone
-from integrations.slack.roundtrips import ANSWER, FILL, LONGEST_VALUE, PREFIX, button_value, fill_value
+from integrations.slack.roundtrips import ANSWER, FILL, LONGEST_VALUE, OPEN, PREFIX, button_value, fill_value
 from integrations.slack.texts import SECTION, code, code_pieces, inert, pieces, plain
 
 Json = dict[str, Any]
@@ -104,7 +104,8 @@ def _brief(card: Card) -> list[Json]:
     facts = " · ".join(f"{one.label}: {one.value}" for one in card.fields[:4])
     lines = "\n".join(line for line in (f"{_MARKS[card.tone]} {card.title}", card.text[:600]) if line.strip())
     blocks = [_section(plain(lines, SECTION)), *_footer(facts)]
-    elements = [element for position, one in enumerate(card.buttons[:_IN_ROW]) if (element := _button(one, position))]
+    mine = [one for one in card.buttons if not one.only]
+    elements = [element for position, one in enumerate(mine[:_IN_ROW]) if (element := _button(one, position))]
     return [*blocks, _row(elements)] if elements else blocks
 
 
@@ -139,7 +140,8 @@ class _Page:
         self.blocks += [{"type": "section", "fields": shown[start : start + _IN_SECTION]} for start in range(0, len(shown), _IN_SECTION)]
 
     def _buttons(self, buttons: Sequence[Button]) -> None:
-        made = [_button(one, position) for position, one in enumerate(self._first(buttons, _MOST_BUTTONS))]
+        mine = [one for one in buttons if not one.only]
+        made = [_button(one, position) for position, one in enumerate(self._first(mine, _MOST_BUTTONS))]
         fitting = [one for one in made if one is not None]
         self._left_out |= len(fitting) < len(made)
         self.blocks += [_row(fitting[start : start + _IN_ROW]) for start in range(0, len(fitting), _IN_ROW)]
@@ -151,6 +153,8 @@ class _Page:
 
 
 def _button(button: Button, position: int) -> Json | None:
+    if button.link:
+        return {"type": "button", "text": plain(button.label, 75), "action_id": f"{OPEN}{position}", "url": button.link}
     value, action_id = button_value(button), f"{PREFIX}{button.intent}:{position}"
     if len(value) > LONGEST_VALUE or len(action_id) > 255 or not action_id.isascii() or "<" in action_id:
         return None

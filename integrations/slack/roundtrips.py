@@ -10,6 +10,7 @@ from countersign.replies import Button, Form
 Json = dict[str, Any]
 
 PREFIX: Final = "intent:"
+OPEN: Final = "open:"  # Slack tells of these presses too; they mean nothing
 FILL: Final = "fill"
 ANSWER: Final = "answer"
 LONGEST_VALUE: Final = 2_000

@@ -122,7 +122,7 @@ rules:
 - {name: short, command: erase, approve: {count: 1, expires: 30m}}
 """
     rule, sources = required_approval(policy(text), ADA, asking(erase), alone=False)
-    assert rule == Approval(by="law:approve", count=3, expires="30m", also=("ops:approve",))
+    assert rule == Approval(by="law:approve", count=3, expires="30m", also=("ops:approve",), step_up="passkey")
     assert sources == ("rule 'two', line 3", "rule 'three', line 4", "rule 'short', line 5")
 
 
