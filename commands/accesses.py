@@ -8,6 +8,7 @@ from countersign.arguments import Duration
 
 from .rules import ApproveEntry, Part, Rule, approval_of
 
+ASK: Final = "access:request"
 ASKING: Final = ("access request", "access extend")
 LONGEST: Final = "24h"
 OWNERS: Final = Approval(stages=(Stage(sets=(Voters(("owner-of:role",)),), fallback=("permission:countersign:admin",)),))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from commands.accesses import OWNERS, longest
+from commands.accesses import ASK, OWNERS, longest
 from commands.authorizing import is_admin, is_auditor
 from commands.controls import ControlContext
 from commands.ending import length_of, moment
@@ -19,7 +19,6 @@ from store.people import Person, find_person
 
 from .givings import end_grant, extend_grant, give_role, shorten_grant, take_back
 
-ASK: Final = "access:request"
 _SHORTEST: Final = timedelta(minutes=1)
 _LISTED: Final = 15
 
