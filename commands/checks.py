@@ -6,7 +6,7 @@ from itertools import pairwise
 from countersign.approvals import Approval
 from countersign.commands import Command
 
-from .policies import ADMIN, APPROVE, AUDIT, USE, Policy, PolicyFile, covers
+from .policies import ADMIN, APPROVE, AUDIT, USE, Policy, PolicyFile, covers, freeze_rules
 from .rules import BoundRule, Rule, approval_of, bind_rule, listed, targets_of
 from .yamls import Lines, read_yaml
 
@@ -15,6 +15,8 @@ def check_rules(policy: Policy, commands: Mapping[str, Command]) -> list[str]:
     """Rules that name unknown commands or arguments, values that an argument never has, expressions that cannot be typed, dead rules."""
     bound = [bind_rule(rule, commands) for rule in policy.file.rules]
     problems = [problem for rule, mine in zip(policy.file.rules, bound, strict=True) for problem in _rule_problems(rule, mine, commands)]
+    for rule in freeze_rules(policy.file):
+        problems += _rule_problems(rule, bind_rule(rule, commands), commands)
     return problems + list(_shadowed(policy.file.rules, bound)) + list(_same_names(policy.file.rules))
 
 
@@ -22,7 +24,9 @@ def check_policy(policy: Policy, commands: Mapping[str, Command]) -> list[str]:
     """What stops a policy from being applied: wrong rules, people and groups that nobody is, channels and permissions of no command."""
     lines = read_yaml(policy.body)[1]
     problems = check_rules(policy, commands)
-    problems += [problem for rule in policy.file.rules for problem in _nobodies(rule, policy.file)]
+    problems += [problem for rule in (*policy.file.rules, *freeze_rules(policy.file)) for problem in _nobodies(rule, policy.file)]
+    used = {rule.window for rule in policy.file.rules}
+    problems += [f"{lines.place('windows', name)}windows: no rule uses {name!r}" for name in policy.file.windows if name not in used]
     problems += _empty_groups(policy.file, lines)
     problems += [
         f"{lines.place('channels', name)}channels: there is no command {name!r}" for name in policy.file.channels if name not in commands
@@ -115,7 +119,9 @@ def _members(file: PolicyFile) -> set[str]:
 
 
 def _unused_permissions(policy: Policy, commands: Mapping[str, Command], lines: Lines) -> list[str]:
-    entries = [rule.approve for rule in policy.file.rules] + [entry.approve for entry in policy.file.access.values()]
+    entries = [rule.approve for rule in (*policy.file.rules, *freeze_rules(policy.file))] + [
+        entry.approve for entry in policy.file.access.values()
+    ]
     approvals = [approval_of(entry) for entry in entries if entry] + [one.approval for one in commands.values()]
     known = {one.permission for one in commands.values()} | {ADMIN, APPROVE, USE, AUDIT}
     known |= {permission for approval in approvals if approval for permission in _asked_for(approval)}

@@ -11,11 +11,13 @@ from pydantic import AfterValidator, AwareDatetime, Field, ValidationError, fiel
 
 from countersign.approvals import Approval, checked_selector
 from countersign.arguments import Duration
+from countersign.calendars import Window
 from countersign.commands import Command
 from countersign.permissions import Risk
 from store.people import Person
 
 from .accesses import AccessEntry, access_rules, problems_of
+from .periods import BoundFreeze, FreezeEntry, WindowEntry, bind_freezes
 from .rules import APPROVE as APPROVE
 from .rules import OUTCOMES, PATTERN, BoundRule, Part, Rule, approval_of, bind_rule, known_zone, listed
 from .yamls import Lines, read_yaml
@@ -25,7 +27,7 @@ Profile = Literal["team", "strict"]
 ADMIN: Final = "countersign:admin"
 USE: Final = "countersign:use"
 AUDIT: Final = "countersign:audit"
-_NAMED: Final = ("access",)
+_NAMED: Final = ("access", "freezes")
 """Sections whose entries are explained like rules, so each learns its line."""
 _PERSON = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 PermissionPattern = Annotated[str, Field(pattern=PATTERN)]
@@ -36,7 +38,7 @@ class PersonEntry(Part):
 
     email: str | None = None
     groups: tuple[str, ...] = ()
-    timezone: str = "UTC"
+    timezone: Annotated[str, AfterValidator(known_zone)] = "UTC"
     manager: str = ""
 
 
@@ -78,6 +80,8 @@ class PolicyFile(Part):
     schedules: Mapping[str, ScheduleEntry] = {}
     owners: Mapping[str, Mapping[str, tuple[str, ...]]] = {}
     access: Mapping[str, AccessEntry] = {}
+    windows: Mapping[str, WindowEntry] = {}
+    freezes: Mapping[str, FreezeEntry] = {}
     rules: tuple[Rule, ...] = ()
 
 
@@ -137,10 +141,16 @@ class BoundPolicy(Policy):
     rules: Mapping[str, tuple[BoundRule, ...]] = field(default_factory=dict)
     signed: bool = False
     """Whether anybody ever enrolled a passkey here; from then on what needs an admin's approval needs an admin's passkey."""
+    windows: Mapping[str, Window] = field(default_factory=dict)
+    freezes: Mapping[str, tuple[BoundFreeze, ...]] = field(default_factory=dict)
 
     def rules_for(self, command: Command | None) -> tuple[BoundRule, ...]:
         """The rules that concern a command, as they stand in the file."""
         return self.rules.get(command.name, ()) if command else ()
+
+    def freezes_for(self, command: Command | None) -> tuple[BoundFreeze, ...]:
+        """The freezes that concern a command, whenever they are."""
+        return self.freezes.get(command.name, ()) if command else ()
 
 
 def compile_policy(body: str) -> Policy:
@@ -161,7 +171,14 @@ def bind(policy: Policy, commands: Mapping[str, Command]) -> BoundPolicy:
     for rule in (*policy.file.rules, *access_rules(policy.file.access)):
         for name, bound in bind_rule(rule, commands).items():
             rules[name] = (*rules.get(name, ()), bound)
-    return BoundPolicy(policy.digest, policy.body, policy.file, policy.named, rules)
+    windows = {name: entry.window(name) for name, entry in policy.file.windows.items()}
+    freezes = bind_freezes(policy.file.freezes, commands)
+    return BoundPolicy(policy.digest, policy.body, policy.file, policy.named, rules, windows=windows, freezes=freezes)
+
+
+def freeze_rules(file: PolicyFile) -> list[Rule]:
+    """What each freeze concerns, as a rule."""
+    return [entry.rule(name) for name, entry in file.freezes.items()]
 
 
 def covers(pattern: str, permission: str) -> bool:
@@ -177,6 +194,11 @@ def _with_lines(data: dict[str, Any], lines: Lines) -> dict[str, Any]:
         if isinstance(rule, dict):
             rule["line"] = lines.at("rules", n)
             rule.setdefault("timezone", data.get("timezone", "UTC"))
+    for section in ("windows", "freezes") if data.get("timezone") else ():
+        entries = data.get(section)
+        for entry in entries.values() if isinstance(entries, dict) else ():
+            if isinstance(entry, dict):
+                entry.setdefault("zone", data["timezone"])
     for section in _NAMED:
         entries = data.get(section)
         for name, entry in entries.items() if isinstance(entries, dict) else ():
@@ -207,7 +229,8 @@ def _keys(model: type[Part]) -> list[str]:
 
 
 def _check_references(file: PolicyFile, lines: Lines) -> None:
-    for problem in (*_reference_problems(file, lines), *(_told for rule in file.rules for _told in _rule_problems(rule, file))):
+    rules = (*file.rules, *freeze_rules(file))
+    for problem in (*_reference_problems(file, lines), *(_told for rule in rules for _told in _rule_problems(rule, file))):
         raise PolicyError(f"policy {problem}")
 
 
@@ -241,6 +264,8 @@ def _rule_problems(rule: Rule, file: PolicyFile) -> Iterator[str]:
     """What is wrong with a rule whatever commands there are."""
     if problem := _outcome_problem(rule):
         yield f"{rule.place} {problem}"
+    if rule.window and rule.window not in file.windows:
+        yield f"{rule.place} names the window {rule.window!r}, which windows does not define"
     if rule.command is None and rule.risk is None:
         yield f"{rule.place} should name a command or a risk, or it would match everything"
     if unknown := set(listed(rule.risk)) - set(Risk.__members__):

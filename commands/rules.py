@@ -19,7 +19,7 @@ from .expressions import Expression, ExpressionError, MissingName, compile_expre
 APPROVE: Final = "countersign:approve"
 PERMISSION: Final = r"^[a-z][a-z0-9_-]*:[a-z][a-z0-9_-]*$"
 LONGEST_LIMIT: Final = timedelta(days=30)
-OUTCOMES: Final = ("allow", "deny", "approve", "require_reason", "step_up", "limit", "only")
+OUTCOMES: Final = ("allow", "deny", "approve", "require_reason", "step_up", "limit", "only", "window")
 PATTERN: Final = r"^(?:[a-z][a-z0-9_-]*|\*):(?:[a-z][a-z0-9_-]*|\*)$"
 
 
@@ -171,6 +171,7 @@ class Rule(Part):
     step_up: Literal["", "login", "passkey"] = ""
     limit: LimitEntry | None = None
     only: OnlyEntry | None = None
+    window: str = ""
     line: int = 0
 
     @field_validator("channels")

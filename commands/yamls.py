@@ -1,5 +1,6 @@
 """Reading the YAML of a policy: a key given twice is refused, and every key knows its line."""
 
+import re
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any, Final
 
@@ -45,8 +46,22 @@ def read_yaml(body: str) -> tuple[dict[str, Any], Lines]:
     return data, lines
 
 
+_NUMBERS: Final = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+
+
 class _Reader(yaml.SafeLoader):
-    """Refuses a key given twice: YAML's usual readers keep the last one, and what stood before would silently be gone."""
+    """Refuses a key given twice: YAML's usual readers keep the last one, and what stood before would silently be gone.
+
+    A time such as 22:00 stays text: YAML 1.1 would read the number 1320, in base 60.
+    """
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  PyYAML wants a plain attribute of the class
+        first: [
+            (tag, re.compile(rf"(?![^:]*:[0-9])(?:{pattern.pattern})", pattern.flags) if tag in _NUMBERS else pattern)
+            for tag, pattern in known
+        ]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()

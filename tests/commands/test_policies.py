@@ -1,12 +1,14 @@
 """Reading a policy: what is wrong stops it with the place and the fix, and an empty list means nobody."""
 
 import hashlib
+import re
 
 import pytest
 
 from commands.checks import check_policy
 from commands.policies import PolicyError, compile_policy, covers
-from tests.commands.samples import COMMANDS
+from countersign.moments import instant
+from tests.commands.samples import COMMANDS, policy
 
 WHOLE = """\
 profile: strict
@@ -146,3 +148,53 @@ def test_rules_keep_the_clocks_of_the_file_unless_they_name_their_own() -> None:
 )
 def test_a_pattern_covers_whole_words(pattern: str, permission: str, yes: bool) -> None:
     assert covers(pattern, permission) is yes
+
+
+WITH_TIMES = """
+timezone: Europe/Berlin
+windows:
+  nights: {days: mon-thu, from: 22:00, to: 4:00}
+  business-hours: {days: mon-fri, from: 9:00, to: 17:00, zone: America/New_York}
+freezes:
+  year-end:
+    from: 2026-12-18 18:00
+    to: 2027-01-04 08:00:00
+    command: deploy
+    because: We sell.
+rules:
+  - {name: at night, command: deploy, when: {env: prod}, window: nights}
+  - {name: with an eye, risk: high, approve: {by: "deploy:approve"}, window: business-hours}
+"""
+
+
+def test_times_are_read_as_they_are_written_and_meant_in_the_policy_s_zone() -> None:
+    """YAML 1.1 would take 22:00 for the number 1320."""
+    bound = policy(WITH_TIMES)
+    assert {name: str(one) for name, one in bound.windows.items()} == {
+        "nights": "nights (mon-thu 22:00–04:00 Europe/Berlin)",
+        "business-hours": "business-hours (mon-fri 09:00–17:00 America/New_York)",
+    }
+    (freeze,) = bound.freezes["deploy"]
+    assert (freeze.freeze.begins, freeze.freeze.ends) == (instant("2026-12-18 17:00 UTC"), instant("2027-01-04 07:00 UTC"))
+    assert freeze.bound.rule.place == "line 7: freeze 'year-end'"
+    assert [one.rule.window for one in bound.rules["deploy"]] == ["nights"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("window: nights", "window: days", "policy line 13: rule 'at night' names the window 'days', which windows does not define"),
+        ("from: 22:00", "from: 2200", "policy line 4: windows.nights.from: should be a valid string"),
+        ("from: 22:00", "from: 22:61", "policy line 4: windows.nights: 22:61 is not a time of day"),
+        ("zone: America/New_York", "zone: New York", "policy line 5: windows.business-hours: there is no time zone 'New York'"),
+        ("because", "why", "policy line 11: freezes.year-end.why is not a key that is known here"),
+        ("command: deploy\n    because", "risk: huge\n    because", "policy line 7: freeze 'year-end': risk 'huge' should be one of"),
+        ("to: 2027-01-04 08:00:00", "to: 2026-01-04 08:00", "policy line 7: freezes.year-end: should end after it begins"),
+        ("timezone: Europe/Berlin", "", "policy line 4: windows.nights.zone: Field required"),
+        ("because: We sell.", "approve: {stages: [{of: role:nobody}]}", "freeze 'year-end': role:nobody names 'nobody'"),
+    ],
+)
+def test_a_time_that_cannot_be_read_stops_the_policy(old: str, new: str, problem: str) -> None:
+    assert old in WITH_TIMES
+    with pytest.raises(PolicyError, match=re.escape(problem)):
+        compile_policy(WITH_TIMES.replace(old, new, 1))
