@@ -25,7 +25,7 @@ from store.people import Person, find_all_people, find_people
 from store.runs import Move, RunRow, Take, find_runs, move, move_and_take
 from store.secrets import find_secrets, keep_secrets
 
-from .audiences import approver_messages, asker_message, card_places, reply_to, voters_wanted
+from .audiences import approver_messages, asker_message, card_places, reply_to, signers_wanted, voters_wanted
 from .makingplans import Made, make_plan, request_of, still_allowed
 from .services import Services
 
@@ -183,7 +183,7 @@ def ask_or_queue(
     messages = card_places(rulebook, run, fallback=fallback)
     to = RunStatus.queued if rule is None else RunStatus.awaiting_approval
     able = _able(rulebook, people, run, rule) if rule else []
-    outcome = voters_wanted(rule, able) if rule else ""
+    outcome = voters_wanted(rule, able) or signers_wanted(rulebook, run, rule, able) if rule else ""
     wanted = Move(
         run.id,
         to,
