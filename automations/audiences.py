@@ -14,6 +14,7 @@ from store.runs import RunRow
 
 MOST_DIRECT: Final = 5
 CHATS: Final = ("slack", "room")
+ENROL: Final = "passkey add"
 
 
 def reply_to(run: RunRow, reply: Reply) -> list[NewMessage]:
@@ -63,4 +64,17 @@ def voters_wanted(rule: Approval, found: Sequence[Sequence[Person]]) -> str:
             can = "nobody" if not able else " and ".join(one.name for one in able)
             wanted = f"{stage.least} who hold {rule.by}" if rule.by else written_stage(stage)
             return f"No one can approve this: it needs {wanted}, and {can} can. An admin has to grant it."
+    return ""
+
+
+def signers_wanted(rulebook: Rulebook, run: RunRow, rule: Approval, found: Sequence[Sequence[Person]]) -> str:
+    """A sentence when fewer people have a passkey than have to sign with one, else empty; `found` are those who may, stage by stage."""
+    if rule.step_up != "passkey":
+        return ""
+    for stage, able in zip(rule.steps, found, strict=True):
+        having = [one.name for one in able if one.name in rulebook.signers]
+        if len(having) < stage.least and not stage.skip_after:
+            can = f"of those who may approve, only {' and '.join(having)} can" if having else "nobody who may approve this has one yet"
+            machine = f" Or on the hub's machine: countersign passkey accept {run.number} FINGERPRINT" if run.command == ENROL else ""
+            return f"This is signed with passkeys, and {can}: enrol one as docs/operators/passkeys.md says.{machine}"
     return ""
