@@ -68,19 +68,20 @@ async def _tell(services: Services, rows: Sequence[Any]) -> list[Telling]:
     tellings = [Telling(row, None, Reply.model_validate(row.card)) for row in rows if row.kind == "reply"]
     if len(tellings) < len(rows):
         async with services.reading() as session:
-            tellings += await _tell_runs(session, [row for row in rows if row.kind != "reply"], address=services.settings.url)
+            tellings += await _tell_runs(services, session, [row for row in rows if row.kind != "reply"])
     return tellings
 
 
-async def _tell_runs(session: ReadSession, rows: Sequence[Any], *, address: str) -> list[Telling]:
+async def _tell_runs(services: Services, session: ReadSession, rows: Sequence[Any]) -> list[Telling]:
     runs = await find_runs(session, sorted({row.run_id for row in rows}))
+    switches = services.switches
     cards: dict[tuple[UUID, bool], Card] = {}
     tellings = []
     for row in rows:
         run = runs[row.run_id]
         shared = row.kind == "card"
         if (run.id, shared) not in cards:
-            cards[run.id, shared] = card_of(await read_facts(session, run, address=address), shared=shared)
+            cards[run.id, shared] = card_of(await read_facts(session, run, switches=switches, address=services.settings.url), shared=shared)
         tellings.append(Telling(row, run, cards[run.id, shared]))
     return tellings
 

@@ -7,14 +7,14 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import text
 
 from countersign.arguments import Duration
 from countersign.commands import Command
-from countersign.contexts import Asker, Context
-from countersign.errors import CountersignError
+from countersign.contexts import Asker, Context, I, Opener
+from countersign.errors import CountersignError, Stopped
 from countersign.plans import StepFunction, resolved
 from countersign.schemas import written_json
 from store.journals import LostClaim, StepKey, StepState, begin_step, end_step
@@ -30,13 +30,20 @@ _log = logging.getLogger(__name__)
 
 
 class Ended(StrEnum):
-    """How a call ended. `unclear`: it may or may not have happened. `barred`: the asker lost the right before it began."""
+    """How a call ended. `unclear`: it may or may not have happened. `barred`: the asker lost the right before it began.
+
+    `held`: a kill switch stood in its way before it did anything.
+    """
 
     done = "done"
     failed = "failed"
     unclear = "unclear"
     cancelled = "cancelled"
     barred = "barred"
+    held = "held"
+
+
+_STATES: Final = {Ended.done: StepState.done, Ended.held: StepState.not_done}
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ async def call_step(work: Work, key: StepKey, step: Mapping[str, Any], results: 
         await begin_step(session, key, name=step["name"], worker=work.services.name)
     outcome = await _called(work, key, step, results)
     if outcome.how is not Ended.unclear:
-        state = StepState.done if outcome.how is Ended.done else StepState.failed
+        state = _STATES.get(outcome.how, StepState.failed)
         async with work.services.transaction() as session:
             await end_step(session, key, state=state, result=outcome.result, error=outcome.error)
             await keep_secrets(session, work.run.id, outcome.sealed)
@@ -76,8 +83,8 @@ async def call_step(work: Work, key: StepKey, step: Mapping[str, Any], results: 
 
 async def _called(work: Work, key: StepKey, step: Mapping[str, Any], results: Mapping[int, Any]) -> Outcome:
     journal = StepJournal(work.services, key, work.redactor)
-    cancelled = asyncio.Event()
-    task = asyncio.ensure_future(_run(work, key, step, results, journal, cancelled))
+    cancelled, opener = asyncio.Event(), _Opener(work.services.catalog)
+    task = asyncio.ensure_future(_run(work, key, step, results, journal, cancelled, opener))
     watcher = asyncio.ensure_future(_watch(work, task, cancelled))
     try:
         result = await task
@@ -90,6 +97,8 @@ async def _called(work: Work, key: StepKey, step: Mapping[str, Any], results: Ma
         if not cancelled.is_set():
             raise
         return Outcome(Ended.cancelled, error="cancelled while it ran")
+    except Stopped as error:
+        return _stopped(step, str(error), acted=opener.gave)
     except CountersignError as error:
         how = Ended.cancelled if cancelled.is_set() else Ended.failed
         return Outcome(how, error=_clean(work, str(error)))
@@ -105,7 +114,13 @@ async def _called(work: Work, key: StepKey, step: Mapping[str, Any], results: Ma
 
 
 async def _run(
-    work: Work, key: StepKey, step: Mapping[str, Any], results: Mapping[int, Any], journal: StepJournal, cancelled: asyncio.Event
+    work: Work,
+    key: StepKey,
+    step: Mapping[str, Any],
+    results: Mapping[int, Any],
+    journal: StepJournal,
+    cancelled: asyncio.Event,
+    opener: "_Opener",
 ) -> Any:
     function = work.steps.get(step["name"])
     if function is None:
@@ -121,7 +136,7 @@ async def _run(
         now=work.run.created_at,
         key=f"{work.run.id}:{key.revision}:{key.position}:{key.phase}",
         seed=int.from_bytes(hashlib.sha256(work.run.id.bytes + key.position.to_bytes(4)).digest()[:8]),
-        opener=work.services.catalog,
+        opener=opener,
         journal=journal,
         cancelled=is_cancelled,
         services=work.services if step["name"].startswith("commands.shipped") else None,
@@ -131,11 +146,15 @@ async def _run(
 
 
 async def _watch(work: Work, task: "asyncio.Future[Any]", cancelled: asyncio.Event) -> None:
-    """Ends the call within 2 s of a person's cancel; the step hears of it first and has a second to end by itself."""
+    """Ends the call within 2 s of a person's cancel; the step hears of it first and has a second to end by itself.
+
+    An integration that is stopped meanwhile refuses its next call.
+    """
     while True:
         await asyncio.sleep(0.7)
         async with work.services.reading() as session:
             row = (await session.execute(text("SELECT cancelled_by FROM runs WHERE id = :id"), {"id": work.run.id})).one()
+            await work.services.current_switches(session)
         if row.cancelled_by:
             cancelled.set()
             await asyncio.sleep(1.0)
@@ -149,6 +168,26 @@ def _done(work: Work, result: Any) -> Outcome:
     marked = work.services.sealer.taken_out(written_json(result), sealed)
     work.secrets.update({mark: work.services.opener.open(one) for mark, one in sealed.items()})
     return Outcome(Ended.done, result=work.services.redactor.clean_data(work.redactor.clean_data(marked)), sealed=sealed)
+
+
+class _Opener:
+    """The catalog, and whether this step was given any integration: one that was given none has not acted through any."""
+
+    def __init__(self, catalog: Opener) -> None:
+        self._catalog = catalog
+        self.gave = False
+
+    def __call__(self, kind: type[I], /, *, planning: bool) -> I:
+        opened = self._catalog(kind, planning=planning)
+        self.gave = True
+        return opened
+
+
+def _stopped(step: Mapping[str, Any], why: str, *, acted: bool) -> Outcome:
+    """A step that did nothing yet, or may be repeated, begins again later; of any other nobody knows how far it came."""
+    if step["idempotent"] or not acted:
+        return Outcome(Ended.held, error=why)
+    return Outcome(Ended.unclear, error=f"was stopped on its way ({why.rstrip('.')})")
 
 
 def _unclear(step: Mapping[str, Any], why: str) -> Outcome:

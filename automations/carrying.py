@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from commands.authorizing import Refused, held
+from commands.switches import against_run
 from countersign.runs import RunStatus
 from store.journals import LostClaim, Phase, StepKey, StepRow, StepState, find_steps, settle_step
 from store.people import find_person
 from store.runs import Move, find_run, move
+from store.switches import Held, hold
 
 from .calling import Ended, Outcome, Work, call_step
 
@@ -48,6 +50,13 @@ async def settle(
             raise LostClaim
 
 
+async def give_back(work: Work, because: str) -> None:
+    """Ends the claim without a move: the run goes on where it is once the switch is off. Raises LostClaim."""
+    async with work.services.transaction() as session:
+        if not await hold(session, [work.run.id], because=because, attempt=work.attempt):
+            raise LostClaim
+
+
 async def _forward(work: Work) -> None:
     steps = _steps(work)
     done = {row.position: row.result for row in await _journal(work) if row.phase == Phase.do and row.state == StepState.done}
@@ -72,7 +81,9 @@ async def _stop(work: Work, outcome: Outcome, position: int) -> None:
     title = _steps(work)[position]["title"]
     rows = [row for row in await _journal(work) if row.phase == Phase.do]
     undoable = any(row.state == StepState.done and _steps(work)[row.position].get("undo") for row in rows)
-    if outcome.how is Ended.unclear:
+    if outcome.how is Ended.held:
+        await give_back(work, outcome.error)
+    elif outcome.how is Ended.unclear:
         await settle(work, RunStatus.interrupted, because=outcome.error, outcome=f"{title} {outcome.error}; it may have happened.")
     elif outcome.how is Ended.cancelled:
         await _cancelled(work, title, begun=outcome.error != "before it began", undoable=undoable)
@@ -127,6 +138,9 @@ async def _backward(work: Work) -> None:
         if undo is None:
             stays.append(steps[position]["title"])
         elif position not in undone:
+            if stopped := await _stopped(work):
+                await give_back(work, stopped)
+                return
             outcome = await call_step(work, _key(work, position, Phase.undo), undo, done)
             if outcome.how is not Ended.done:
                 await _undo_stopped(work, outcome, undo["title"])
@@ -141,7 +155,9 @@ async def _backward(work: Work) -> None:
 
 
 async def _undo_stopped(work: Work, outcome: Outcome, title: str) -> None:
-    if outcome.how is Ended.unclear:
+    if outcome.how is Ended.held:
+        await give_back(work, outcome.error)
+    elif outcome.how is Ended.unclear:
         await settle(work, RunStatus.interrupted, because=outcome.error, outcome=f"The undo {title} {outcome.error}; it may have happened.")
     else:
         await settle(work, RunStatus.rollback_failed, because=f"{title} failed", outcome=f"The undo {title} failed: {outcome.error}")
@@ -179,12 +195,22 @@ async def _halted(work: Work) -> Outcome | None:
         run, person = await find_run(session, work.run.id), await find_person(session, work.run.asker)
     if run is not None and run.cancelled_by is not None:
         return Outcome(Ended.cancelled, error="before it began")
+    if stopped := await _stopped(work):
+        return Outcome(Ended.held, error=stopped)
     if person is None or not person.active:
         return Outcome(Ended.barred, error=f"the account of {work.run.asker} is not active any more.")
     right = held(rulebook.policy, person, work.command.permission, work.command) if work.command else None
     if isinstance(right, Refused):
         return Outcome(Ended.barred, error=f"{person.name} may not run {work.run.command} any more. {right.sentence}")
     return None
+
+
+async def _stopped(work: Work) -> str:
+    """What a kill switch that is on at this moment says against this run; empty when none does."""
+    run = work.run
+    async with work.services.reading() as session:
+        switches = await work.services.current_switches(session)
+    return against_run(switches, Held(run.id, run.command, run.risk, run.dry_run, run.status), planning=False)
 
 
 async def _journal(work: Work) -> list[StepRow]:

@@ -9,7 +9,7 @@ from uuid import UUID
 from commands.authorizing import Refused
 from commands.rulebooks import Rulebook
 from countersign.commands import Command
-from countersign.errors import PlanRefused
+from countersign.errors import PlanRefused, Stopped
 from countersign.plans import plan_digest
 from countersign.runs import RunStatus
 from store.claims import Claim, claim
@@ -21,12 +21,13 @@ from store.secrets import find_secrets
 
 from .agreeing import find_agreement
 from .calling import Work
-from .carrying import carry_out, settle
+from .carrying import carry_out, give_back, settle
 from .comparing import differences
 from .makingplans import Made, make_plan, still_allowed
 from .planning import ask_or_queue, finish
 from .redactions import Redactor
 from .services import Services
+from .switching import without_held
 
 _log = logging.getLogger(__name__)
 MOST_FAILURES: Final = 3
@@ -37,8 +38,10 @@ _CLAIMABLE: Final = (RunStatus.queued, RunStatus.running, RunStatus.undoing)
 
 async def execute_runs(services: Services, ids: Sequence[UUID]) -> int:
     """Executes those of these runs that this worker can claim, side by side; returns how many it claimed."""
-    async with services.transaction() as session:
+    async with services.reading() as session:
         rulebook = await services.current_rulebook(session)
+    ids = await without_held(services, ids, planning=False)
+    async with services.transaction() as session:
         claims = await claim(
             session,
             ids,
@@ -110,6 +113,9 @@ async def _may_start(services: Services, rulebook: Rulebook, work: Work, command
         return await _refuse(work, f"Nothing was done: {answer.sentence}")
     try:
         made = await make_plan(services, run, command, work.person, dict(work.secrets))
+    except Stopped as error:
+        await give_back(work, str(error))
+        return False
     except PlanRefused as error:
         return await _refuse(work, f"Nothing was done; it could not be planned again: {error}")
     if made.digest != run.digest or _digest(work) != run.digest:

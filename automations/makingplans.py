@@ -10,7 +10,7 @@ from commands.authorizing import Allowed, Refused, Request, authorize
 from commands.rulebooks import Rulebook
 from countersign.commands import Command
 from countersign.contexts import Asker, PlanningContext
-from countersign.errors import CountersignError, PlanRefused
+from countersign.errors import CountersignError, PlanRefused, Stopped
 from countersign.invocations import Door, Place
 from countersign.plans import Plan, plan_digest
 from countersign.replies import Reply
@@ -48,7 +48,10 @@ def still_allowed(rulebook: Rulebook, person: Person, run: RunRow, command: Comm
 
 
 async def make_plan(services: Services, run: RunRow, command: Command, person: Person, secrets: dict[str, str]) -> Made:
-    """Calls the command's function; raises CountersignError with a sentence that is safe to show, whatever the author's code did."""
+    """Calls the command's function; raises PlanRefused with a sentence that is safe to show, whatever the author's code did.
+
+    Raises Stopped when it needs an integration that a kill switch has stopped.
+    """
     redactor = Redactor([*secrets.values()])
     try:
         values = command.schema.validate(put_back(run.arguments, secrets))
@@ -62,6 +65,8 @@ async def make_plan(services: Services, run: RunRow, command: Command, person: P
         async with asyncio.timeout(PLANNING_SECONDS):
             answer = await command.function(context, **values)
         return _made(services, run, command, answer, context, redactor)
+    except Stopped:
+        raise
     except CountersignError as error:
         raise PlanRefused(redactor.clean(services.redactor.clean(str(error)))) from None
     except TimeoutError:

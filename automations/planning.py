@@ -13,7 +13,7 @@ from commands.rulebooks import Rulebook
 from commands.voting import filled, matter_of, voters
 from countersign.approvals import Approval
 from countersign.arguments import Duration
-from countersign.errors import PlanRefused
+from countersign.errors import PlanRefused, Stopped
 from countersign.replies import Reply
 from countersign.runs import RunId, RunStatus
 from countersign.schemas import SECRET_KEY
@@ -28,6 +28,7 @@ from store.secrets import find_secrets, keep_secrets
 from .audiences import approver_messages, asker_message, card_places, reply_to, signers_wanted, voters_wanted
 from .makingplans import Made, make_plan, request_of, still_allowed
 from .services import Services
+from .switching import without_held
 
 MOST_LOSSES: Final = 5  # a worker that dies takes the whole batch along, so the first losses say little about one run
 
@@ -77,6 +78,7 @@ async def finish(session: WriteSession, finishes: Sequence[Finish]) -> set[UUID]
 async def _claim(services: Services, ids: Sequence[UUID]) -> tuple[list[_Job], Rulebook]:
     """Fresh runs by the move itself, with all there is to know about them; the rest are those whose planning was begun and lost."""
     rulebook = await services.recent_rulebook()
+    ids = await without_held(services, ids, planning=True)
     worker, lease, versions = services.name, services.settings.lease_seconds, rulebook.registry.versions
     take = Take(worker, lease, versions)
     async with services.statement() as session:
@@ -89,7 +91,16 @@ async def _claim(services: Services, ids: Sequence[UUID]) -> tuple[list[_Job], R
         jobs += await _known(services, claims)
     if any(one.policy != rulebook.policy.digest for one in taken):
         rulebook = await services.recent_rulebook(seconds=0)
+    if rulebook.switches or any(one.switched for one in taken):
+        jobs = await _not_held(services, jobs)
     return [await _with_secrets(services, one) for one in jobs], rulebook
+
+
+async def _not_held(services: Services, jobs: Sequence[_Job]) -> list[_Job]:
+    """A switch that came on while the runs were taken holds them all the same."""
+    attempts = {job.run.id: job.claim.attempt for job in jobs}
+    free = set(await without_held(services, list(attempts), planning=True, attempts=attempts))
+    return [job for job in jobs if job.run.id in free]
 
 
 async def _known(services: Services, claims: Sequence[Claim]) -> list[_Job]:
@@ -127,7 +138,7 @@ async def _planned(services: Services, rulebook: Rulebook, job: _Job) -> Made | 
         return answer.sentence
     try:
         return await make_plan(services, job.run, command, job.person, job.secrets)
-    except PlanRefused as error:
+    except (PlanRefused, Stopped) as error:
         return str(error)
 
 

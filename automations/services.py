@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import UUID
 
@@ -15,11 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from commands.policies import PolicyError
 from commands.registries import Registry, Reloader, load_registry
 from commands.rulebooks import Rulebook, read_rulebook
+from commands.switches import stopped_integrations
 from integrations.catalogs import Catalog
 from store.databases import ReadSession, WriteSession, open_engine, reading, transaction
 from store.policies import find_digest
 from store.secrets import Keys, Opener, Sealer
 from store.settings import Settings
+from store.switches import Switch, find_switches
 
 from .redactions import Redactor, secrets_of_environment
 
@@ -44,6 +46,7 @@ class Services:
     """The runs this process is working on: their leases are renewed, those of a run whose work ended badly are not."""
     _rulebook: tuple[float, Rulebook] | None = None
     _asked: float = 0.0
+    _switches: tuple[float, tuple[Switch, ...]] | None = None
 
     @property
     def registry(self) -> Registry:
@@ -63,6 +66,13 @@ class Services:
         assert self._rulebook is not None  # noqa: S101  every job begins by reading it
         return self._rulebook[1]
 
+    @property
+    def switches(self) -> tuple[Switch, ...] | None:
+        """The kill switches as they were a moment ago, for what is only shown; None when nobody has asked lately."""
+        if self._switches is None or time.monotonic() - self._switches[0] > FRESH_SECONDS:
+            return None
+        return self._switches[1]
+
     async def current_rulebook(self, session: ReadSession) -> Rulebook:
         """The rulebook, asked for a newer policy four times a second and read whole every 2 s."""
         known, now = self._rulebook, time.monotonic()
@@ -73,6 +83,10 @@ class Services:
         if known is None or known[1].policy.digest != digest or now - known[0] > FRESH_SECONDS:
             return await self._read_rulebook(session)
         return known[1]
+
+    async def current_switches(self, session: ReadSession) -> tuple[Switch, ...]:
+        """The kill switches that are on at this moment; stops the integrations that they name."""
+        return self._noted(await find_switches(session))
 
     async def recent_rulebook(self, *, seconds: float = FRESH_SECONDS) -> Rulebook:
         """The rulebook as it was read at most so long ago, for who compares its policy with the one in force as he takes the work.
@@ -129,7 +143,15 @@ class Services:
         await asyncio.to_thread(self.reloader.refresh)
         read = await read_rulebook(session, registry=self.registry, sealer=self.sealer, address=self.settings.url, known=known)
         self._rulebook = (time.monotonic(), read)
+        self._noted(read.switches)
         return read
+
+    def _noted(self, switches: tuple[Switch, ...]) -> tuple[Switch, ...]:
+        self._switches = (time.monotonic(), switches)
+        if self._rulebook is not None and self._rulebook[1].switches != switches:
+            self._rulebook = (self._rulebook[0], replace(self._rulebook[1], switches=switches))
+        self.catalog.stop(stopped_integrations(switches))
+        return switches
 
     async def close(self) -> None:
         await self.catalog.close()

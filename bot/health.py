@@ -9,10 +9,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import JSONResponse, Response
 
+from commands.switches import sentences
 from countersign.errors import CountersignError
 from store.databases import reading
 from store.migrating import is_current
 from store.policies import find_policy
+from store.switches import KINDS, Switch, find_switches
 from store.workers import find_workers
 
 from .hubs import Hub
@@ -21,6 +23,7 @@ ROLES: Final = ("planning", "executing", "housekeeping")
 SEEN_SECONDS: Final = 30.0
 PART_SECONDS: Final = 2.0
 READY: Final = Gauge("countersign_ready", "1 when the part works, 0 when it does not.", ["part"])
+STOPPED: Final = Gauge("countersign_switches", "Kill switches that are on.", ["kind"])
 WORKERS: Final = Gauge("countersign_workers", "Workers seen in the last 30 s.", ["role"])
 router = APIRouter(include_in_schema=False)
 
@@ -36,13 +39,17 @@ async def ready(request: Request) -> Response:
     """200 when every part works; otherwise 503 naming each part that does not and what to do about it."""
     parts = await find_parts(request.app.state.hub)
     whole = all(said == "ok" for said in parts.values())
-    return JSONResponse({"status": "ready" if whole else "not ready", "parts": parts}, status_code=200 if whole else 503)
+    body: dict[str, Any] = {"status": "ready" if whole else "not ready", "parts": parts}
+    if stopped := await _stopped(request.app.state.hub):
+        body["stopped"] = stopped
+    return JSONResponse(body, status_code=200 if whole else 503)
 
 
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
     """Prometheus text; the readiness of each part is among it."""
     await find_parts(request.app.state.hub)
+    await _stopped(request.app.state.hub)
     return Response(await asyncio.to_thread(generate_latest), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -56,6 +63,22 @@ async def find_parts(hub: Hub) -> dict[str, str]:
     for part, said in parts.items():
         READY.labels(part=part).set(said == "ok")
     return parts
+
+
+async def _stopped(hub: Hub) -> list[str]:
+    """What the kill switches say, which does not make the hub less ready: it is to be asked, and to refuse."""
+    on: tuple[Switch, ...] = ()
+
+    async def found(_: Hub) -> str:
+        nonlocal on
+        async with reading(hub.engine) as session:
+            on = await find_switches(session)
+        return "ok"
+
+    await _asked(found, hub)
+    for kind in KINDS:
+        STOPPED.labels(kind=kind).set(sum(one.kind == kind for one in on))
+    return sentences(on)
 
 
 async def _asked(question: Callable[[Hub], Awaitable[str]], hub: Hub) -> str:

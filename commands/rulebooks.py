@@ -17,7 +17,7 @@ from store.switches import Switch, find_switches
 from store.workers import find_choices
 
 from .authorizing import Allowed, Request, authorize
-from .policies import BoundPolicy, PolicyError, bind, compile_policy
+from .policies import BoundPolicy, PolicyError, bind, compile_policy, covers
 from .registries import Registry
 
 
@@ -47,7 +47,7 @@ class Rulebook:
         return datetime.now(UTC) + self.skew
 
     def commands_for(self, person: Person, request: Request) -> list[Command]:
-        """The commands this person may use, by name; help and autocomplete show only these."""
+        """The commands this person may use, by name."""
         allowed = []
         for name in sorted(self.registry.commands):
             one = self.registry.commands[name]
@@ -55,6 +55,12 @@ class Rulebook:
             if isinstance(authorize(self.policy, person, asked), Allowed):
                 allowed.append(one)
         return allowed
+
+    def listed_for(self, person: Person, request: Request) -> list[Command]:
+        """Those of them that help and autocomplete show: a quiet one only to whom a role gives its permission."""
+        patterns = self.policy.permissions_of(person.roles, self.policy.groups_of(person))
+        allowed = self.commands_for(person, request)
+        return [one for one in allowed if not one.quiet or any(covers(pattern, one.permission) for pattern in patterns)]
 
 
 def uses_passkeys(rulebook: Rulebook) -> bool:

@@ -12,9 +12,11 @@ from store.approvals import ApprovalRequestRow, DecisionRow, find_decisions, fin
 from store.databases import ReadSession
 from store.journals import Phase, StepRow, StepState, find_lines, find_steps
 from store.runs import RunRow
+from store.switches import Held, Switch, find_switches
 
 from .resume import LABELS, Choice
 from .stepups import link_of
+from .switches import shown_on
 
 FALLBACK_LENGTH: Final = 120
 MOST_LINES: Final = 10  # fields stand two in a line
@@ -53,6 +55,7 @@ class Facts:
     steps: Sequence[StepRow]
     lines: Sequence[str]
     address: str = ""
+    switches: Sequence[Switch] = ()
 
     @property
     def step_up(self) -> str:
@@ -65,14 +68,18 @@ class Facts:
         return link_of(self.address, self.run)
 
 
-async def read_facts(session: ReadSession, run: RunRow, *, lines: int = 5, address: str = "") -> Facts:
-    """The request, decisions, journal and last log lines of a run."""
+async def read_facts(
+    session: ReadSession, run: RunRow, *, lines: int = 5, address: str = "", switches: Sequence[Switch] | None = None
+) -> Facts:
+    """The request, decisions, journal and last log lines of a run, and the kill switches that are on if the caller does not know them."""
     request = await find_request(session, run.id) if run.revision else None
     decisions = await find_decisions(session, request.id) if request else []
     started = run.status not in (RunStatus.submitted, RunStatus.planning, RunStatus.awaiting_approval, RunStatus.answered)
     steps = await find_steps(session, run.id, revision=run.revision) if started else []
     log = await find_lines(session, run.id, last=lines) if steps else []
-    return Facts(run, request, decisions, steps, [one.line for one in log], address)
+    if switches is None:
+        switches = () if run.status in FINISHED else await find_switches(session)
+    return Facts(run, request, decisions, steps, [one.line for one in log], address, switches)
 
 
 async def tell(session: ReadSession, run: RunRow, *, details: bool = False, shared: bool = False, address: str = "") -> Card:
@@ -88,17 +95,16 @@ def card_of(facts: Facts, *, details: bool = False, shared: bool = False) -> Car
     hidden = shared and run.visibility == "private"
     title = f"#{run.number} {run.command if hidden else asked(run)}"
     if hidden:
-        return Card(
-            title=title, fallback=_cut(f"{title}: {words}"), tone=tone, text="Private: only those concerned see more.", footer=words
-        )
-    text = _text_lines(run)
+        text = "\n".join([*_stopped(facts), "Private: only those concerned see more."])
+        return Card(title=title, fallback=_cut(f"{title}: {words}"), tone=tone, text=text, footer=words)
+    told = [*_stopped(facts), *_text_lines(run)]
     fields = _fields(facts, words)[: None if details else MOST_FIELDS]
-    room = DETAILED_LINES if details else MOST_LINES - 1 - len(text) - (len(fields) + 1) // 2
+    room = DETAILED_LINES if details else MOST_LINES - 1 - len(told) - (len(fields) + 1) // 2
     return Card(
         title=title[:150],
         fallback=_fallback(facts, words),
         tone=tone,
-        text="\n".join(text),
+        text="\n".join(told),
         fields=tuple(fields),
         code=_code(facts, room=room, details=details),
         footer=_footer(run),
@@ -112,6 +118,11 @@ def asked(run: RunRow) -> str:
     given = {name: run.arguments[name] for name in names if run.arguments.get(name) not in (None, "")}
     shown = " ".join(f"{name}={_value(value)}" for name, value in given.items())
     return f"{run.command} {shown}".strip()[:300]
+
+
+def _stopped(facts: Facts) -> list[str]:
+    run = facts.run
+    return [] if run.status in FINISHED else shown_on(facts.switches, Held(run.id, run.command, run.risk, run.dry_run, run.status))
 
 
 def _text_lines(run: RunRow) -> list[str]:

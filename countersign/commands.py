@@ -28,7 +28,10 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]*(?: [a-z][a-z0-9_-]*)?\Z")
 
 @dataclass(frozen=True, eq=False)
 class Command:
-    """What can be asked. `code_version` is filled in by the registry from the command's own distribution."""
+    """What can be asked. `code_version` is filled in by the registry from the command's own distribution.
+
+    A `quiet` one is listed only to those to whom a role gives its permission; everybody else who may use it can still type it.
+    """
 
     name: str
     function: Function
@@ -42,6 +45,7 @@ class Command:
     owner: str = ""
     visibility: Visibility = "staff"
     may_loosen: bool = False
+    quiet: bool = False
     origin: str = ""
     code_version: str = ""
 
@@ -68,6 +72,7 @@ def command(
     owner: str = "",
     visibility: Visibility = "staff",
     may_loosen: bool = False,
+    quiet: bool = False,
 ) -> Callable[[Callable[Concatenate[Any, P], Coroutine[Any, Any, Plan | Reply]]], Command]:
     """Makes an async function, whose first parameter is the context and which returns a Plan or a Reply, a command.
 
@@ -88,6 +93,7 @@ def command(
                 owner=owner,
                 visibility=visibility,
                 may_loosen=may_loosen,
+                quiet=quiet,
                 origin=function.__module__,
             )
         )
@@ -95,7 +101,7 @@ def command(
     return make
 
 
-def control(name: str, *, permission: str = "countersign:use") -> Callable[[Function], Command]:
+def control(name: str, *, permission: str = "countersign:use", quiet: bool = False) -> Callable[[Function], Command]:
     """Makes a use case a command that answers at once in the door's own transaction; only Countersign ships these."""
 
     def make(function: Function) -> Command:
@@ -107,6 +113,7 @@ def control(name: str, *, permission: str = "countersign:use") -> Callable[[Func
                 help=inspect.getdoc(function) or "",
                 permission=permission,
                 kind="control",
+                quiet=quiet,
                 risk=Risk.read,
                 origin=function.__module__,
             )

@@ -36,7 +36,7 @@ class Catalog:
         """The values of every setting that is a secret by its type, of the clients opened so far; for redaction."""
 
     def __call__(self, kind: type[I], /, *, planning: bool) -> I:
-        """The process's instance of `kind`; raises IntegrationSettingWrong when its settings cannot be used, Stopped while a switch says so."""
+        """The process's instance of `kind`; raises IntegrationSettingWrong for unusable settings, Stopped while a switch says so."""
         if sentence := self._stopped.get(kind.name):
             raise Stopped(sentence)
         opened = self._opened.get((kind, planning))

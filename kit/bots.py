@@ -17,6 +17,7 @@ from automations.housekeeping.tending import tend_requests
 from automations.makingplans import make_plan
 from automations.planning import plan_runs
 from automations.services import Services
+from automations.switching import SwitchTender
 from bot.hubs import Answer, Hub
 from bot.presses import Press
 from commands.ending import tend_grants
@@ -120,6 +121,7 @@ class Bot:
         self._runs: dict[UUID, RunHandle] = {}
         self._dirty = True
         self._held = False
+        self._switches = SwitchTender()
 
     def cast(self, *names: str, may: Iterable[str] = ()) -> Sequence[Member]:
         """People with these permissions; called again, it adds to what somebody may. Takes effect with the next thing anybody does."""
@@ -153,6 +155,7 @@ class Bot:
         async with self.services.transaction() as session:
             await tend_grants(session, chat="room")
         while True:
+            await self._switches.tend(self.services)
             async with reading(self.services.engine) as session:
                 plan = await find_due(session, statuses=_PLAN, quiet=0, limit=100)
                 execute = await find_due(session, statuses=_EXECUTE, quiet=0, limit=100)

@@ -247,6 +247,7 @@ _MOVE = text(f"{_MOVED.replace(', r AS whole', '')}SELECT id, attempt, (SELECT c
 _TAKE = text(f"""{_MOVED},
 askers AS ({people_named("SELECT (whole).asker FROM moved")})
 SELECT (m.whole).*, row_to_json(a) AS person, (SELECT digest FROM policies WHERE in_force) AS policy_in_force,
+       EXISTS (SELECT FROM switches WHERE off_at IS NULL) AS switched,
        (SELECT count(*) FROM woken) AS woken
 FROM moved m JOIN askers a ON a.name = (m.whole).asker
 """)  # noqa: S608  built from constants
@@ -265,11 +266,12 @@ async def move(session: WriteSession, moves: Sequence[Move], *, messages: Sequen
 
 @dataclass(frozen=True)
 class Taken:
-    """A run that was moved and claimed at once, its asker, and the digest of the policy in force at that moment."""
+    """A run that was moved and claimed at once, its asker, and at that moment the policy in force and whether a kill switch was on."""
 
     run: RunRow
     asker: Person
     policy: str | None
+    switched: bool
 
 
 async def move_and_take(session: WriteSession, moves: Sequence[Move]) -> list[Taken]:
@@ -277,7 +279,12 @@ async def move_and_take(session: WriteSession, moves: Sequence[Move]) -> list[Ta
     if not moves:
         return []
     return [
-        Taken(RunRow(**{name: getattr(row, name) for name in _COLUMNS}), person_of(SimpleNamespace(**row.person)), row.policy_in_force)
+        Taken(
+            RunRow(**{name: getattr(row, name) for name in _COLUMNS}),
+            person_of(SimpleNamespace(**row.person)),
+            row.policy_in_force,
+            row.switched,
+        )
         for row in await session.execute(_TAKE, _moving(moves, ()))
     ]
 

@@ -140,7 +140,7 @@ SELECT id, (SELECT count(*) FROM woken) AS woken FROM held
 """)
 _LET_GO_ON = text("""
 WITH freed AS (DELETE FROM holds WHERE run_id = ANY(:ids) RETURNING run_id),
-due AS (UPDATE runs r SET due_at = countersign_now() FROM freed f WHERE r.id = f.run_id AND r.status = ANY(:statuses)
+due AS (UPDATE runs r SET due_at = greatest(countersign_now(), r.start_at) FROM freed f WHERE r.id = f.run_id AND r.status = ANY(:statuses)
         AND r.due_at IS NULL AND r.lease_until IS NULL RETURNING r.id, r.status),
 noted AS (INSERT INTO audit_events (id, canonical)
           SELECT gen_random_uuid(), json_build_object('kind', 'run:let_go_on', 'actor', 'countersign', 'run', id, 'detail',

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from automations.brokers import EXECUTING, PLANNING
 from automations.planning import fallback_of
 from automations.services import Services
+from automations.switching import SwitchTender
 from commands.ending import tend_grants
 from countersign.runs import RunStatus
 from store.claims import find_due
@@ -33,8 +34,10 @@ _WORK: Final = {
 async def sweep(services: Services, dispatcher: Dispatcher) -> None:
     """Sweeps every second until cancelled; trouble with the database is waited out."""
     refreshed = forgotten = 0.0
+    switches = SwitchTender()
     while True:
         try:
+            await switches.tend(services)
             await _hint_what_is_due(services, dispatcher)
             await tend_requests(services)
             async with services.transaction() as session:

@@ -138,8 +138,16 @@ def stream(events: AsyncIterator[str]) -> StreamingResponse:
 
 def event(name: str, data: str, *, number: int) -> str:
     """One server-sent event; line ends of any kind inside the data cannot begin another one."""
-    lines = "".join(f"data: {line}\n" for line in data.splitlines() or [""])
-    return f"event: {name}\nid: {number}\n{lines}\n"
+    return f"event: {name}\nid: {number}\n{_data(data)}\n"
+
+
+def part_event(name: str, data: str) -> str:
+    """The same for what has no place in the order of messages, so that a browser that comes back does not ask for what followed it."""
+    return f"event: {name}\n{_data(data)}\n"
+
+
+def _data(data: str) -> str:
+    return "".join(f"data: {line}\n" for line in data.splitlines() or [""])
 
 
 async def _told(request: Request, changes: AsyncIterator[Message | None]) -> AsyncIterator[str]:

@@ -78,6 +78,7 @@ class View:
     commands: Sequence[Command]
     said: Said | None = None
     form: Form | None = None
+    stopped: Sequence[str] = ()
 
     @property
     def cursor(self) -> int:
@@ -92,6 +93,11 @@ def room_page(view: View, *, status: int = 200) -> Response:
 
 def message_part(here: Here, one: Message) -> str:
     return str(_parts().message(here, one))
+
+
+def stopped_part(sentences: Sequence[str]) -> str:
+    """What the kill switches say, above everything else; empty while none is on."""
+    return str(_parts().stopped(sentences))
 
 
 def said_part(here: Here, said: Said) -> Response:

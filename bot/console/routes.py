@@ -7,7 +7,7 @@ from fastapi import APIRouter, FastAPI, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from bot.api.problems import Problem
-from bot.api.rooms import event, last_event, room_of, stream
+from bot.api.rooms import event, last_event, part_event, room_of, stream
 from bot.api.stories import find_visible
 from bot.hubs import Answer, Hub
 from bot.presses import Press
@@ -15,6 +15,7 @@ from bot.rooms import Message
 from commands.authorizing import Request as Wanted
 from commands.stories import tell
 from commands.submit import form_for
+from commands.switches import sentences
 from countersign.errors import CountersignError
 from countersign.invocations import Door, Place
 from countersign.replies import Form, Reply
@@ -168,9 +169,10 @@ async def _room(request: Request, here: Here, *, said: Said | None = None, form:
         here=here,
         channels=(*await room.channels(), ""),
         messages=await room.messages(person, here.channel),
-        commands=rulebook.commands_for(person, _wanted(here)),
+        commands=rulebook.listed_for(person, _wanted(here)),
         said=said,
         form=form,
+        stopped=await _stopped(request),
     )
     return pages.room_page(view, status=422 if said and said.bad else 200)
 
@@ -207,7 +209,12 @@ async def _known(request: Request, channel: str) -> str:
 
 async def _told(request: Request, here: Here, changes: AsyncIterator[Message | None]) -> AsyncIterator[str]:
     yield "retry: 2000\n\n"
+    if shown := await _stopped(request):
+        yield part_event("stopped", pages.stopped_part(shown))
     async for one in changes:
+        if (stopped := await _stopped(request)) != shown:
+            yield part_event("stopped", pages.stopped_part(stopped))
+            shown = stopped
         if one is not None:
             yield event("message", pages.message_part(here, one), number=one.cursor)
             continue
@@ -216,6 +223,10 @@ async def _told(request: Request, here: Here, changes: AsyncIterator[Message | N
         except (Problem, CountersignError):
             return
         yield ": still here\n\n"
+
+
+async def _stopped(request: Request) -> list[str]:
+    return sentences((await _hub(request).rulebook()).switches)
 
 
 def _key(fields: dict[str, str]) -> str:

@@ -9,6 +9,7 @@ from .helps import show_help, whoami
 from .histories import audit, run, runs
 from .passkeys import passkey_add, passkey_list, passkey_revoke
 from .policychanges import apply
+from .switches import stop_changes, stop_command, stop_everything, stop_integration, switch_off_again, switches
 
 __all__ = [
     "access_extend",
@@ -32,6 +33,12 @@ __all__ = [
     "run",
     "runs",
     "show_help",
+    "stop_changes",
+    "stop_command",
+    "stop_everything",
+    "stop_integration",
+    "switch_off_again",
+    "switches",
     "undelegate",
     "whoami",
 ]

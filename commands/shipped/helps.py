@@ -6,6 +6,7 @@ from typing import Final
 from commands.authorizing import Request
 from commands.controls import ControlContext
 from commands.rulebooks import Rulebook, uses_passkeys
+from commands.switches import sentences
 from countersign.commands import Command, control
 from countersign.errors import CountersignError
 from countersign.permissions import Risk
@@ -18,8 +19,9 @@ async def show_help(ctx: ControlContext, command: str = "") -> Reply:
     request = Request(permission="countersign:use", door=ctx.invocation.door, place=ctx.invocation.place)
     allowed = ctx.rulebook.commands_for(ctx.person, request)
     if not command:
-        used = [one for one in allowed if _WHEN.get(one.name.partition(" ")[0], _always)(ctx.rulebook)]
-        return Reply(text="What you may run here. For one of them: help COMMAND", code="\n".join(_lines(used)))
+        used = [one for one in ctx.rulebook.listed_for(ctx.person, request) if _WHEN.get(one.name.partition(" ")[0], _always)(ctx.rulebook)]
+        stopped = "".join(f"{one}\n" for one in sentences(ctx.rulebook.switches))
+        return Reply(text=f"{stopped}What you may run here. For one of them: help COMMAND", code="\n".join(_lines(used)))
     name = command.strip().removeprefix("/").lower()
     found = next((one for one in allowed if one.name == name), None)
     if found is None:

@@ -1,12 +1,13 @@
 """The web process as a whole: what every answer carries, what is refused before any handler, and what its health says."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 
 import pytest
 
 from store.settings import WrongSetting
-from tests.bot.webs import Web, web_of
+from tests.bot.webs import Web, served, web_of
 from tests.hubs import World
 
 
@@ -121,3 +122,25 @@ async def test_one_line_is_logged_for_each_request_and_no_path_of_a_stranger(cap
         lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["event"] for line in lines] == ["GET /enter/{token} 410", "GET other 404"]
     assert len({line["trace"] for line in lines}) == 2
+
+
+async def test_what_is_stopped_is_said_by_readiness_metrics_and_the_room(world: World) -> None:
+    async with served(world) as web:
+        max_ = await web.browser("max")
+        async with web.client() as anybody:
+            assert "stopped" not in (await anybody.get("/ready")).json()
+            assert "is stopped by" not in (await max_.page()).text
+            told = await max_.say("stop everything <b>fire</b>")
+            assert "Everything is stopped by max" in told.text
+            ready = (await anybody.get("/ready")).json()
+            assert ready["stopped"][0].startswith("Everything is stopped by max since")
+            assert 'countersign_switches{kind="everything"} 1.0' in (await anybody.get("/metrics")).text
+            page = (await max_.page()).text
+            assert "&lt;b&gt;fire&lt;/b&gt;.</p>" in page
+            events = re.findall(r'data-events="([^"]+)"', page)[0].replace("&amp;", "&")
+            async with max_.client.stream("GET", events) as stream:
+                lines = stream.aiter_lines()
+                first = [await anext(lines) for _ in range(4)]
+        refused = await max_.say("grant eve deployer")
+        assert "Everything is stopped by max" in refused.text
+    assert first[2:] == ["event: stopped", 'data: <div class="stopped" id="stopped" role="status">']

@@ -5,6 +5,7 @@ const live = document.getElementById("live");
 const line = document.getElementById("line");
 let stream = null;
 let seen = "";
+let cameBack = false;
 
 if (log) {
   for (const said of [...answers.children]) tell(said);
@@ -22,11 +23,17 @@ function connect() {
   if (document.hidden) return disconnect();
   if (stream && stream.readyState !== EventSource.CLOSED) return;
   stream = new EventSource(seen ? log.dataset.events.replace(/after=\d+$/, "after=" + seen) : log.dataset.events);
-  stream.addEventListener("open", () => say("on", "live"));
+  stream.addEventListener("open", () => {
+    say("on", "live");
+    // Whoever comes back is told what is stopped; silence means that nothing is.
+    if (cameBack) document.getElementById("stopped")?.replaceChildren();
+    cameBack = true;
+  });
   stream.addEventListener("error", () => {
     say("off", "reconnecting …");
     if (stream && stream.readyState === EventSource.CLOSED) setTimeout(connect, 3000);
   });
+  stream.addEventListener("stopped", (event) => document.getElementById("stopped")?.replaceWith(parse(event.data)));
   stream.addEventListener("message", (event) => {
     seen = event.lastEventId;
     show(parse(event.data));
