@@ -55,7 +55,7 @@ BROKEN = "rules:\n- {name: r, command: cart, when: {hw: x}, deny: No.}"
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("profil: team", "policy: profil is not a key that is known here"),
+        ("profil: team", "policy line 1: profil is not a key that is known here"),
         ("a: [", "policy line 1: not YAML: "),
         (BROKEN, "The policy has problems: line 2: rule 'r' looks at the argument 'hw', which cart does not have"),
         (
