@@ -6,8 +6,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from commands.authorizing import required_approval
+from commands.breaking import BADGE, LASTS, may_break
 from commands.rulebooks import Rulebook
 from commands.signing import needs_passkey
+from commands.standings import holds
 from commands.voting import Ballot, read_ballot
 from countersign.approvals import Approval
 from countersign.arguments import Duration
@@ -16,9 +18,12 @@ from countersign.runs import FINISHED, RunStatus
 from countersign.tallies import Outcome
 from store.approvals import ApprovalRequestRow, find_request
 from store.audits import AuditEvent, AuditRow, find_trail, record
-from store.databases import ReadSession
+from store.breaks import find_break
+from store.databases import ReadSession, has_passed
 from store.passkeys import record_uses
+from store.people import find_person
 from store.runs import RunRow
+from store.standings import find_use
 
 from .calling import Work
 from .makingplans import request_of
@@ -30,29 +35,40 @@ _ENDS: Final = {f"run:{status}": status.replace("_", " ") for status in FINISHED
 
 @dataclass(frozen=True)
 class Agreement:
-    """Whether enough people agreed to exactly this; `why` not, for the card. `ended` is how the run ended according to the record."""
+    """Whether enough people agreed to exactly this; `why` not, for the card. `ended` is how the run ended according to the record.
+
+    `broken_by` went past the approvers.
+    """
 
     given: bool
     why: str = ""
     ended: str = ""
+    broken_by: str = ""
 
 
-async def find_agreement(services: Services, rulebook: Rulebook, work: Work, command: Command) -> Agreement:
-    """Whether this revision is approved by people who may still approve it, as policy wants it now.
+async def find_agreement(services: Services, rulebook: Rulebook, work: Work, command: Command, *, floor: Approval | None) -> Agreement:
+    """Whether this revision is approved by people who may still approve it, as policy wants it now; `floor` is what the plan asks for.
 
     Policy is asked again although planning asked it, because a run's status alone, which the web process may write, is no proof. Nor are
     the request's rule and times: where a passkey signs, they are taken from policy and from the record, which nobody can change.
     """
     run = work.run
-    rule, _ = required_approval(rulebook.policy, work.person, request_of(run, command), alone=rulebook.alone)
+    rule, _ = required_approval(
+        rulebook.policy, work.person, request_of(run, command, now=rulebook.now()), alone=rulebook.alone, plan=floor
+    )
     async with services.reading() as session:
         request = await find_request(session, run.id)
         if request is None or request.revision != run.revision:
             return Agreement(rule is None, _AGAIN)
         if request.digest != run.digest:
             return Agreement(False, _AGAIN)
-        found = await _counted(session, rulebook, request, run, rule)
         signed = needs_passkey(rule, command)
+        # Nothing stands in the place of a passkey, whatever the request says.
+        if request.via == BADGE and not signed:
+            return await _broken(session, rulebook, run, rule)
+        if request.via and not signed:
+            return await _standing(session, rulebook, work, rule)
+        found = await _counted(session, rulebook, request, run, rule)
         trail = await find_trail(session, run.id) if signed else []
     if ended := next((_ENDS[one.kind] for one in trail if one.kind in _ENDS), ""):
         return Agreement(False, ended=ended)
@@ -60,6 +76,27 @@ async def find_agreement(services: Services, rulebook: Rulebook, work: Work, com
         return Agreement(False, _AGAIN)
     ballot, given = found
     return await _signed(services, run, ballot, given=given) if signed else Agreement(given, _AGAIN)
+
+
+async def _broken(session: ReadSession, rulebook: Rulebook, run: RunRow, rule: Approval | None) -> Agreement:
+    """Whether the glass was broken for exactly this, by somebody who may, lately."""
+    found = await find_break(session, run.id, run.revision)
+    person = await find_person(session, found.person) if found else None
+    if found is None or person is None or found.digest != run.digest or may_break(rulebook.policy, person, run, rule, found):
+        return Agreement(False, "the glass was not broken for this by anybody who may")
+    late = found.until - found.broken_at > LASTS or await has_passed(session, found.until)
+    return Agreement(False, "the glass was broken too long ago") if late else Agreement(True, broken_by=found.person)
+
+
+async def _standing(session: ReadSession, rulebook: Rulebook, work: Work, rule: Approval | None) -> Agreement:
+    """Whether the standing approval that this used has not ended and still carries it."""
+    run = work.run
+    used = await find_use(session, run.id, run.revision)
+    if used is None or used[1] != run.digest:
+        return Agreement(False, "no standing approval was used for this, or it has ended")
+    if rule is not None and not await holds(session, rulebook, used[0], run, work.person, rule):
+        return Agreement(False, f"the standing approval S{used[0].number} does not carry this any more")
+    return Agreement(True)
 
 
 async def _counted(
@@ -104,13 +141,22 @@ def _in_time(rule: Approval, run: RunRow, trail: Sequence[AuditRow], *, now: dat
     asked = next((one for one in trail if one.kind == f"run:{RunStatus.awaiting_approval}" and _of_this(one, run)), None)
     if asked is None:
         return False
-    start = next((one.detail["start_at"] for one in trail if one.kind == f"run:{RunStatus.submitted}" and "start_at" in one.detail), None)
     decided = asked.at + _length(rule.expires)
-    return now < max(decided, datetime.fromisoformat(start)) + _length(rule.valid) if start else now < decided + _length(rule.valid)
+    # A later start counts if it was wanted before the time to decide was over.
+    starts = [_moment(one.detail["start_at"]) for one in trail if "start_at" in one.detail and one.at < decided]
+    return now < max([decided, *filter(None, starts)]) + _length(rule.valid)
 
 
 def _of_this(event: AuditRow, run: RunRow) -> bool:
     return event.detail.get("digest") == run.digest and event.detail.get("revision") == run.revision
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
 
 
 def _length(text: str) -> timedelta:

@@ -7,16 +7,20 @@ from typing import Final
 from uuid import UUID
 
 from commands.authorizing import Refused
+from commands.breaking import involved_in, tell_everybody
 from commands.rulebooks import Rulebook
+from countersign.approvals import Approval
 from countersign.commands import Command
 from countersign.errors import PlanRefused, Stopped
 from countersign.plans import plan_digest
 from countersign.runs import RunStatus
+from store.approvals import find_request
+from store.breaks import open_review
 from store.claims import Claim, claim
 from store.databases import WriteSession
 from store.journals import LostClaim, StepState, find_start, find_steps, mark_start
 from store.people import find_all_people, find_people
-from store.runs import Move, find_runs, move
+from store.runs import Move, RunRow, find_runs, move
 from store.secrets import find_secrets
 
 from .agreeing import find_agreement
@@ -24,7 +28,7 @@ from .calling import Work
 from .carrying import carry_out, give_back, settle
 from .comparing import differences
 from .makingplans import Made, make_plan, still_allowed
-from .planning import ask_or_queue, finish
+from .planning import ask_or_queue, fallback_of, finish, floor_of
 from .redactions import Redactor
 from .services import Services
 from .switching import without_held
@@ -121,17 +125,17 @@ async def _may_start(services: Services, rulebook: Rulebook, work: Work, command
     if made.digest != run.digest or _digest(work) != run.digest:
         await _ask_again(services, rulebook, work, made, changed=differences(run.plan or {}, made.plan or {}))
         return False
-    agreement = await find_agreement(services, rulebook, work, command)
+    agreement = await find_agreement(services, rulebook, work, command, floor=floor_of(made))
     if agreement.ended:
         return await _refuse(work, f"Nothing was done: the record says that this run has ended: {agreement.ended}.")
     if not agreement.given:
         await _ask_again(services, rulebook, work, made, changed=[agreement.why])
         return False
-    await _begin(services, work, made.digest)
+    await _begin(services, rulebook, work, made.digest, broken_by=agreement.broken_by)
     return True
 
 
-async def _begin(services: Services, work: Work, digest: str) -> None:
+async def _begin(services: Services, rulebook: Rulebook, work: Work, digest: str, *, broken_by: str) -> None:
     """The move and the mark in one transaction: a run is never running without the proof that a worker began it."""
     run, detail = work.run, {"worker": services.name, "attempt": work.attempt}
     because = "the plan is what was approved"
@@ -140,6 +144,17 @@ async def _begin(services: Services, work: Work, digest: str) -> None:
         await mark_start(session, run.id, revision=run.revision, attempt=work.attempt, worker=services.name, digest=digest)
         if not await move(session, [begun]):
             raise LostClaim
+        if broken_by:
+            await _have_reviewed(services, session, rulebook, run, broken_by)
+
+
+async def _have_reviewed(services: Services, session: WriteSession, rulebook: Rulebook, run: RunRow, broken_by: str) -> None:
+    """Told and reviewed by the worker's own hand: the web process, which broke the glass, could have left both out."""
+    request = await find_request(session, run.id)
+    if request is None:
+        raise LostClaim
+    await tell_everybody(session, rulebook, run, Approval.of_json(request.rule), fallback=fallback_of(services))
+    await open_review(session, run.id, involved=await involved_in(session, run, request, broken_by))
 
 
 def _digest(work: Work) -> str:

@@ -10,6 +10,7 @@ from uuid6 import uuid7
 
 from commands.authorizing import Refused, required_approval
 from commands.rulebooks import Rulebook
+from commands.standings import standing_for
 from commands.voting import filled, matter_of, voters
 from countersign.approvals import Approval
 from countersign.arguments import Duration
@@ -24,6 +25,7 @@ from store.messages import NewMessage
 from store.people import Person, find_all_people, find_people
 from store.runs import Move, RunRow, Take, find_runs, move, move_and_take
 from store.secrets import find_secrets, keep_secrets
+from store.standings import StandingRow, use_standing
 
 from .audiences import approver_messages, asker_message, card_places, reply_to, signers_wanted, voters_wanted
 from .makingplans import Made, make_plan, request_of, still_allowed
@@ -40,6 +42,7 @@ class Finish:
     move: Move
     request: NewRequest | None = None
     messages: list[NewMessage] = field(default_factory=list)
+    asking: list[NewMessage] = field(default_factory=list)
     secrets: dict[str, bytes] = field(default_factory=dict)
 
 
@@ -59,20 +62,49 @@ async def plan_runs(services: Services, ids: Sequence[UUID]) -> int:
         if plans:
             people = await _voters_to_be(services, plans)
             finishes = [_finished(services, rulebook, people, job, one) for job, one in zip(jobs, plans, strict=True)]
+            standing = await _standing(services, rulebook, jobs, plans, finishes)
             several = any(one.request or one.secrets for one in finishes)
             async with services.transaction() if several else services.statement() as session:
-                await finish(session, finishes)
+                await finish(session, [await _stood(session, one, standing.get(one.move.run_id)) for one in finishes])
     return len(jobs)
 
 
 async def finish(session: WriteSession, finishes: Sequence[Finish]) -> set[UUID]:
     """Moves the runs and writes what goes with the moves, for those that moved."""
-    moved = await move(session, [one.move for one in finishes], messages=[message for one in finishes for message in one.messages])
+    messages = [message for one in finishes for message in (*one.messages, *one.asking)]
+    moved = await move(session, [one.move for one in finishes], messages=messages)
     written = [one for one in finishes if one.move.run_id in moved]
     for one in written:
         await keep_secrets(session, one.move.run_id, one.secrets)
     await open_requests(session, [one.request for one in written if one.request])
     return set(moved)
+
+
+async def _standing(
+    services: Services, rulebook: Rulebook, jobs: Sequence[_Job], plans: Sequence[Made | str], finishes: Sequence[Finish]
+) -> dict[UUID, StandingRow]:
+    """Standing approvals that may be used in the place of the requests about to be opened."""
+    found: dict[UUID, StandingRow] = {}
+    for job, made, one in zip(jobs, plans, finishes, strict=True):
+        if one.request is not None and isinstance(made, Made):
+            async with services.reading() as session:
+                row = await standing_for(session, rulebook, job.run, job.person, Approval.of_json(one.request.rule))
+            found |= {job.run.id: row} if row else {}
+    return found
+
+
+async def _stood(session: WriteSession, one: Finish, row: StandingRow | None) -> Finish:
+    """The run goes on without asking, if the standing approval still has a use for it."""
+    if row is None or one.request is None or one.move.digest is None:
+        return one
+    revision, digest = one.request.revision, one.move.digest
+    if not await use_standing(session, row.id, run_id=one.move.run_id, revision=revision, digest=digest):
+        return one
+    valid = Duration.parse(str(one.request.rule.get("valid", Approval.valid))).total_seconds()
+    request = replace(one.request, state="approved", via=f"standing:{row.number}", valid=valid)
+    detail = {"standing": str(row.id), "number": row.number}
+    moved = replace(one.move, to=RunStatus.queued, because=f"standing approval S{row.number}", outcome="", detail=detail)
+    return replace(one, move=moved, request=request, asking=[])
 
 
 async def _claim(services: Services, ids: Sequence[UUID]) -> tuple[list[_Job], Rulebook]:
@@ -189,7 +221,9 @@ def ask_or_queue(
 ) -> Finish:
     """Opens an approval request when policy wants one, else queues the run; either way it is shown."""
     command = rulebook.registry.commands[run.command]
-    rule, sources = required_approval(rulebook.policy, person, request_of(run, command), alone=rulebook.alone)
+    rule, sources = required_approval(
+        rulebook.policy, person, request_of(run, command, now=rulebook.now()), alone=rulebook.alone, plan=floor_of(made)
+    )
     fallback = fallback_of(services)
     messages = card_places(rulebook, run, fallback=fallback)
     to = RunStatus.queued if rule is None else RunStatus.awaiting_approval
@@ -210,9 +244,16 @@ def ask_or_queue(
     )
     if rule is None:
         return Finish(wanted, messages=messages, secrets=made.secrets)
-    messages += [*approver_messages(run, able[0], revision=revision, fallback=fallback), asker_message(run, fallback=fallback)]
+    messages.append(asker_message(run, fallback=fallback))
+    asking = approver_messages(run, able[0], revision=revision, fallback=fallback)
     request = _request(run, made, rule, rulebook, revision)
-    return Finish(wanted, request=request, messages=messages, secrets=made.secrets)
+    return Finish(wanted, request=request, messages=messages, asking=asking, secrets=made.secrets)
+
+
+def floor_of(made: Made) -> Approval | None:
+    """What the plan itself asks for, whatever its command and policy do."""
+    asked = (made.plan or {}).get("approval")
+    return Approval.of_json(asked) if asked else None
 
 
 def fallback_of(services: Services) -> str:

@@ -8,6 +8,7 @@ from countersign.commands import Command
 from countersign.permissions import Risk
 from store.people import Person
 
+from .accesses import ASK
 from .matching import Match, broken_among, find_matches, refusal_by, refusal_for
 from .matching import concerns as concerns
 from .policies import ADMIN, APPROVE, AUDIT, BoundPolicy, Policy, covers
@@ -124,8 +125,8 @@ def _given_by_profile(policy: Policy, person: Person, permission: str, command: 
 
 
 def _is_signed(policy: BoundPolicy, command: Command) -> bool:
-    """Critical commands; and from the first passkey on what needs an admin, or forged clicks could change policy until none is needed."""
-    return command.risk is Risk.critical or (policy.signed and command.permission == ADMIN)
+    """Critical commands; and from the first passkey on what changes policy or gives roles, or forged clicks could until none is needed."""
+    return command.risk is Risk.critical or (policy.signed and command.permission in (ADMIN, ASK))
 
 
 def _default(risk: Risk) -> Approval | None:

@@ -15,6 +15,7 @@ from store.runs import RunRow
 from store.switches import Held, Switch, find_switches
 
 from .resume import LABELS, Choice
+from .starts import start_fields
 from .stepups import link_of
 from .switches import shown_on
 
@@ -93,7 +94,7 @@ def card_of(facts: Facts, *, details: bool = False, shared: bool = False) -> Car
     status = RunStatus(run.status)
     words, tone = _STATES[status]
     hidden = shared and run.visibility == "private"
-    title = f"#{run.number} {run.command if hidden else asked(run)}"
+    title = f"{f'[{run.badge}] ' if run.badge else ''}#{run.number} {run.command if hidden else asked(run)}"
     if hidden:
         text = "\n".join([*_stopped(facts), "Private: only those concerned see more."])
         return Card(title=title, fallback=_cut(f"{title}: {words}"), tone=tone, text=text, footer=words)
@@ -141,7 +142,7 @@ def _fields(facts: Facts, words: str) -> list[Field]:
     """Who and how far first; what the command's author adds comes last, so that it is the first to go behind Details."""
     run = facts.run
     fields = [Field(label="Asked by", value=run.asker), Field(label="State", value=f"{words}{' (dry run)' if run.dry_run else ''}")]
-    fields += _approval_fields(facts)
+    fields += [*start_fields(run), *_approval_fields(facts)]
     if run.reason:
         fields.append(Field(label="Reason", value=run.reason))
     return fields + [Field(**one) for one in (run.plan or {}).get("fields", ())]

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, ParamSpec, Self, TypeVar
 
+from .approvals import Approval
 from .arguments import Duration
 from .canonical import digest_of
 from .replies import Field
@@ -78,7 +79,8 @@ class Plan:
     """The steps that would run, with their arguments and undo; nothing has happened yet.
 
     `summary` is one line for people and is not signed. `watched` are facts the plan rests on: they enter the digest, so a change makes an
-    approved run stale. `fields` and `preview` are shown beside the steps.
+    approved run stale. `fields` and `preview` are shown beside the steps. `approval` asks for more than the command and policy do, because
+    of what the planner found.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Plan:
         fields: tuple[Field, ...] = (),
         preview: str = "",
         warning: str = "",
+        approval: Approval | None = None,
     ) -> None:
         if not steps:
             raise TypeError("a Plan needs at least one step; return a Reply when there is nothing to do")
@@ -101,6 +104,7 @@ class Plan:
         self.fields = fields
         self.preview = preview
         self.warning = warning
+        self.approval = approval
 
     def as_json(self) -> dict[str, Any]:
         """What is stored and shown: the summary, the steps as data and the facts watched."""
@@ -111,6 +115,7 @@ class Plan:
             "fields": [one.model_dump() for one in self.fields],
             "preview": self.preview,
             "warning": self.warning,
+            **({"approval": self.approval.as_json()} if self.approval else {}),
         }
 
     def _steps_as_json(self) -> Iterator[dict[str, Any]]:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from automations.announcing import announce
 from automations.delivering import Room
 from automations.executing import execute_runs
-from automations.housekeeping.tending import tend_requests
+from automations.housekeeping.tending import ask_for_reviews, tend_requests
 from automations.makingplans import make_plan
 from automations.planning import plan_runs
 from automations.services import Services
@@ -115,7 +115,7 @@ class Bot:
     """One hub with a database of its own. `settle` does what planning and executing workers do, here and now."""
 
     def __init__(self, hub: Hub, services: Services, owner: AsyncEngine) -> None:
-        self.hub, self.services, self._owner = hub, services, owner
+        self.hub, self.services, self.owner = hub, services, owner
         self._may: dict[str, set[str]] = {}
         self._sections: dict[str, Any] = {}
         self._runs: dict[UUID, RunHandle] = {}
@@ -150,7 +150,7 @@ class Bot:
 
     async def settle(self) -> None:
         """Plans and executes until nothing is due; each plan is made twice, and a difference fails the test."""
-        while await tend_requests(self.services):
+        while await tend_requests(self.services) + await ask_for_reviews(self.services):
             pass
         async with self.services.transaction() as session:
             await tend_grants(session, chat="room")
@@ -170,7 +170,7 @@ class Bot:
 
     async def later(self, duration: str) -> None:
         """Lets time pass by the database's clock, as in `2h`, and does what is due then."""
-        async with transaction(self._owner) as session:
+        async with transaction(self.owner) as session:
             await session.execute(text("UPDATE clock SET shift = shift + cast(:by AS interval)"), {"by": Duration.parse(duration)})
         await self.refresh()
 
@@ -232,7 +232,7 @@ class Bot:
             return
         self._dirty = False
         compiled = compile_policy(_policy_of(self._may, self._sections))
-        async with transaction(self._owner) as session:
+        async with transaction(self.owner) as session:
             await apply_policy(session, digest=compiled.digest, body=compiled.body, by="kit")
             await save_people(session, {name: entry.model_dump() for name, entry in compiled.file.people.items()})
         self.hub.forget()

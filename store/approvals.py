@@ -77,6 +77,9 @@ class NewRequest:
     policy: str
     expires: float
     due: float | None = None
+    state: str = "open"
+    via: str = ""
+    valid: float | None = None
 
 
 async def open_requests(session: WriteSession, requests: Sequence[NewRequest]) -> None:
@@ -87,9 +90,10 @@ async def open_requests(session: WriteSession, requests: Sequence[NewRequest]) -
                 "WITH old AS (UPDATE approval_requests SET state = 'superseded', closed_at = countersign_now()"
                 " WHERE run_id = :run AND revision < :revision AND state = 'open')"
                 ", moment AS MATERIALIZED (SELECT countersign_now() AS now)"
-                " INSERT INTO approval_requests (id, run_id, revision, digest, rule, policy, opened_at, expires_at, next_due)"
+                " INSERT INTO approval_requests (id, run_id, revision, digest, rule, policy, opened_at, expires_at, next_due,"
+                " state, via, valid_until)"
                 " SELECT :id, :run, :revision, :digest, cast(:rule AS jsonb), :policy, now, now + cast(:expires AS interval),"
-                " now + cast(:due AS interval) FROM moment"
+                " now + cast(:due AS interval), :state, :via, now + cast(:valid AS interval) FROM moment"
                 " ON CONFLICT (run_id, revision) DO NOTHING"
             ),
             {
@@ -100,6 +104,9 @@ async def open_requests(session: WriteSession, requests: Sequence[NewRequest]) -
                 "rule": Jsonb(one.rule),
                 "policy": one.policy,
                 "expires": f"{one.expires} seconds",
+                "state": one.state,
+                "via": one.via,
+                "valid": None if one.valid is None else f"{one.valid} seconds",
                 "due": f"{one.expires if one.due is None else one.due} seconds",
             },
         )

@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
+from datetime import datetime
 from enum import Enum
 from functools import partial
 from typing import Any, Final, NewType
@@ -78,6 +79,11 @@ async def reading(engine: AsyncEngine) -> AsyncIterator[ReadSession]:
     """A session that only reads, each statement by itself; mypy refuses to hand it to a function that writes."""
     async with AsyncSession(engine.execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False, autoflush=False) as session:
         yield ReadSession(session)
+
+
+async def has_passed(session: ReadSession, moment: datetime) -> bool:
+    """Whether the database's clock has passed this moment."""
+    return bool((await session.execute(text("SELECT countersign_now() >= :moment"), {"moment": moment})).scalar_one())
 
 
 async def refuse_powerful_role(engine: AsyncEngine) -> None:

@@ -3,6 +3,7 @@
 from . import (
     approvals,
     audits,
+    breaks,
     delegations,
     grants,
     inbox,
@@ -13,6 +14,7 @@ from . import (
     policies,
     runs,
     secrets,
+    standings,
     switches,
     tokens,
     workers,
@@ -24,6 +26,7 @@ metadata = Base.metadata
 __all__ = [
     "approvals",
     "audits",
+    "breaks",
     "delegations",
     "grants",
     "inbox",
@@ -35,6 +38,7 @@ __all__ = [
     "policies",
     "runs",
     "secrets",
+    "standings",
     "switches",
     "tokens",
     "workers",

@@ -19,7 +19,7 @@ from store.claims import find_due
 from store.workers import note_worker, save_choices
 
 from .dispatching import Dispatcher
-from .tending import tend_requests
+from .tending import ask_for_reviews, tend_requests
 
 _log = logging.getLogger(__name__)
 SWEEP_SECONDS: Final = 1.0
@@ -40,6 +40,7 @@ async def sweep(services: Services, dispatcher: Dispatcher) -> None:
             await switches.tend(services)
             await _hint_what_is_due(services, dispatcher)
             await tend_requests(services)
+            await ask_for_reviews(services)
             async with services.transaction() as session:
                 await tend_grants(session, chat=fallback_of(services))
             async with services.reading() as session:

@@ -1,13 +1,14 @@
 """tending: what time does to open requests: reminders, escalations, skipped stages, the next stage announced, the end."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from automations.audiences import approver_messages, voters_wanted
 from automations.planning import fallback_of
 from automations.services import Services
+from commands.breaking import may_review
 from commands.decide import refresh_cards, settle
 from commands.expire import expire
 from commands.rulebooks import Rulebook
@@ -16,10 +17,11 @@ from countersign.arguments import Duration
 from countersign.tallies import Outcome, Tally
 from store.approvals import ApprovalRequestRow, find_due_requests, lock_request, note_stage
 from store.audits import AuditEvent, record
+from store.breaks import find_open_reviews, put_review_off
 from store.databases import WriteSession
 from store.messages import add_messages
-from store.people import Person
-from store.runs import RunRow, find_run, note_outcome
+from store.people import Person, find_all_people
+from store.runs import RunRow, find_run, find_runs, note_outcome
 
 BATCH: Final = 50
 
@@ -31,6 +33,21 @@ async def tend_requests(services: Services) -> int:
     for run_id in due:
         async with services.transaction() as session:
             await tend(services, session, await services.current_rulebook(session), run_id)
+    return len(due)
+
+
+async def ask_for_reviews(services: Services) -> int:
+    """Asks again, every day, for the reviews that nobody has signed; returns how many were due."""
+    async with services.transaction() as session:
+        due = await find_open_reviews(session, due=True)
+        runs = await find_runs(session, [one.run_id for one in due])
+        people = await find_all_people(session) if due else []
+        policy = (await services.current_rulebook(session)).policy
+        for one in due:
+            able = [person for person in people if may_review(policy, person, one.involved)]
+            again = f"review-{one.next_due:%j%H%M%S}"
+            await add_messages(session, approver_messages(runs[one.run_id], able, revision=1, fallback=fallback_of(services), again=again))
+            await put_review_off(session, one.run_id, by=timedelta(days=1))
     return len(due)
 
 

@@ -1,6 +1,7 @@
 """The commands Countersign ships, loaded through the entry point group like anybody's."""
 
 from .accesses import grant, link, revoke
+from .breakings import break_it, review, reviews
 from .decisions import approve, cancel_run, deny
 from .delegations import delegate, delegate_for, undelegate
 from .explanations import explain
@@ -9,6 +10,7 @@ from .helps import show_help, whoami
 from .histories import audit, run, runs
 from .passkeys import passkey_add, passkey_list, passkey_revoke
 from .policychanges import apply
+from .standings import standing_allow, standing_end, standing_list
 from .switches import stop_changes, stop_command, stop_everything, stop_integration, switch_off_again, switches
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "apply",
     "approve",
     "audit",
+    "break_it",
     "cancel_run",
     "delegate",
     "delegate_for",
@@ -29,10 +32,15 @@ __all__ = [
     "passkey_add",
     "passkey_list",
     "passkey_revoke",
+    "review",
+    "reviews",
     "revoke",
     "run",
     "runs",
     "show_help",
+    "standing_allow",
+    "standing_end",
+    "standing_list",
     "stop_changes",
     "stop_command",
     "stop_everything",

@@ -55,7 +55,7 @@ async def crew(database: DatabaseUrls, tmp_path: Path, monkeypatch: pytest.Monke
 async def tables_of(bot: Bot) -> dict[str, set[str]]:
     """Every row of every table as text."""
     found: dict[str, set[str]] = {}
-    async with reading(bot._owner) as session:
+    async with reading(bot.owner) as session:
         names = await session.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"))
         for name in names.all():
             found[name] = set(await session.scalars(text(f'SELECT t::text FROM "{name}" t')))  # noqa: S608  a name from the catalog
