@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -25,11 +26,12 @@ from store.approvals import (
 from store.audits import AuditEvent, record
 from store.databases import ReadSession, WriteSession
 from store.people import Person, find_all_people, find_person
-from store.runs import Move, RunRow, find_run, move
+from store.runs import Move, RunRow, find_run, move, postpone
 
 from .authorizing import INACTIVE, Allowed, Refused
 from .proofs import kept_proof
 from .rulebooks import Rulebook
+from .starts import later_start, shown_start
 from .stepups import Cause, Standing, check_step_up
 from .voting import Ballot, may_see, may_vote, read_ballot
 
@@ -38,7 +40,8 @@ from .voting import Ballot, may_see, may_vote, read_ballot
 class Vote:
     """What somebody says about a run; `digest` is what they were shown, empty only where the door shows the current plan itself.
 
-    `fresh` says that they have just logged in, `assertion` is their passkey's signature: some rules want one of them.
+    `fresh` says that they have just logged in, `assertion` is their passkey's signature: some rules want one of them. `start_at` is when
+    an approver wants it to start, as they typed it.
     """
 
     run_id: UUID
@@ -48,6 +51,7 @@ class Vote:
     reason: str = ""
     fresh: bool = False
     assertion: Mapping[str, Any] | None = None
+    start_at: str = ""
 
     @property
     def standing(self) -> Standing:
@@ -74,6 +78,7 @@ async def decide(session: WriteSession, rulebook: Rulebook, person: Person, vote
     if refusal is None and ballot is not None and request is not None and run is not None:
         answer = await _given(session, rulebook, current, vote, request, run, ballot)
         row, refusal = (answer, None) if isinstance(answer, DecisionRow) else (None, answer)
+        run = await find_run(session, vote.run_id) if row and vote.start_at else run
     await record(session, [_event(person, vote, request, run, row, refusal)])
     if refusal is not None or request is None or run is None:
         return refusal or Refused("There is no such request.", "not_found_or_foreign")
@@ -111,6 +116,10 @@ async def _given(
         answer = may_vote(ballot.policy, person, ballot.rule, ballot.matter)
     if isinstance(answer, Refused):
         return await _who_may(session, ballot, tally, answer)
+    try:
+        start = _start(vote, run, person, ballot.now)
+    except ValueError as error:
+        return Refused(f"at: {error}.", "wrong_argument")
     if not withdraws:
         case = Cause(request, run, person.name, vote.verdict)
         if (refused := await check_step_up(session, rulebook, ballot, case, vote.standing)) is not None:
@@ -118,7 +127,11 @@ async def _given(
     row = _row(rulebook, person, vote, request, stage=tally.stage, on_behalf=authority)
     if ballot.signed and vote.assertion is not None:
         row.proof = kept_proof(vote.assertion)
-    return row if await add_decision(session, row) else Refused("You have already decided on this request.", "dup_vote")
+    if not await add_decision(session, row):
+        return Refused("You have already decided on this request.", "dup_vote")
+    if start is not None:
+        await postpone(session, run.id, start)
+    return row
 
 
 async def _who_may(session: WriteSession, ballot: Ballot, tally: Tally, refused: Refused) -> Refused:
@@ -129,6 +142,13 @@ async def _who_may(session: WriteSession, ballot: Ballot, tally: Tally, refused:
     able = [one.name for one in ballot.waiting_for(people, tally)]
     names = ", ".join(able[:5]) + (f" and {len(able) - 5} more" if len(able) > 5 else "")
     return Refused(f"{refused.sentence} {names or 'Nobody'} can decide it now.", refused.reason)
+
+
+def _start(vote: Vote, run: RunRow, person: Person, now: datetime) -> datetime | None:
+    """When the voter wants it to start, if they said so; raises ValueError."""
+    if vote.start_at and vote.verdict is not Verdict.approve:
+        raise ValueError("only who approves says when it starts")
+    return later_start(vote.start_at, run, person, now) if vote.start_at else None
 
 
 async def count_votes(session: ReadSession, rulebook: Rulebook, request: ApprovalRequestRow, run: RunRow) -> Tally:
@@ -189,7 +209,14 @@ async def settle(
         return Refused(f"Run #{run.number} has moved on meanwhile.", "late_click")
     valid = Duration.parse(ballot.rule.valid).total_seconds() if approved else None
     await close_request(session, request.id, state=tally.outcome.value, valid=valid)
-    return Decided("Approved; it starts now." if approved else f"Denied: run #{run.number} will not happen.", to, 0)
+    return Decided(f"Approved; it starts {_when(run, ballot.now)}." if approved else f"Denied: run #{run.number} will not happen.", to, 0)
+
+
+def _when(run: RunRow, now: datetime) -> str:
+    if run.start_at and run.start_at > now:
+        return shown_start(run)
+    window = (run.plan or {}).get("window")
+    return f"as soon as its window is open: {window}" if window else "now"
 
 
 async def refresh_cards(session: WriteSession, run_id: UUID) -> None:
@@ -232,6 +259,8 @@ def _event(
         detail |= {"digest": request.digest, "request": str(request.id)}
     if row:
         detail |= {"on_behalf": row.on_behalf, "stage": row.stage}
+    if row and run and run.start_at and vote.start_at:
+        detail |= {"start_at": run.start_at.isoformat()}
     if refusal:
         detail |= {"refused": refusal.reason}
     kind = "decision:refused" if refusal else f"decision:{vote.verdict.value}"

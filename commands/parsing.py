@@ -104,7 +104,7 @@ def read_arguments(command: Command, words: Sequence[str]) -> Call:
         if word.startswith("--") and len(word) > 2:
             _read_option(command, reading, word[2:], rest)
         elif (match := _NAMED.match(word)) and match[1].replace("-", "_").lower() in known:
-            _give(command, reading, match[1], match[2])
+            _give(command, reading, match[1], _whole(command, match[1], match[2], rest))
         else:
             reading.positional.append(word)
     _place(command, reading)
@@ -133,23 +133,30 @@ def _read_option(command: Command, reading: _Reading, option: str, rest: list[st
     elif parameter is None:
         _set(reading, command, key, value if given else rest.pop(0), rest)
     else:
-        _give(command, reading, key, value if given else rest.pop(0))
+        _give(command, reading, key, _whole(command, key, value if given else rest.pop(0), rest))
 
 
 def _set(reading: _Reading, command: Command, key: str, value: str, rest: list[str]) -> None:
-    """An option with a value. A moment may be typed without quotes: a day or `in` takes the next word along, a time its zone."""
     if key in reading.options:
         raise NotUnderstood(f"--{key} is given twice. Usage: {command.usage}")
-    if key == "at":
-        words = [value.strip()]
-        if rest and re.fullmatch(r"[A-Za-z]+|[0-9-]+", words[0]):
-            words.append(rest.pop(0))
-        if rest and _is_zone(rest[0]):
-            words.append(rest.pop(0))
-        value = " ".join(words)
-        if not value:
-            raise NotUnderstood(f"--at needs a time such as {EXAMPLES}.")
-    reading.options[key] = value
+    reading.options[key] = _moment(value, rest) if key == "at" else value
+    if key == "at" and not reading.options[key]:
+        raise NotUnderstood(f"--at needs a time such as {EXAMPLES}.")
+
+
+def _whole(command: Command, name: str, value: str, rest: list[str]) -> str:
+    """A control that takes a moment takes it as the option does; what an author calls `at` is theirs."""
+    return _moment(value, rest) if name.lower() == "at" and command.kind == "control" else value
+
+
+def _moment(value: str, rest: list[str]) -> str:
+    """A moment may be typed without quotes: a day or `in` takes the next word along, a time its zone."""
+    words = [value.strip()]
+    if rest and re.fullmatch(r"[A-Za-z]+|[0-9-]+", words[0]):
+        words.append(rest.pop(0))
+    if rest and _is_zone(rest[0]):
+        words.append(rest.pop(0))
+    return " ".join(words)
 
 
 def _is_zone(word: str) -> bool:

@@ -298,6 +298,14 @@ async def ask_to_cancel(session: WriteSession, run_id: UUID, *, by: str) -> bool
     return row.first() is not None
 
 
+async def postpone(session: WriteSession, run_id: UUID, start_at: datetime) -> None:
+    """Puts the start of a run that waits for an approval off; it never becomes an earlier one."""
+    await session.execute(
+        text("UPDATE runs SET start_at = greatest(start_at, :at) WHERE id = :id AND status = 'awaiting_approval'"),
+        {"id": run_id, "at": start_at},
+    )
+
+
 async def note_outcome(session: WriteSession, run_id: UUID, sentence: str) -> None:
     """What a run that waits for an approval tells, for instance that nobody can give it; changes nothing else."""
     await session.execute(

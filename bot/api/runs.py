@@ -65,6 +65,7 @@ class NewDecision(Body):
     verdict: Literal["approve", "deny"]
     digest: Annotated[str, Field(max_length=100)] = ""
     reason: Annotated[str, Field(max_length=500)] = ""
+    start_at: Annotated[str, Field(max_length=80, description="A later start than was asked for.")] = ""
     assertion: dict[str, JsonValue] | None = None
 
 
@@ -165,6 +166,7 @@ async def vote(caller: Decider, reference: str, wanted: Annotated[NewDecision, D
             Door.api,
             digest=wanted.digest,
             reason=wanted.reason,
+            start_at=wanted.start_at,
             fresh=caller.fresh,
             assertion=wanted.assertion,
         )

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
@@ -13,7 +14,7 @@ from .cards import card_lines, is_coloured, reply_lines, run_line
 from .clients import Client, new_key
 from .endings import Failed, WrongCall
 from .identities import identify
-from .options import As, Digest, Json, Reason, Run
+from .options import As, At, Digest, Json, Reason, Run
 
 # Where a run stays until somebody does something, and where it ends.
 WAITS: Final = frozenset({"awaiting_approval", "waiting", "interrupted"})
@@ -27,7 +28,7 @@ def run(
     command: Annotated[str, typer.Argument(metavar="'COMMAND …'", help="As typed in chat: 'deploy api v2 env=staging'.")],
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan, show the plan and stop.")] = False,
-    at: Annotated[str, typer.Option("--at", metavar="TIME", help="Start it then: 22:00, 'tomorrow 9:00 Europe/Berlin', 'in 2h'.")] = "",
+    at: At = "",
     reason: Reason = "",
     wait: Annotated[float, typer.Option(min=0, max=3_600, help="Seconds to wait for the run to end or to need somebody.")] = 30,
     as_json: Json = False,
@@ -60,9 +61,11 @@ def runs(
     _print(found, [run_line(one) for one in found["items"]] or ["There are no runs yet."], as_json=as_json)
 
 
-def approve(run_reference: Run, *, reason: Reason = "", digest: Digest = "", as_json: Json = False, as_person: As = "") -> None:
-    """Approve the plan of a run as it is now, or only the one with --digest."""
-    _decide("approve", run_reference, reason=reason, digest=digest, as_json=as_json, as_person=as_person)
+def approve(
+    run_reference: Run, *, reason: Reason = "", digest: Digest = "", at: At = "", as_json: Json = False, as_person: As = ""
+) -> None:
+    """Approve the plan of a run as it is now, or only the one with --digest; with --at it starts later than was asked for."""
+    _decide("approve", run_reference, reason=reason, digest=digest, at=at, as_json=as_json, as_person=as_person)
 
 
 def deny(run_reference: Run, *, reason: Reason = "", digest: Digest = "", as_json: Json = False, as_person: As = "") -> None:
@@ -81,10 +84,16 @@ def settled(client: Client, run: Mapping[str, Any], *, seconds: float) -> dict[s
     """The run once it has ended or somebody has to act, or as it is when the time is over."""
     deadline = time.monotonic() + seconds
     found = dict(run)
-    while found["status"] not in RESTING and time.monotonic() < deadline:
+    while not _rests(found) and time.monotonic() < deadline:
         time.sleep(_LOOK_SECONDS)
         found = client.get(f"/runs/{found['id']}")
     return found
+
+
+def _rests(run: Mapping[str, Any]) -> bool:
+    """Whether nothing happens to the run for now: it has ended, waits for somebody, or is to start later."""
+    later = run.get("start_at") and datetime.fromisoformat(run["start_at"]) > datetime.now(UTC)
+    return run["status"] in RESTING or bool(later and run["status"] == "queued")
 
 
 def path_of(reference: str) -> str:
@@ -95,7 +104,7 @@ def path_of(reference: str) -> str:
     return f"/runs/{quote(plain, safe='')}"
 
 
-def _decide(verdict: str, reference: str, *, reason: str, digest: str, as_json: bool, as_person: str) -> None:
+def _decide(verdict: str, reference: str, *, reason: str, digest: str, as_json: bool, as_person: str, at: str = "") -> None:
     """Shows the plan that is decided on: its digest goes along, so a plan that changes meanwhile is not what was approved."""
     with closing(Client(identify(as_person))) as client:
         found = client.get(path_of(reference))
@@ -104,7 +113,7 @@ def _decide(verdict: str, reference: str, *, reason: str, digest: str, as_json: 
             raise Failed(f"#{found['number']} has no plan to approve yet; it is {found['status'].replace('_', ' ')}.")
         if not as_json:
             print("\n".join(card_lines(found["card"], colour=is_coloured())))
-        answer = client.post(f"/runs/{found['id']}/decisions", {"verdict": verdict, "reason": reason, "digest": seen})
+        answer = client.post(f"/runs/{found['id']}/decisions", {"verdict": verdict, "reason": reason, "digest": seen, "start_at": at})
     _print(answer, [answer["sentence"]], as_json=as_json)
 
 

@@ -12,9 +12,9 @@ from .histories import find_visible
 
 
 @control("approve")
-async def approve(ctx: ControlContext, number: str, reason: str = "") -> Reply:
-    """Approve the plan of a run as it is now."""
-    return await _say(ctx, number, Verdict.approve, reason)
+async def approve(ctx: ControlContext, number: str, reason: str = "", at: str = "") -> Reply:
+    """Approve the plan of a run as it is now; `at` lets it start at a later time than was asked for."""
+    return await _say(ctx, number, Verdict.approve, reason, at=at)
 
 
 @control("deny")
@@ -31,9 +31,8 @@ async def cancel_run(ctx: ControlContext, number: str) -> Reply:
     return Reply(text=answer.sentence)
 
 
-async def _say(ctx: ControlContext, number: str, verdict: Verdict, reason: str) -> Reply:
+async def _say(ctx: ControlContext, number: str, verdict: Verdict, reason: str, *, at: str = "") -> Reply:
     row = await find_visible(ctx, number)
-    answer = await decide(
-        ctx.session, ctx.rulebook, ctx.person, Vote(row.id, verdict, ctx.invocation.door, reason=reason or ctx.invocation.reason)
-    )
+    vote = Vote(row.id, verdict, ctx.invocation.door, reason=reason or ctx.invocation.reason, start_at=at)
+    answer = await decide(ctx.session, ctx.rulebook, ctx.person, vote)
     return Reply(text=answer.sentence if isinstance(answer, Refused) else f"#{row.number}: {answer.sentence}")

@@ -7,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from commands.parsing import LONGEST_TEXT, NotUnderstood, find_command, read_arguments, split
+from countersign import Context, control
 from tests.commands.samples import COMMANDS, deploy, look, rotate, tell
 
 ODD = ["deploy", "tell", "--", "--env", "--env=", "env=", "=", "--dry-run", "--reason", '"', "'", "“", "’", "—", "\\", " ", "\n", "é"]
@@ -178,3 +179,14 @@ def test_a_start_that_says_nothing_is_refused(text: str, problem: str) -> None:
 def test_what_answers_at_once_takes_no_start() -> None:
     with pytest.raises(NotUnderstood, match="--at is not an option of look"):
         read_arguments(look, ["--at", "22:00"])
+
+
+@control("approve")
+async def approving(ctx: Context, number: str, reason: str = "", at: str = "") -> None:
+    """Approve."""
+
+
+@pytest.mark.parametrize("text", ["12 --at 22:00 Europe/Berlin", "12 at=22:00 Europe/Berlin", "12 --at=22:00 Europe/Berlin"])
+def test_a_control_that_takes_a_moment_takes_its_zone_along(text: str) -> None:
+    call = read_arguments(approving, split(f"approve {text}").words[1:])
+    assert dict(call.arguments) == {"number": "12", "at": "22:00 Europe/Berlin"}
