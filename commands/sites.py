@@ -1,6 +1,7 @@
 """Our address as Web Authentication sees it, and the library's answers as sentences (https://www.w3.org/TR/webauthn-3)."""
 
 import ipaddress
+import logging
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ _REASONS: Final = (
     ("signature", "bad_signature", "The signature does not fit the key."),
 )
 T = TypeVar("T")
+logging.getLogger("fido2").setLevel(logging.WARNING)  # else it tells the id of every key it sees
 
 
 class WrongPasskey(CountersignError):

@@ -38,6 +38,10 @@ token = new_app("")
 add_roles(token, group="token")
 app.add_typer(token, name="token", help="Make personal tokens and links.")
 
+passkey = new_app("")
+add_roles(passkey, group="passkey")
+app.add_typer(passkey, name="passkey", help="Accept a first passkey.")
+
 new = new_app("")
 new.command("command")(new_command)
 app.add_typer(new, name="new", help="Begin something of your own.")

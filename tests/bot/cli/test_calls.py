@@ -21,7 +21,7 @@ PROMISED = ("up", "web", "worker", "migrate", "doctor", "login", "chat", "run", 
 def test_the_list_of_commands_is_complete(tmp_path: Path) -> None:
     said = countersign("--help", home=tmp_path).out
     listed = [line.split()[0] for line in said.partition("Commands:")[2].splitlines() if line.strip()]
-    assert listed == [*PROMISED, "slack", "token", "new"]
+    assert listed == [*PROMISED, "slack", "token", "passkey", "new"]
 
 
 @pytest.mark.parametrize("name", sorted(set(ROLES) - {"worker"}))
