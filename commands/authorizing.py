@@ -9,14 +9,14 @@ from countersign.permissions import Risk
 from store.people import Person
 
 from .accesses import ASK
-from .matching import Match, broken_among, find_matches, refusal_by, refusal_for
+from .matching import Match, broken_among, find_matches, reason_missing, reason_refused, refusal_by
 from .matching import concerns as concerns
 from .policies import ADMIN, APPROVE, AUDIT, BoundPolicy, Policy, covers
 from .requests import INACTIVE as INACTIVE
 from .requests import Allowed as Allowed
 from .requests import Refused as Refused
 from .requests import Request as Request
-from .rules import ReasonEntry, approval_of
+from .rules import approval_of
 
 
 def authorize(policy: BoundPolicy, person: Person, request: Request) -> Allowed | Refused:
@@ -28,14 +28,14 @@ def authorize(policy: BoundPolicy, person: Person, request: Request) -> Allowed 
         sentence = f"The policy cannot be read for this command, so nobody may run it: {broken.rule.place} {broken.broken}."
         return Refused(sentence, f"broken_rule:{broken.rule.line}")
     found = find_matches(policy, person, request)
-    refusals = (refusal_by(one, request) for one in found)
-    if refusal := next(filter(None, refusals), None) or _reason_wanted(policy, person, request, found):
+    if refusal := next(filter(None, (refusal_by(one, request) for one in found)), None):
         return refusal
     answer = held(policy, person, request.permission, request.command)
     allowing = next((one for one in found if one.rule.allow), None)
-    if isinstance(answer, Refused):
-        return Allowed(allowing.source) if allowing else answer
-    return answer
+    if isinstance(answer, Refused) and not allowing:
+        return answer
+    allowed = Allowed(allowing.source) if allowing and isinstance(answer, Refused) else answer
+    return _reason_wanted(policy, person, request, found) or allowed
 
 
 def required_approval(
@@ -100,14 +100,17 @@ def held(policy: Policy, person: Person, permission: str, command: Command | Non
 
 
 def _reason_wanted(policy: BoundPolicy, person: Person, request: Request, found: list[Match]) -> Refused | None:
-    """An approval may want a reason from the asker: then there is no use in asking people before it is given."""
+    """Asked last, of those who may: by rules, and by the approval, because there is no use in asking people before it is given."""
+    refusals = (reason_refused(one, request) for one in found)
+    if refusal := next(filter(None, refusals), None):
+        return refusal
     command = request.command
-    if command is None or not (
-        any(one.rule.approve and one.rule.approve.reason for one in found) or (command.approval and command.approval.reason)
-    ):
+    asked = any(one.rule.approve and one.rule.approve.reason for one in found)
+    if command is None or not (asked or (command.approval and command.approval.reason)):
         return None
     approval, _ = required_approval(policy, person, request, alone=False)
-    return refusal_for([ReasonEntry.model_construct(pattern=one) for one in approval.reasons], request) if approval else None
+    patterns = approval.reasons if approval else ()
+    return next(filter(None, (reason_missing(request, one) for one in patterns)), None)
 
 
 def _given_by_profile(policy: Policy, person: Person, permission: str, command: Command | None) -> bool:

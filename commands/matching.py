@@ -10,7 +10,7 @@ from store.people import Person
 from .expressions import Unreadable, contains
 from .policies import BoundPolicy
 from .requests import Refused, Request
-from .rules import BoundRule, OnlyEntry, ReasonEntry, Rule, listed
+from .rules import BoundRule, OnlyEntry, Rule, listed
 from .vocabularies import LONGEST_TEXT, Scene
 
 MENDER: Final = "policy apply"
@@ -45,25 +45,28 @@ def find_matches(policy: BoundPolicy, person: Person, request: Request) -> list[
 
 
 def refusal_by(match: Match, request: Request) -> Refused | None:
-    """What the rule itself refuses: it denies, or it wants another place, another door or a reason."""
+    """What the rule itself refuses: it denies, or it wants another place or door."""
     rule = match.rule
     if rule.deny:
         return Refused(match.told(rule.deny), f"denied_by_rule:{rule.line}")
     if rule.only and not _is_there(rule.only, request):
         return Refused(match.told(f"{_name(request)} is asked {_written_place(rule.only)} only."), f"elsewhere:{rule.line}")
-    if rule.require_reason:
-        return refusal_for((rule.require_reason,), request, match)
     return None
 
 
-def refusal_for(reasons: Iterable[ReasonEntry], request: Request, match: Match | None = None) -> Refused | None:
-    """A refusal where the asker's reason lacks what one of the patterns wants."""
-    for one in reasons:
-        if not request.offered and not _is_given(one.pattern, request.reason or ""):
-            wanted = f"a reason: {one.hint}" if one.hint else f"a reason with {one.pattern} in it"
-            sentence = f'{_name(request)} needs {wanted}. Give it with --reason "…".'
-            return Refused(match.told(sentence) if match else sentence, f"reason_wanted:{match.rule.line}" if match else "reason_wanted")
-    return None
+def reason_refused(match: Match, request: Request) -> Refused | None:
+    """A refusal where the rule wants a reason that was not given."""
+    wanted = match.rule.require_reason
+    found = reason_missing(request, wanted.pattern, hint=wanted.hint) if wanted else None
+    return Refused(match.told(found.sentence), f"reason_wanted:{match.rule.line}") if found else None
+
+
+def reason_missing(request: Request, pattern: str, *, hint: str = "") -> Refused | None:
+    """A refusal where the asker's reason has nothing in it that the pattern describes; what is only offered has no reason yet."""
+    if request.offered or _is_given(pattern, request.reason or ""):
+        return None
+    wanted = f"a reason: {hint}" if hint else f"a reason with {pattern} in it"
+    return Refused(f'{_name(request)} needs {wanted}. Give it with --reason "…".', "reason_wanted")
 
 
 def concerns(policy: BoundPolicy, bound: BoundRule, person: Person, request: Request) -> bool:

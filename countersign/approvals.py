@@ -178,7 +178,8 @@ def merged(found: Sequence[Approval], *, general: str = "") -> Approval:
     short = [one for one in found if one.by]
     stages = list(dict.fromkeys(stage for one in found for stage in one.stages))
     first = _shortest_form(short, general) if short else None
-    if first and stages and not (first.by == general and sum(one.least for one in stages if not one.skip_after) >= first.count):
+    met = first and first.by == general and not first.also and sum(one.least for one in stages if not one.skip_after) >= first.count
+    if first and stages and not met:
         stages.insert(0, first.steps[0])
     base = first if first and not stages else Approval(stages=tuple(stages))
     reminders = [Duration.parse(one.remind) for one in found if one.remind]
