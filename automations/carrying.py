@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from commands.authorizing import Refused, held
+from commands.authorizing import Refused
 from commands.switches import against_run
 from countersign.runs import RunStatus
 from store.journals import LostClaim, Phase, StepKey, StepRow, StepState, find_steps, settle_step
@@ -12,6 +12,7 @@ from store.runs import Move, find_run, move
 from store.switches import Held, hold
 
 from .calling import Ended, Outcome, Work, call_step
+from .makingplans import may_go_on
 
 
 async def carry_out(work: Work) -> None:
@@ -199,7 +200,7 @@ async def _halted(work: Work) -> Outcome | None:
         return Outcome(Ended.held, error=stopped)
     if person is None or not person.active:
         return Outcome(Ended.barred, error=f"the account of {work.run.asker} is not active any more.")
-    right = held(rulebook.policy, person, work.command.permission, work.command) if work.command else None
+    right = may_go_on(rulebook, person, work.run, work.command) if work.command else None
     if isinstance(right, Refused):
         return Outcome(Ended.barred, error=f"{person.name} may not run {work.run.command} any more. {right.sentence}")
     return None

@@ -3,11 +3,15 @@
 import asyncio
 import hashlib
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
-from commands.authorizing import Allowed, Refused, Request, authorize
+from commands.authorizing import INACTIVE, Allowed, Refused, Request, authorize, held
+from commands.matching import find_matches
 from commands.rulebooks import Rulebook
+from commands.starts import SIGNED, signed_facts
 from countersign.commands import Command
 from countersign.contexts import Asker, PlanningContext
 from countersign.errors import CountersignError, PlanRefused, Stopped
@@ -36,20 +40,44 @@ class Made:
     secrets: dict[str, bytes] = field(default_factory=dict)
 
 
-def request_of(run: RunRow, command: Command) -> Request:
-    """The request that this run came from, as `authorize` reads it."""
-    place = Place(**run.place) if run.place else Place("api")
-    return Request(permission=command.permission, door=Door(run.door), place=place, command=command, arguments=run.arguments)
+def request_of(run: RunRow, command: Command, *, now: datetime) -> Request:
+    """The request that this run came from, as `authorize` reads it now."""
+    return Request(
+        permission=command.permission,
+        door=Door(run.door),
+        place=Place(**run.place) if run.place else Place("api"),
+        command=command,
+        arguments=run.arguments,
+        reason=run.reason,
+        now=now,
+    )
 
 
 def still_allowed(rulebook: Rulebook, person: Person, run: RunRow, command: Command) -> Allowed | Refused:
     """The asker's right now; what was decided at the door may be hours old."""
-    return authorize(rulebook.policy, person, request_of(run, command))
+    return authorize(rulebook.policy, person, request_of(run, command, now=rulebook.now()))
 
 
-async def make_plan(services: Services, run: RunRow, command: Command, person: Person, secrets: dict[str, str]) -> Made:
+def may_go_on(rulebook: Rulebook, person: Person, run: RunRow, command: Command) -> Allowed | Refused:
+    """Whether the asker still has the right to what is under way: the permission, or a rule that allows it without.
+
+    Rules on times, rates, places and reasons decide whether a run may begin and are not asked again in the middle of it.
+    """
+    if not person.active:
+        return INACTIVE
+    answer = held(rulebook.policy, person, command.permission, command)
+    if isinstance(answer, Allowed):
+        return answer
+    matched = find_matches(rulebook.policy, person, request_of(run, command, now=rulebook.now()))
+    return next((Allowed(one.source) for one in matched if one.rule.allow), answer)
+
+
+async def make_plan(
+    services: Services, run: RunRow, command: Command, person: Person, secrets: dict[str, str], *, timing: Mapping[str, Any] | None = None
+) -> Made:
     """Calls the command's function; raises PlanRefused with a sentence that is safe to show, whatever the author's code did.
 
+    `timing` are the facts about time that are signed with the plan; left out, those that were signed with the run's last one.
     Raises Stopped when it needs an integration that a kill switch has stopped.
     """
     redactor = Redactor([*secrets.values()])
@@ -64,7 +92,7 @@ async def make_plan(services: Services, run: RunRow, command: Command, person: P
         )
         async with asyncio.timeout(PLANNING_SECONDS):
             answer = await command.function(context, **values)
-        return _made(services, run, command, answer, context, redactor)
+        return _made(services, run, command, answer, context, redactor, timing=signed_facts(run.plan) if timing is None else timing)
     except Stopped:
         raise
     except CountersignError as error:
@@ -79,13 +107,25 @@ async def make_plan(services: Services, run: RunRow, command: Command, person: P
         ) from None
 
 
-def _made(services: Services, run: RunRow, command: Command, answer: Any, context: PlanningContext, redactor: Redactor) -> Made:
+def _made(
+    services: Services,
+    run: RunRow,
+    command: Command,
+    answer: Any,
+    context: PlanningContext,
+    redactor: Redactor,
+    *,
+    timing: Mapping[str, Any],
+) -> Made:
     if isinstance(answer, Reply):
         return Made(reply=Reply.model_validate(services.redactor.clean_data(redactor.clean_data(answer.model_dump(mode="json")))))
     if not isinstance(answer, Plan):
         raise PlanRefused(f"{command.name} returned {type(answer).__name__}; a command returns a Plan or a Reply.")
     data = answer.as_json()
     data["watched"] = {**data["watched"], **context.watched}
+    if taken := set(data["watched"]) & set(SIGNED):
+        raise PlanRefused(f"{command.name} watches {min(taken)!r}, a name that Countersign uses itself; its owner has to choose another.")
+    data["watched"] |= timing
     data["order"] = [one.name for one in command.schema.parameters]  # JSONB forgets the order in which people read arguments
     found: dict[str, bytes] = {}
     plan = services.sealer.taken_out(data, found)

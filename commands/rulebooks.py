@@ -63,6 +63,11 @@ class Rulebook:
         return [one for one in allowed if not one.quiet or any(covers(pattern, one.permission) for pattern in patterns)]
 
 
+def uses_access(rulebook: Rulebook) -> bool:
+    """Whether policy says anything about roles that are asked for."""
+    return bool(rulebook.policy.file.access or rulebook.policy.file.owners.get("role"))
+
+
 def uses_passkeys(rulebook: Rulebook) -> bool:
     """Whether anything here is signed with passkeys: somebody has one, a command is critical, or a rule asks for one."""
     critical = any(one.risk is Risk.critical for one in rulebook.registry.commands.values())

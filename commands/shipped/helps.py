@@ -5,7 +5,7 @@ from typing import Final
 
 from commands.authorizing import Request
 from commands.controls import ControlContext
-from commands.rulebooks import Rulebook, uses_passkeys
+from commands.rulebooks import Rulebook, uses_access, uses_passkeys
 from commands.switches import sentences
 from countersign.commands import Command, control
 from countersign.errors import CountersignError
@@ -51,7 +51,7 @@ def _always(_: Rulebook) -> bool:
 
 
 # What is not used does not show: commands by their first word, and when there is any sense in them. Whoever knows one may still type it.
-_WHEN: Final[Mapping[str, Callable[[Rulebook], bool]]] = {"passkey": uses_passkeys}
+_WHEN: Final[Mapping[str, Callable[[Rulebook], bool]]] = {"access": uses_access, "passkey": uses_passkeys}
 
 
 def _lines(commands: list[Command]) -> list[str]:

@@ -255,6 +255,15 @@ async def test_everybody_sees_their_own_and_those_who_answer_for_it_see_all(crew
     assert "until " in await said(ada, "access list --person ada")
 
 
+async def test_help_is_silent_where_policy_says_nothing_about_asking_for_roles(crew: Bot, people: tuple[Member, ...]) -> None:
+    ada, *_ = people
+    for line in ("/access request <role> <duration>", "/access extend ", "/access return <grant>", "/access list "):
+        assert line in await said(ada, "help")
+    crew.policy(access={}, owners={})
+    assert "access" not in (await said(ada, "help")).replace("access:", "")
+    assert "Ask for a role for a while" in await said(ada, "help command='access request'")
+
+
 async def test_who_leaves_loses_it_for_good(crew: Bot, people: tuple[Member, ...]) -> None:
     ada, lin, *_ = people
     run = await held(ada, lin)
