@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 from commands.authorizing import required_approval
 from commands.breaking import BADGE, LASTS, may_break
+from commands.periods import BoundFreeze
 from commands.rulebooks import Rulebook
 from commands.signing import needs_passkey
 from commands.standings import holds
@@ -46,15 +48,30 @@ class Agreement:
     broken_by: str = ""
 
 
-async def find_agreement(services: Services, rulebook: Rulebook, work: Work, command: Command, *, floor: Approval | None) -> Agreement:
-    """Whether this revision is approved by people who may still approve it, as policy wants it now; `floor` is what the plan asks for.
+async def find_agreement(
+    services: Services,
+    rulebook: Rulebook,
+    work: Work,
+    command: Command,
+    *,
+    floor: Approval | None,
+    freezes: Sequence[BoundFreeze] = (),
+) -> Agreement:
+    """Whether this revision is approved by people who may still approve it, as policy wants it now.
+
+    `floor` is what the plan asks for, `freezes` are those that hold now.
 
     Policy is asked again although planning asked it, because a run's status alone, which the web process may write, is no proof. Nor are
     the request's rule and times: where a passkey signs, they are taken from policy and from the record, which nobody can change.
     """
     run = work.run
     rule, _ = required_approval(
-        rulebook.policy, work.person, request_of(run, command, now=rulebook.now()), alone=rulebook.alone, plan=floor
+        rulebook.policy,
+        work.person,
+        request_of(run, command, now=rulebook.now()),
+        alone=rulebook.alone,
+        plan=floor,
+        freezes=freezes,
     )
     async with services.reading() as session:
         request = await find_request(session, run.id)
@@ -67,15 +84,23 @@ async def find_agreement(services: Services, rulebook: Rulebook, work: Work, com
         if request.via == BADGE and not signed:
             return await _broken(session, rulebook, run, rule)
         if request.via and not signed:
+            if freezes:
+                return Agreement(False, f"it is frozen now ({freezes[0].freeze.name}), and no standing approval passes a freeze")
             return await _standing(session, rulebook, work, rule)
         found = await _counted(session, rulebook, request, run, rule)
         trail = await find_trail(session, run.id) if signed else []
-    if ended := next((_ENDS[one.kind] for one in trail if one.kind in _ENDS), ""):
+    if ended := _end_in(trail):
         return Agreement(False, ended=ended)
     if found is None or (signed and rule and not _in_time(rule, run, trail, now=found[0].now)):
         return Agreement(False, _AGAIN)
     ballot, given = found
     return await _signed(services, run, ballot, given=given) if signed else Agreement(given, _AGAIN)
+
+
+async def find_end(services: Services, run_id: UUID) -> str:
+    """How the run ended according to the record, whatever its row says now; empty while it has not."""
+    async with services.reading() as session:
+        return _end_in(await find_trail(session, run_id))
 
 
 async def _broken(session: ReadSession, rulebook: Rulebook, run: RunRow, rule: Approval | None) -> Agreement:
@@ -131,6 +156,10 @@ async def _signed(services: Services, run: RunRow, ballot: Ballot, *, given: boo
         return Agreement(True)
     told = [f"the approval of {row.person} does not count: {why}" for row, why in problems]
     return Agreement(False, told[0][:300] if told else _AGAIN)
+
+
+def _end_in(trail: Sequence[AuditRow]) -> str:
+    return next((_ENDS[one.kind] for one in trail if one.kind in _ENDS), "")
 
 
 def _in_time(rule: Approval, run: RunRow, trail: Sequence[AuditRow], *, now: datetime) -> bool:

@@ -3,12 +3,15 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from commands.authorizing import Refused
 from commands.breaking import involved_in, tell_everybody
 from commands.rulebooks import Rulebook
+from commands.starts import signed_facts
 from countersign.approvals import Approval
 from countersign.commands import Command
 from countersign.errors import PlanRefused, Stopped
@@ -23,14 +26,15 @@ from store.people import find_all_people, find_people
 from store.runs import Move, RunRow, find_runs, move
 from store.secrets import find_secrets
 
-from .agreeing import find_agreement
+from .agreeing import find_agreement, find_end
 from .calling import Work
 from .carrying import carry_out, give_back, settle
 from .comparing import differences
-from .makingplans import Made, make_plan, still_allowed
+from .makingplans import Made, find_timing, make_plan, still_allowed
 from .planning import ask_or_queue, fallback_of, finish, floor_of
 from .redactions import Redactor
 from .services import Services
+from .waiting import wait
 from .switching import without_held
 
 _log = logging.getLogger(__name__)
@@ -77,7 +81,7 @@ async def _execute(services: Services, rulebook: Rulebook, one: Claim) -> None:
     elif one.failures >= MOST_LOSSES:
         await settle(work, RunStatus.running, because="begun too often", keep_lease=True)
         await settle(work, RunStatus.interrupted, because="begun too often", outcome="Its worker died each time it was about to begin.")
-    elif await _may_start(services, rulebook, work, command):
+    elif await _may_start(services, rulebook, work, command, now=one.at):
         await carry_out(work)
 
 
@@ -100,6 +104,9 @@ async def _go_on(work: Work, one: Claim, command: Command | None) -> None:
         await settle(
             work, RunStatus.interrupted, because="no worker began this", outcome="No worker began this plan; it was not carried out."
         )
+    elif ended := await find_end(work.services, work.run.id):
+        outcome = f"The record says that this run has ended: {ended}. Nothing more was done."
+        await settle(work, RunStatus.interrupted, because="it has ended according to the record", outcome=outcome)
     elif command is None or command.code_version != work.run.code_version:
         await settle(
             work, RunStatus.interrupted, because="its code is gone", outcome="No worker has the code this run began with any more."
@@ -108,15 +115,22 @@ async def _go_on(work: Work, one: Claim, command: Command | None) -> None:
         await carry_out(work)
 
 
-async def _may_start(services: Services, rulebook: Rulebook, work: Work, command: Command | None) -> bool:
+async def _may_start(services: Services, rulebook: Rulebook, work: Work, command: Command | None, *, now: datetime) -> bool:
     """Everything that was decided is decided again now: the asker's right, the voters' rights, and the plan itself."""
     run = work.run
     if command is None:
         return await _refuse(work, f"There is no command {run.command} any more; nothing was done.")
     if isinstance(answer := still_allowed(rulebook, work.person, run, command), Refused):
         return await _refuse(work, f"Nothing was done: {answer.sentence}")
+    timing = find_timing(rulebook, work.person, run, command, now=now)
+    if isinstance(timing, Refused):
+        return await _refuse(work, f"Nothing was done: {timing.sentence}")
+    if timing.start > now:
+        await wait(work, timing, now=now)
+        return False
+    facts = timing.signed(start=None, zone=work.person.zone, before=signed_facts(run.plan))
     try:
-        made = await make_plan(services, run, command, work.person, dict(work.secrets))
+        made = (await make_plan(services, run, command, work.person, dict(work.secrets), timing=facts)).timed(timing, work.person)
     except Stopped as error:
         await give_back(work, str(error))
         return False
@@ -125,7 +139,7 @@ async def _may_start(services: Services, rulebook: Rulebook, work: Work, command
     if made.digest != run.digest or _digest(work) != run.digest:
         await _ask_again(services, rulebook, work, made, changed=differences(run.plan or {}, made.plan or {}))
         return False
-    agreement = await find_agreement(services, rulebook, work, command, floor=floor_of(made))
+    agreement = await find_agreement(services, rulebook, work, command, floor=floor_of(made), freezes=made.freezes)
     if agreement.ended:
         return await _refuse(work, f"Nothing was done: the record says that this run has ended: {agreement.ended}.")
     if not agreement.given:
@@ -185,7 +199,7 @@ async def _ask_again(services: Services, rulebook: Rulebook, work: Work, made: M
         if not await move(session, [stale]):
             raise LostClaim
         plan = {**(made.plan or {}), "changed": changed}
-        again = Made(plan=plan, digest=made.digest, secrets=made.secrets)
+        again = replace(made, plan=plan)
         await finish(session, [ask_or_queue(services, rulebook, people, run, work.person, again, revision=run.revision + 1, attempt=None)])
 
 
