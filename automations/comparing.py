@@ -30,4 +30,4 @@ def _step(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> 
 
 
 def _value(value: Any) -> str:
-    return "nothing" if value is None else str(value)[:80]
+    return "nothing" if value is None else (", ".join(map(str, value)) if isinstance(value, list) else str(value))[:80]

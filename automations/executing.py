@@ -34,8 +34,8 @@ from .makingplans import Made, find_timing, make_plan, still_allowed
 from .planning import ask_or_queue, fallback_of, finish, floor_of
 from .redactions import Redactor
 from .services import Services
-from .waiting import wait
 from .switching import without_held
+from .waiting import wait
 
 _log = logging.getLogger(__name__)
 MOST_FAILURES: Final = 3

@@ -4,14 +4,16 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
 from commands.authorizing import INACTIVE, Allowed, Refused, Request, authorize, held
 from commands.matching import find_matches
+from commands.periods import BoundFreeze
 from commands.rulebooks import Rulebook
-from commands.starts import SIGNED, signed_facts
+from commands.starts import SIGNED, signed_facts, wanted_start
+from commands.timetables import Timing, timing_of
 from countersign.commands import Command
 from countersign.contexts import Asker, PlanningContext
 from countersign.errors import CountersignError, PlanRefused, Stopped
@@ -32,12 +34,27 @@ _SHOWN: Final = ("summary", "fields", "preview", "warning")
 
 @dataclass(frozen=True)
 class Made:
-    """What a command's function returned: a reply, or a plan as data with its digest. `secrets` are sealed values by mark."""
+    """What a command's function returned: a reply, or a plan as data with its digest. `secrets` are sealed values by mark.
+
+    `timing` is when the plan may start; refused where it may not at all, which only a dry run lives with.
+    """
 
     reply: Reply | None = None
     plan: dict[str, Any] | None = None
     digest: str = ""
     secrets: dict[str, bytes] = field(default_factory=dict)
+    timing: Timing | Refused | None = None
+
+    @property
+    def freezes(self) -> tuple[BoundFreeze, ...]:
+        """The freezes whose approvers it needs."""
+        return self.timing.freezes if isinstance(self.timing, Timing) else ()
+
+    def timed(self, timing: Timing | Refused, person: Person) -> "Made":
+        """The same with its timing, of which the plan tells what its card shows."""
+        if self.plan is None or isinstance(timing, Refused):
+            return replace(self, timing=timing)
+        return replace(self, timing=timing, plan=self.plan | timing.told(person.zone))
 
 
 def request_of(run: RunRow, command: Command, *, now: datetime) -> Request:
@@ -70,6 +87,11 @@ def may_go_on(rulebook: Rulebook, person: Person, run: RunRow, command: Command)
         return answer
     matched = find_matches(rulebook.policy, person, request_of(run, command, now=rulebook.now()))
     return next((Allowed(one.source) for one in matched if one.rule.allow), answer)
+
+
+def find_timing(rulebook: Rulebook, person: Person, run: RunRow, command: Command, *, now: datetime) -> Timing | Refused:
+    """When this run may start, as policy says now."""
+    return timing_of(rulebook.policy, person, request_of(run, command, now=now), wanted_start(run, now))
 
 
 async def make_plan(

@@ -1,6 +1,6 @@
 """The one `authorize()`: every door, every read, every click and every execution asks here. Pure: what it is given is what it knows."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from countersign.approvals import Approval, StepUp, merged, strongest
@@ -11,6 +11,7 @@ from store.people import Person
 from .accesses import ASK
 from .matching import Match, broken_among, find_matches, reason_missing, reason_refused, refusal_by
 from .matching import concerns as concerns
+from .periods import BoundFreeze
 from .policies import ADMIN, APPROVE, AUDIT, BoundPolicy, Policy, covers
 from .requests import INACTIVE as INACTIVE
 from .requests import Allowed as Allowed
@@ -39,12 +40,19 @@ def authorize(policy: BoundPolicy, person: Person, request: Request) -> Allowed 
 
 
 def required_approval(
-    policy: BoundPolicy, person: Person, request: Request, *, alone: bool, plan: Approval | None = None
+    policy: BoundPolicy,
+    person: Person,
+    request: Request,
+    *,
+    alone: bool,
+    plan: Approval | None = None,
+    freezes: Sequence[BoundFreeze] = (),
 ) -> tuple[Approval | None, tuple[str, ...]]:
     """The strictest approval that the author, the plan, the matching rules and the profile ask for, and where each part comes from.
 
     Policy may tighten the author's approval; it loosens it only where the author said `may_loosen`. `alone` is true where only one
-    person was ever registered: their own approval then counts, and is marked.
+    person was ever registered: their own approval then counts, and is marked. The approvers of `freezes`, those that are met, come after
+    all others, and nobody's own approval passes them.
     """
     command = request.command
     assert command is not None  # noqa: S101  only commands are planned
@@ -59,6 +67,7 @@ def required_approval(
         found.append((plan, "this plan"))
     if not rules and (default := _default(command.risk)):
         found.append((default, f"profile {policy.profile}, risk {command.risk.name}"))
+    found += [(_in_stages(one), f"{one.bound.rule.place}") for one in freezes]
     wanted = [(one, source) for one, source in found if one]
     stepping = [one for one in matched if one.rule.step_up]
     if not wanted and stepping:
@@ -70,7 +79,7 @@ def required_approval(
     strictest = merged([one for one, _ in wanted], general=APPROVE)
     step_up: StepUp = "passkey" if _is_signed(policy, command) else strongest((strictest.step_up, *(one.rule.step_up for one in stepping)))
     sources = dict.fromkeys((*(source for _, source in wanted), *(one.source for one in stepping)))
-    return replace(strictest, asker_may=alone or strictest.asker_may, step_up=step_up), tuple(sources)
+    return replace(strictest, asker_may=(alone and not freezes) or strictest.asker_may, step_up=step_up), tuple(sources)
 
 
 def holders(policy: Policy, people: Iterable[Person], permission: str, command: Command | None = None) -> list[Person]:
@@ -130,6 +139,12 @@ def _given_by_profile(policy: Policy, person: Person, permission: str, command: 
 def _is_signed(policy: BoundPolicy, command: Command) -> bool:
     """Critical commands; and from the first passkey on what changes policy or gives roles, or forged clicks could until none is needed."""
     return command.risk is Risk.critical or (policy.signed and command.permission in (ADMIN, ASK))
+
+
+def _in_stages(one: BoundFreeze) -> Approval | None:
+    """A freeze's approvers as stages of their own: they are asked besides whoever else is, and not in their place."""
+    approval = approval_of(one.entry.approve) if one.entry.approve else None
+    return replace(approval, by="", count=1, also=(), stages=approval.steps) if approval else None
 
 
 def _default(risk: Risk) -> Approval | None:

@@ -93,7 +93,8 @@ async def open_requests(session: WriteSession, requests: Sequence[NewRequest]) -
                 " INSERT INTO approval_requests (id, run_id, revision, digest, rule, policy, opened_at, expires_at, next_due,"
                 " state, via, valid_until)"
                 " SELECT :id, :run, :revision, :digest, cast(:rule AS jsonb), :policy, now, now + cast(:expires AS interval),"
-                " now + cast(:due AS interval), :state, :via, now + cast(:valid AS interval) FROM moment"
+                " now + cast(:due AS interval), :state, :via, "
+                " greatest(now, (SELECT start_at FROM runs WHERE id = :run)) + cast(:valid AS interval) FROM moment"
                 " ON CONFLICT (run_id, revision) DO NOTHING"
             ),
             {
@@ -176,6 +177,17 @@ async def close_request(session: WriteSession, request_id: UUID, *, state: str, 
         {"id": request_id, "state": state, "via": via, "valid": None if valid is None else f"{valid} seconds"},
     )
     return row.first() is not None
+
+
+async def prolong(session: WriteSession, request_id: UUID, *, until: datetime) -> None:
+    """Keeps an approval that is still valid so until then, because what it allows may not start before."""
+    await session.execute(
+        text(
+            "UPDATE approval_requests SET valid_until = greatest(valid_until, :until)"
+            " WHERE id = :id AND state = 'approved' AND valid_until > countersign_now()"
+        ),
+        {"id": request_id, "until": until},
+    )
 
 
 async def reopen_request(session: WriteSession, request_id: UUID) -> bool:

@@ -16,12 +16,13 @@ from .runs import OFFERED
 
 @dataclass(frozen=True)
 class Claim:
-    """A run held by this worker under `attempt` until its lease ends."""
+    """A run held by this worker under `attempt` until its lease ends, claimed `at` this time."""
 
     run_id: RunId
     attempt: int
     status: RunStatus
     failures: int
+    at: datetime
 
 
 _CLAIM = text(f"""
@@ -37,7 +38,7 @@ noted AS (INSERT INTO audit_events (id, canonical)
           SELECT gen_random_uuid(), json_build_object('kind', 'run:reclaimed', 'actor', 'countersign', 'run', h.id, 'detail',
                  jsonb_build_object('worker', cast(:worker AS text), 'attempt', h.attempt, 'status', h.status))::text
           FROM held h WHERE h.lost)
-SELECT id, attempt, status, failures FROM held
+SELECT id, attempt, status, failures, countersign_now() AS at FROM held
 """)  # noqa: S608  built from constants
 
 
@@ -52,7 +53,7 @@ async def claim(
         _CLAIM,
         {"ids": list(ids), "statuses": list(statuses), "worker": worker, "lease": f"{lease} seconds", "versions": list(versions)},
     )
-    return [Claim(row.id, row.attempt, RunStatus(row.status), row.failures) for row in rows]
+    return [Claim(row.id, row.attempt, RunStatus(row.status), row.failures, row.at) for row in rows]
 
 
 async def put_off(session: WriteSession, run_id: UUID, *, attempt: int, until: datetime, outcome: str) -> bool:
