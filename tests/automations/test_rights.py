@@ -12,52 +12,14 @@ from kit.fixtures import open_bot
 from store.embedded import DatabaseUrls
 from store.grants import How, end, find_grants
 from store.people import deactivate
+from tests.automations.convoys import traced, write_convoy
 from tests.hubs import until
-
-SOURCE = '''
-"""A command of three steps whose second waits for a file."""
-
-import asyncio
-from pathlib import Path
-
-from countersign import Context, Plan, PlanningContext, command, step
-
-HERE = Path({folder!r})
-
-
-@step(idempotent=True)
-async def put(ctx: Context, what: str) -> None:
-    with (HERE / "trace").open("a") as trace:
-        trace.write("+" + what + "\\n")
-
-
-@step(idempotent=True)
-async def take(ctx: Context, what: str) -> None:
-    with (HERE / "trace").open("a") as trace:
-        trace.write("-" + what + "\\n")
-
-
-@step(idempotent=True)
-async def wait(ctx: Context) -> None:
-    with (HERE / "trace").open("a") as trace:
-        trace.write("waits\\n")
-    while not (HERE / "gate").exists():
-        await asyncio.sleep(0.01)
-
-
-@command("convoy", permission="convoy:run", risk="medium")
-async def convoy(ctx: PlanningContext, how: str = "undoable") -> Plan:
-    """Do three things, one after the other."""
-    first = put("a").undone_by(take("a")) if how == "undoable" else put("a")
-    return Plan("three things", *([] if how == "at once" else [first]), wait(), put("c"))
-'''
 
 
 @pytest.fixture
 async def crew(bot_database: DatabaseUrls, tmp_path: Path) -> AsyncIterator[Bot]:
     """Ada holds the role `driver` for two hours; Max has given it."""
-    (tmp_path / "commands").mkdir()
-    (tmp_path / "commands" / "convoys.py").write_text(SOURCE.format(folder=str(tmp_path)))
+    write_convoy(tmp_path)
     async with open_bot(bot_database, tmp_path, commands=tmp_path / "commands") as bot:
         bot.cast("ada", may=["access:request"])
         max_, lin = bot.cast("max", "lin", may=["countersign:admin"])
@@ -67,10 +29,6 @@ async def crew(bot_database: DatabaseUrls, tmp_path: Path) -> AsyncIterator[Bot]
         assert run.succeeded, run.outcome
         yield bot
         await bot.later("5h")
-
-
-def traced(folder: Path) -> str:
-    return " ".join((folder / "trace").read_text().split()) if (folder / "trace").exists() else ""
 
 
 async def under_way(crew: Bot, folder: Path, meanwhile: Callable[[Bot], Awaitable[None]], line: str = "convoy") -> RunHandle:

@@ -1,5 +1,6 @@
 """The policy's `access:` section: what it may say, and that it neither loosens what a rule wants nor lets anybody grant to themselves."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -84,3 +85,12 @@ def test_no_rule_of_the_file_can_say_that_it_stands_instead() -> None:
     rule = {"name": "mine", "command": "access request", "approve": {"count": 0}, "replaces_author": True}
     with pytest.raises(PolicyError, match="replaces_author is not a key that is known here"):
         policy({}, rules=[rule])
+
+
+@pytest.mark.parametrize("command", ASKING)
+def test_from_the_first_passkey_on_roles_are_given_with_one(command: str) -> None:
+    found = replace(policy({"deployer": {"approve": {"by": "deploy:approve"}}}), signed=True)
+    for role in ("deployer", "reader"):
+        rule, _ = wanted(found, command, role)
+        assert rule is not None
+        assert rule.step_up == "passkey"
