@@ -170,8 +170,11 @@ class Bot:
 
     async def later(self, duration: str) -> None:
         """Lets time pass by the database's clock, as in `2h`, and does what is due then."""
+        await self._apply()
         async with transaction(self.owner) as session:
             await session.execute(text("UPDATE clock SET shift = shift + cast(:by AS interval)"), {"by": Duration.parse(duration)})
+        self.hub.forget()  # what was read knows the time it was read at
+        self.services.forget()
         await self.refresh()
 
     def policy(self, **sections: Any) -> None:
