@@ -9,11 +9,13 @@ from uuid import UUID
 from uuid6 import uuid7
 
 from commands.authorizing import Refused, required_approval
+from commands.limits import count_run, limits_for
 from commands.rulebooks import Rulebook
 from commands.standings import standing_for
 from commands.voting import filled, matter_of, voters
 from countersign.approvals import Approval
 from countersign.arguments import Duration
+from countersign.commands import Command
 from countersign.errors import PlanRefused, Stopped
 from countersign.replies import Reply
 from countersign.runs import RunId, RunStatus
@@ -168,10 +170,22 @@ async def _planned(services: Services, rulebook: Rulebook, job: _Job) -> Made | 
         return f"There is no command {job.run.command} any more."
     if isinstance(answer := still_allowed(rulebook, job.person, job.run, command), Refused):
         return answer.sentence
+    if over := await _over_limit(services, rulebook, job, command):
+        return over.sentence
     try:
         return await make_plan(services, job.run, command, job.person, job.secrets)
     except (PlanRefused, Stopped) as error:
         return str(error)
+
+
+async def _over_limit(services: Services, rulebook: Rulebook, job: _Job, command: Command) -> Refused | None:
+    """The door looked already, but any number of requests may have passed it at the same instant, and some come by no door."""
+    request = request_of(job.run, command, now=rulebook.now())
+    counted = () if job.run.dry_run else limits_for(rulebook.policy, job.person, request)
+    if not counted:
+        return None
+    async with services.transaction() as session:
+        return await count_run(session, counted, job.run.id)
 
 
 def _finished(services: Services, rulebook: Rulebook, people: Sequence[Person], job: _Job, made: Made | str) -> Finish:

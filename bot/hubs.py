@@ -16,9 +16,10 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from commands.controls import call_control
+from commands.limits import find_used_up
 from commands.registries import Registry, Reloader, load_registry
 from commands.rulebooks import Rulebook, read_rulebook
-from commands.submit import Ask, ControlCall, NotBorn, prepare
+from commands.submit import Ask, Birth, ControlCall, NotBorn, prepare
 from countersign.invocations import Invocation
 from countersign.replies import Form, Reply
 from countersign.runs import RunStatus
@@ -141,11 +142,17 @@ class Hub:
         if isinstance(prepared, NotBorn):
             await self.record([prepared.event])
             return Answer(Reply(text=prepared.sentence), refused=str(prepared.event.detail["reason"]))
-        born = await self._written(prepared.run, person, invocation)
+        birth = await self._within_limits(prepared) if prepared.limits else prepared
+        born = await self._written(birth.run, person, invocation)
         refused = born.status is RunStatus.refused
-        sentence = prepared.sentence if refused else f"#{born.number} {prepared.command.name}: {_said(born.status, fresh=born.fresh)}"
-        reason = prepared.run.because if refused else ""
+        sentence = birth.sentence if refused else f"#{born.number} {birth.command.name}: {_said(born.status, fresh=born.fresh)}"
+        reason = birth.run.because if refused else ""
         return Answer(Reply(text=sentence), None, born.run_id, born.number, born.status, born.fresh, reason)
+
+    async def _within_limits(self, birth: Birth) -> Birth:
+        """Refused here, where it can be said at once; the worker that plans counts, and decides."""
+        used_up = await self.read(lambda session: find_used_up(session, birth.limits))
+        return birth.refused(used_up) if used_up else birth
 
     async def _written(self, run: NewRun, person: Person, invocation: Invocation) -> Born:
         """Typing again what was not confirmed is the same request: it keeps its key until confirmed, which makes repeating safe."""

@@ -14,6 +14,7 @@ from .rules import BoundRule, OnlyEntry, Rule, listed
 from .vocabularies import LONGEST_TEXT, Scene
 
 MENDER: Final = "policy apply"
+REASON_WANTED: Final = "reason_wanted"
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def reason_refused(match: Match, request: Request) -> Refused | None:
     """A refusal where the rule wants a reason that was not given."""
     wanted = match.rule.require_reason
     found = reason_missing(request, wanted.pattern, hint=wanted.hint) if wanted else None
-    return Refused(match.told(found.sentence), f"reason_wanted:{match.rule.line}") if found else None
+    return Refused(match.told(found.sentence), f"{REASON_WANTED}:{match.rule.line}") if found else None
 
 
 def reason_missing(request: Request, pattern: str, *, hint: str = "") -> Refused | None:
@@ -66,7 +67,7 @@ def reason_missing(request: Request, pattern: str, *, hint: str = "") -> Refused
     if request.offered or _is_given(pattern, request.reason or ""):
         return None
     wanted = f"a reason: {hint}" if hint else f"a reason with {pattern} in it"
-    return Refused(f'{_name(request)} needs {wanted}. Give it with --reason "…".', "reason_wanted")
+    return Refused(f'{_name(request)} needs {wanted}. Give it with --reason "…".', REASON_WANTED)
 
 
 def concerns(policy: BoundPolicy, bound: BoundRule, person: Person, request: Request) -> bool:

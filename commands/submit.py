@@ -18,6 +18,8 @@ from store.people import Person
 from store.runs import NewRun
 
 from .authorizing import Allowed, Refused, Request, authorize
+from .limits import Counted, limits_for
+from .matching import REASON_WANTED
 from .parsing import Call, NotUnderstood, find_command, read_arguments, split
 from .rulebooks import Rulebook
 from .switches import against
@@ -31,11 +33,17 @@ OPTIONS: Final = (AT, DRY_RUN, REASON)
 
 @dataclass(frozen=True)
 class Birth:
-    """A run to be created (`refused` if its status says so) and what to say once it is."""
+    """A run to be created (`refused` if its status says so) and what to say once it is; unless one of the `limits` is used up."""
 
     run: NewRun
     command: Command
     sentence: str = ""
+    limits: tuple[Counted, ...] = ()
+
+    def refused(self, answer: Refused) -> "Birth":
+        """The same request, refused."""
+        run = replace(self.run, status=RunStatus.refused, outcome=answer.sentence, because=answer.reason, secrets={})
+        return Birth(run, self.command, answer.sentence)
 
 
 @dataclass(frozen=True)
@@ -120,23 +128,28 @@ def _checked(rulebook: Rulebook, person: Person, invocation: Invocation, wanted:
         answer = Refused(stopped, "stopped")
     if isinstance(answer, Refused) and command.kind == "control":
         return _unheard(person, invocation, answer.sentence, answer.reason, command=command.name)
+    if isinstance(answer, Refused) and answer.reason.startswith(REASON_WANTED) and not wanted.reason:
+        return Ask(form_for(rulebook, command, wanted.filled, reason=answer.sentence), answer.sentence)
     if isinstance(answer, Refused):
-        run = _new_run(rulebook, person, invocation, wanted, arguments)
-        refused = replace(run, status=RunStatus.refused, outcome=answer.sentence, because=answer.reason, secrets={})
-        return Birth(refused, command, answer.sentence)
+        return Birth(_new_run(rulebook, person, invocation, wanted, arguments), command).refused(answer)
     try:
         start = _start(rulebook, person, wanted) if wanted.start_at else None
     except ValueError as error:
         return _unheard(person, invocation, f"{AT}: {error}.", "wrong_argument", command=command.name, argument=AT)
     if command.kind == "control":
         return ControlCall(command, values, arguments)
-    return Birth(_new_run(rulebook, person, invocation, wanted, arguments, start), command)
+    limits = () if wanted.dry_run else limits_for(rulebook.policy, person, request)
+    return Birth(_new_run(rulebook, person, invocation, wanted, arguments, start), command, limits=limits)
 
 
-def form_for(rulebook: Rulebook, command: Command, given: Mapping[str, Any]) -> Form:
-    """Every argument of the command as a form question, what was given filled in; an option is asked for only where it was typed."""
+def form_for(rulebook: Rulebook, command: Command, given: Mapping[str, Any], *, reason: str = "") -> Form:
+    """Every argument of the command as a form question, what was given filled in; an option is asked for only where it was typed.
+
+    `reason` says why a reason is needed, where one is.
+    """
     initial = {name: str(value) for name, value in given.items() if name not in command.schema.secrets}
-    inputs = (*command.schema.inputs(initial, choices=rulebook.choices), *_options(initial))
+    wanted = [Input(name=REASON, label="reason", hint=reason[:150])] if reason else []
+    inputs = (*command.schema.inputs(initial, choices=rulebook.choices), *_options(initial), *wanted)
     return Form(title=command.name[:24], intent="submit", target=command.name, inputs=inputs, submit_label="Ask for it")
 
 

@@ -2,12 +2,15 @@
 
 from . import (
     approvals,
+    audiences,
     audits,
     breaks,
     delegations,
     grants,
     inbox,
     journals,
+    levels,
+    limits,
     messages,
     passkeys,
     people,
@@ -25,12 +28,15 @@ metadata = Base.metadata
 
 __all__ = [
     "approvals",
+    "audiences",
     "audits",
     "breaks",
     "delegations",
     "grants",
     "inbox",
     "journals",
+    "levels",
+    "limits",
     "messages",
     "metadata",
     "passkeys",
