@@ -12,6 +12,7 @@ from commands.authorizing import Refused, required_approval
 from commands.limits import count_run, limits_for
 from commands.rulebooks import Rulebook
 from commands.standings import standing_for
+from commands.timetables import Timing
 from commands.voting import filled, matter_of, voters
 from countersign.approvals import Approval
 from countersign.arguments import Duration
@@ -30,7 +31,7 @@ from store.secrets import find_secrets, keep_secrets
 from store.standings import StandingRow, use_standing
 
 from .audiences import approver_messages, asker_message, card_places, reply_to, signers_wanted, voters_wanted
-from .makingplans import Made, make_plan, request_of, still_allowed
+from .makingplans import Made, find_timing, make_plan, request_of, still_allowed
 from .services import Services
 from .switching import without_held
 
@@ -88,7 +89,7 @@ async def _standing(
     """Standing approvals that may be used in the place of the requests about to be opened."""
     found: dict[UUID, StandingRow] = {}
     for job, made, one in zip(jobs, plans, finishes, strict=True):
-        if one.request is not None and isinstance(made, Made):
+        if one.request is not None and isinstance(made, Made) and not made.freezes:
             async with services.reading() as session:
                 row = await standing_for(session, rulebook, job.run, job.person, Approval.of_json(one.request.rule))
             found |= {job.run.id: row} if row else {}
@@ -117,7 +118,7 @@ async def _claim(services: Services, ids: Sequence[UUID]) -> tuple[list[_Job], R
     take = Take(worker, lease, versions)
     async with services.statement() as session:
         taken = await move_and_take(session, [Move(one, RunStatus.planning, by="countersign", take=take) for one in ids])
-    jobs = [_Job(Claim(RunId(one.run.id), one.run.attempt, RunStatus.planning, 0), one.run, one.asker) for one in taken]
+    jobs = [_Job(Claim(RunId(one.run.id), one.run.attempt, RunStatus.planning, 0, one.run.moved_at), one.run, one.asker) for one in taken]
     fresh = {one.run.id for one in taken}
     if rest := [one for one in ids if one not in fresh]:
         async with services.statement() as session:
@@ -170,10 +171,14 @@ async def _planned(services: Services, rulebook: Rulebook, job: _Job) -> Made | 
         return f"There is no command {job.run.command} any more."
     if isinstance(answer := still_allowed(rulebook, job.person, job.run, command), Refused):
         return answer.sentence
+    timing = find_timing(rulebook, job.person, job.run, command, now=job.claim.at)
+    if isinstance(timing, Refused) and not job.run.dry_run:
+        return timing.sentence
+    facts = timing.signed(start=job.run.start_at, zone=job.person.zone, before={}) if isinstance(timing, Timing) else {}
     if over := await _over_limit(services, rulebook, job, command):
         return over.sentence
     try:
-        return await make_plan(services, job.run, command, job.person, job.secrets)
+        return (await make_plan(services, job.run, command, job.person, job.secrets, timing=facts)).timed(timing, job.person)
     except (PlanRefused, Stopped) as error:
         return str(error)
 
@@ -196,6 +201,7 @@ def _finished(services: Services, rulebook: Rulebook, people: Sequence[Person], 
         return _answered(services, job, made.reply)
     if not run.dry_run:
         return ask_or_queue(services, rulebook, people, run, job.person, made, revision=run.revision + 1, attempt=attempt)
+    held = f" It would be refused now: {made.timing.sentence}" if isinstance(made.timing, Refused) else ""
     told = Move(
         run.id,
         RunStatus.answered,
@@ -203,7 +209,7 @@ def _finished(services: Services, rulebook: Rulebook, people: Sequence[Person], 
         attempt=attempt,
         plan=made.plan,
         digest=made.digest,
-        outcome="Dry run: nothing was done.",
+        outcome=f"Dry run: nothing was done.{held}",
         code_version=rulebook.registry.commands[run.command].code_version,
     )
     return Finish(told, messages=[asker_message(run, fallback=fallback_of(services))], secrets=made.secrets)
@@ -236,7 +242,12 @@ def ask_or_queue(
     """Opens an approval request when policy wants one, else queues the run; either way it is shown."""
     command = rulebook.registry.commands[run.command]
     rule, sources = required_approval(
-        rulebook.policy, person, request_of(run, command, now=rulebook.now()), alone=rulebook.alone, plan=floor_of(made)
+        rulebook.policy,
+        person,
+        request_of(run, command, now=rulebook.now()),
+        alone=rulebook.alone,
+        plan=floor_of(made),
+        freezes=made.freezes,
     )
     fallback = fallback_of(services)
     messages = card_places(rulebook, run, fallback=fallback)
