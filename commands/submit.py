@@ -23,6 +23,7 @@ from .matching import REASON_WANTED
 from .parsing import Call, NotUnderstood, find_command, read_arguments, split
 from .rulebooks import Rulebook
 from .switches import against
+from .timetables import timing_of
 
 AT: Final = "--at"
 DRY_RUN: Final = "--dry-run"
@@ -138,6 +139,9 @@ def _checked(rulebook: Rulebook, person: Person, invocation: Invocation, wanted:
         return _unheard(person, invocation, f"{AT}: {error}.", "wrong_argument", command=command.name, argument=AT)
     if command.kind == "control":
         return ControlCall(command, values, arguments)
+    timing = timing_of(rulebook.policy, person, request, start or rulebook.now())
+    if isinstance(timing, Refused) and not wanted.dry_run:
+        return Birth(_new_run(rulebook, person, invocation, wanted, arguments), command).refused(timing)
     limits = () if wanted.dry_run else limits_for(rulebook.policy, person, request)
     return Birth(_new_run(rulebook, person, invocation, wanted, arguments, start), command, limits=limits)
 
