@@ -55,7 +55,9 @@ MEANINGS: Final = {
     "listen_database_url": Meaning("web, workers", "A session connection for LISTEN, when `DATABASE_URL` goes through a pooler."),
     "redis_url": Meaning("workers", "Redis or Valkey with `maxmemory-policy noeviction`. Without it `countersign up` starts its own."),
     "data_dir": Meaning("all", "The folder of keys, and of everything that `countersign up` keeps."),
-    "public_url": Meaning("web, tools", "The address people open. With https, cookies are `Secure` and HSTS is sent."),
+    "public_url": Meaning(
+        "web, workers, tools", "The address people open; passkeys are for its name. With https, cookies are `Secure` and HSTS is sent."
+    ),
     "policy": Meaning("migrate, up", "The file that becomes the first policy. Read only while no policy is in force."),
     "secret_key": Meaning("nobody yet", "Reserved: accepted and not used in this version."),
     "slack_bot_token": Meaning("web, workers", "`xoxb-…`; setting it turns Slack on."),

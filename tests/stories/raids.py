@@ -1,0 +1,174 @@
+"""Somebody with the web process's database role, its secrets and its doors, and all that the honest have signed; without their keys."""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+from uuid import UUID, uuid4
+
+from psycopg.types.json import Jsonb
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from automations.executing import execute_runs
+from automations.planning import plan_runs
+from countersign.invocations import Door, Invocation, Place
+from store.databases import reading, transaction
+from store.people import find_person
+from tests.fakes.authenticators import Authenticator
+from tests.holders import Lodge
+
+Proof = Mapping[str, Any]
+REFUSED = ("42501", "23505")  # insufficient privilege, unique violation; anything else is a mistake of the story
+
+
+@dataclass
+class Mark:
+    """A run under attack: it waits for its holders. `where` is the file that its step would write."""
+
+    id: str
+    number: int
+    digest: str
+    request: UUID
+    where: str
+
+
+@dataclass
+class Raid:
+    """The raider's hands, and what each attempt has left behind."""
+
+    lodge: Lodge
+    web: AsyncEngine
+    dice: Random
+    own: Authenticator = field(default_factory=Authenticator)
+    loot: dict[str, Any] = field(default_factory=dict)
+    refused: int = 0
+
+    async def sql(self, statement: str, **values: Any) -> None:
+        """One statement as the web role; what Postgres refuses is counted, for that is a trace, too."""
+        try:
+            async with transaction(self.web) as session:
+                await session.execute(text(statement), values)
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) not in REFUSED:
+                raise
+            self.refused += 1
+
+    async def change(self, mark: Mark, **columns: Any) -> None:
+        """The run's row, as the raider wants it."""
+        await self._change("runs", UUID(mark.id), columns)
+
+    async def change_request(self, mark: Mark, **columns: Any) -> None:
+        await self._change("approval_requests", mark.request, columns)
+
+    async def _change(self, table: str, row: UUID, columns: Mapping[str, Any]) -> None:
+        given = {name: Jsonb(one) if isinstance(one, dict | list) else one for name, one in columns.items()}
+        wanted = ", ".join(f"{name} = {'cast(:' + name + ' AS jsonb)' if isinstance(given[name], Jsonb) else ':' + name}" for name in given)
+        await self.sql(f"UPDATE {table} SET {wanted} WHERE id = :row", row=row, **given)  # noqa: S608
+
+    async def vote(self, mark: Mark, person: str, proof: object = None, *, verdict: str = "approve", **more: Any) -> None:
+        """A decision row of somebody's, with whatever proof there is."""
+        row = {
+            "id": uuid4(),
+            "request_id": mark.request,
+            "run_id": UUID(mark.id),
+            "person": person,
+            "verdict": verdict,
+            "reason": "",
+            "digest": mark.digest,
+            "door": "api",
+            "policy": "p",
+            "proof": None if proof is None else Jsonb(proof),
+        } | more
+        names = ", ".join(row)
+        values = ", ".join("cast(:proof AS jsonb)" if name == "proof" else f":{name}" for name in row)
+        await self.sql(f"INSERT INTO decisions ({names}) VALUES ({values})", **row)  # noqa: S608
+
+    async def push(self, mark: Mark, status: str = "queued") -> None:
+        """Says that the run may begin, and closes its request as approved."""
+        await self.change_request(mark, state="approved")
+        await self.sql(
+            "UPDATE runs SET status = :status, due_at = countersign_now() - interval '1 second', worker = NULL, lease_until = NULL"
+            " WHERE id = :id",
+            status=status,
+            id=UUID(mark.id),
+        )
+
+    async def hint(self, mark: Mark, times: int = 1) -> None:
+        """What a forged message in Redis comes to: a worker looks at the run."""
+        for _ in range(times):
+            await plan_runs(self.lodge.services, [UUID(mark.id)])
+            await execute_runs(self.lodge.services, [UUID(mark.id)])
+
+    async def signed(self, mark: Mark, name: str, verdict: str = "approve", *, by: Authenticator | None = None, **wrong: Any) -> Proof:
+        """What somebody's authenticator signs for this run as it is now, rightly or (on another site, for instance) wrongly."""
+        holder = await self.lodge.holder(name)
+        return deepcopy((by or holder.authenticator).sign(await holder.options(mark.id, verdict), **wrong))
+
+    async def asked(self, command: str, asker: str, **arguments: Any) -> Mark | None:
+        """A request in anybody's name; None when no approval is asked for."""
+        async with reading(self.web) as session:
+            person = await find_person(session, asker)
+        assert person is not None
+        one = Invocation(key=str(uuid4()), door=Door.api, place=Place("api"), command=command, arguments=arguments)
+        answer = await self.lodge.web.hub.submit(person, one)
+        if answer.run_id is None:
+            return None
+        await plan_runs(self.lodge.services, [answer.run_id])
+        return await self.mark(answer.run_id, str(arguments.get("where", "")))
+
+    async def mark(self, run: UUID, where: str) -> Mark | None:
+        query = (
+            "SELECT r.number, r.digest, a.id FROM runs r JOIN approval_requests a ON a.run_id = r.id WHERE r.id = :id"
+            " ORDER BY a.revision DESC LIMIT 1"
+        )
+        async with reading(self.web) as session:
+            row = (await session.execute(text(query), {"id": run})).first()
+        return Mark(str(run), row.number, row.digest, row.id, where) if row else None
+
+    async def events(self) -> int:
+        """How much the record holds."""
+        async with reading(self.web) as session:
+            return int((await session.execute(text("SELECT count(*) FROM audit_events"))).scalar_one())
+
+    async def one(self, statement: str, **values: Any) -> Any:
+        async with reading(self.web) as session:
+            return (await session.execute(text(statement), values)).first()
+
+
+Attempt = Callable[[Raid, Mark], Awaitable[None]]
+
+
+def garbage(dice: Random) -> object:
+    """Something where a proof should be."""
+    return dice.choice(
+        [
+            {},
+            [],
+            "approve",
+            7,
+            True,
+            {"response": None},
+            {"id": 1, "rawId": 1, "type": "public-key", "response": {}},
+            {
+                "id": "AA",
+                "rawId": "AA",
+                "type": "public-key",
+                "response": {"clientDataJSON": "e30", "authenticatorData": "AA", "signature": "AA"},
+            },
+            json.loads("[" * 20 + "]" * 20),
+            {"id": "A" * 5_000, "response": {"clientDataJSON": "A" * 5_000}},
+        ]
+    )
+
+
+def spoiled(proof: Proof, dice: Random) -> dict[str, Any]:
+    """A proof with one character of one part changed."""
+    part = dice.choice(["clientDataJSON", "authenticatorData", "signature"])
+    value = list(proof["response"][part])
+    place = dice.randrange(len(value) - 1)
+    value[place] = dice.choice([one for one in "ABCDwxyz019-_" if one != value[place]])
+    return {**proof, "response": {**proof["response"], part: "".join(value)}}

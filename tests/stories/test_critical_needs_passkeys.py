@@ -1,0 +1,140 @@
+"""The web process is taken over, staff with keys help, and 1,000 attempts are made: nothing critical runs without its passkey holders."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import text
+
+from automations.planning import plan_runs
+from countersign.invocations import Door, Invocation, Place
+from store.databases import open_engine, reading
+from store.embedded import DatabaseUrls
+from store.grants import find_grants
+from store.passkeys import find_all_passkeys, find_passkeys, revoke_passkey
+from store.people import find_person
+from store.policies import find_digest
+from tests.fakes.authenticators import Key
+from tests.hubs import disposing
+from tests.stories.attempts import ATTEMPTS, HOLDERS
+from tests.stories.raids import Mark, Raid
+from tests.stories.vaults import POLICY, enrolled, open_vault
+
+TRIES = 1_000
+EVERYBODY = ("max", "lin", "kim", "eve", "ada", "moe")
+
+
+@pytest.fixture
+async def raid(database: DatabaseUrls, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Raid]:
+    async with (
+        open_vault(database, redis_url, tmp_path) as lodge,
+        disposing(open_engine(database.web, name="raid", pool=2, door=False)) as web,
+    ):
+        await enrolled(lodge, monkeypatch, *EVERYBODY)
+        raid = Raid(lodge, web, Random(7))
+        raid.loot["policy"] = POLICY
+        await _revoke_second_keys(raid)
+        await _carry_one_out(raid, tmp_path)
+        yield raid
+
+
+async def _revoke_second_keys(raid: Raid) -> None:
+    """Each holder had another key, which was lost."""
+    raid.loot["revoked"] = {}
+    admin = await raid.lodge.holder("max")
+    for name in HOLDERS:
+        holder = await raid.lodge.holder(name)
+        first = set(holder.authenticator.keys)
+        asked = await holder.enrol("lost key")
+        await raid.lodge.settle()
+        await admin.decide(asked["run"]["id"])
+        await raid.lodge.settle()
+        [lost] = set(holder.authenticator.keys) - first
+        async with raid.lodge.services.transaction() as session:
+            [row] = [one for one in await find_passkeys(session, [name]) if one.credential == lost]
+            await revoke_passkey(session, row.id, by=name)
+        raid.loot["revoked"][name] = holder.authenticator.keys.pop(lost)
+
+
+async def _carry_one_out(raid: Raid, folder: Path) -> None:
+    """One run as it should be; its signatures are loot, and so are copies of the keys as they were then."""
+    where = str(folder / "rightly")
+    mark = await raid.asked("erase", "ada", where=where, what="everything")
+    assert mark is not None
+    proofs: dict[str, Any] = {}
+    for name in HOLDERS:
+        holder = await raid.lodge.holder(name)
+        body = await holder.sign(mark.id)
+        assert (await holder.send(mark.id, body)).status_code == 200
+        proofs[name] = body["assertion"]
+    await raid.lodge.settle()
+    assert burnt(mark) == "everything\n", "rightly signed, it is carried out"
+    raid.loot |= {"mark": mark, "done": proofs, "copies": {name: await _copied(raid, name) for name in HOLDERS}}
+
+
+def burnt(mark: Mark) -> str:
+    """What the run's step has written."""
+    file = Path(mark.where)
+    return file.read_text() if file.exists() else ""
+
+
+async def _copied(raid: Raid, name: str) -> Key:
+    [key] = (await raid.lodge.holder(name)).authenticator.keys.values()
+    return replace(key)
+
+
+async def _marks(raid: Raid, folder: Path, count: int) -> list[Mark]:
+    """Requests that wait for their holders."""
+    async with reading(raid.web) as session:
+        ada = await find_person(session, "ada")
+    assert ada is not None
+    runs: list[tuple[UUID, str]] = []
+    for n in range(count):
+        where = str(folder / f"burnt-{n}")
+        arguments = {"where": where, "what": "everything"}
+        one = Invocation(key=str(uuid4()), door=Door.api, place=Place("api"), command="erase", arguments=arguments)
+        answer = await raid.lodge.web.hub.submit(ada, one)
+        assert answer.run_id is not None
+        runs.append((answer.run_id, where))
+    for start in range(0, count, 50):
+        await plan_runs(raid.lodge.services, [run for run, _ in runs[start : start + 50]])
+    marks = [await raid.mark(run, where) for run, where in runs]
+    return [one for one in marks if one is not None]
+
+
+@pytest.mark.timeout(600)
+async def test_a_thousand_attempts_without_the_holders(raid: Raid, tmp_path: Path) -> None:
+    marks = await _marks(raid, tmp_path, TRIES)
+    assert len(marks) == TRIES
+    async with reading(raid.web) as session:
+        before = (await find_digest(session), {one.id for one in await find_all_passkeys(session)})
+    silent: list[str] = []
+    for n, mark in enumerate(marks):
+        attempt = ATTEMPTS[n % len(ATTEMPTS)]
+        raid.refused, events = 0, await raid.events()
+        await attempt(raid, mark)
+        await raid.lodge.settle()
+        assert not burnt(mark), f"{attempt.__name__} has it carried out"
+        if not raid.refused and await raid.events() == events:
+            silent.append(attempt.__name__)
+    assert silent == [], "attempts that left no trace"
+    assert burnt(raid.loot["mark"]) == "everything\n", "and nothing is done twice"
+    async with reading(raid.web) as session:
+        assert (await find_digest(session), {one.id for one in await find_all_passkeys(session)}) == before
+        assert await find_grants(session, subject="eve") == []
+        ended = "SELECT count(*) FROM audit_events e JOIN runs r ON r.id = e.run_id WHERE e.kind = 'run:succeeded' AND r.command = 'erase'"
+        assert (await session.execute(text(ended))).scalar_one() == 1
+
+
+async def test_the_same_hands_carry_out_what_both_holders_signed(raid: Raid, tmp_path: Path) -> None:
+    """Otherwise the thousand would prove nothing: it is the missing signatures that stop them."""
+    [mark] = await _marks(raid, tmp_path, 1)
+    for name in HOLDERS:
+        await raid.vote(mark, name, await raid.signed(mark, name))
+    await raid.push(mark)
+    await raid.lodge.settle()
+    assert burnt(mark)
