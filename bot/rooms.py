@@ -29,10 +29,10 @@ _CHANNEL: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}\Z")
 
 @dataclass(frozen=True)
 class Message:
-    """What is shown in one place: a card that is kept current, or a reply that only its reader sees."""
+    """What is shown in one place: a card that is kept current, or a reply that only its reader sees, perhaps about no run."""
 
     id: UUID
-    run: UUID
+    run: UUID | None
     kind: str
     private: bool
     version: int
@@ -49,7 +49,7 @@ class Message:
     def as_json(self) -> dict[str, Any]:
         return {
             "id": str(self.id),
-            "run": str(self.run),
+            "run": str(self.run) if self.run else None,
             "kind": self.kind,
             "private": self.private,
             "version": self.version,
