@@ -28,6 +28,6 @@ async def wait(work: Work, timing: Timing, *, now: datetime) -> None:
             valid = Duration.parse(Approval.of_json(request.rule).valid)
             await prolong(session, request.id, until=timing.start + valid)
         if sentence != run.outcome:
-            detail = {"start_at": timing.start.isoformat(), "windows": [one.name for one in timing.windows]}
+            detail = {"because": sentence, "start_at": timing.start.isoformat(), "windows": [one.name for one in timing.windows]}
             await record(session, [AuditEvent("run:put_off", "countersign", run.id, detail)])
             await refresh_cards(session, run.id)

@@ -127,12 +127,8 @@ def _checked(rulebook: Rulebook, person: Person, invocation: Invocation, wanted:
     answer = authorize(rulebook.policy, person, request)
     if isinstance(answer, Allowed) and (stopped := against(rulebook.switches, command, dry_run=wanted.dry_run)):
         answer = Refused(stopped, "stopped")
-    if isinstance(answer, Refused) and command.kind == "control":
-        return _unheard(person, invocation, answer.sentence, answer.reason, command=command.name)
-    if isinstance(answer, Refused) and answer.reason.startswith(REASON_WANTED) and not wanted.reason:
-        return Ask(form_for(rulebook, command, wanted.filled, reason=answer.sentence), answer.sentence)
     if isinstance(answer, Refused):
-        return Birth(_new_run(rulebook, person, invocation, wanted, arguments), command).refused(answer)
+        return _turned_down(rulebook, person, invocation, wanted, arguments, answer)
     try:
         start = _start(rulebook, person, wanted) if wanted.start_at else None
     except ValueError as error:
@@ -141,9 +137,20 @@ def _checked(rulebook: Rulebook, person: Person, invocation: Invocation, wanted:
         return ControlCall(command, values, arguments)
     timing = timing_of(rulebook.policy, person, request, start or rulebook.now())
     if isinstance(timing, Refused) and not wanted.dry_run:
-        return Birth(_new_run(rulebook, person, invocation, wanted, arguments), command).refused(timing)
+        return _turned_down(rulebook, person, invocation, wanted, arguments, timing)
     limits = () if wanted.dry_run else limits_for(rulebook.policy, person, request)
     return Birth(_new_run(rulebook, person, invocation, wanted, arguments, start), command, limits=limits)
+
+
+def _turned_down(
+    rulebook: Rulebook, person: Person, invocation: Invocation, wanted: _Wanted, arguments: Mapping[str, Any], answer: Refused
+) -> Prepared:
+    """A refusal that is remembered; where only a reason is missing, a form asks for it."""
+    if wanted.command.kind == "control":
+        return _unheard(person, invocation, answer.sentence, answer.reason, command=wanted.command.name)
+    if answer.reason.startswith(REASON_WANTED) and not wanted.reason:
+        return Ask(form_for(rulebook, wanted.command, wanted.filled, reason=answer.sentence), answer.sentence)
+    return Birth(_new_run(rulebook, person, invocation, wanted, arguments), wanted.command).refused(answer)
 
 
 def form_for(rulebook: Rulebook, command: Command, given: Mapping[str, Any], *, reason: str = "") -> Form:

@@ -12,10 +12,11 @@ from countersign.calendars import Window, first_opening
 from countersign.moments import shown
 from store.people import Person
 
-from .matching import concerns
+from .matching import concerns, reason_missing
 from .periods import BoundFreeze
 from .policies import BoundPolicy
 from .requests import Refused, Request
+from .rules import approval_of
 from .starts import FREEZES, START
 
 
@@ -56,7 +57,18 @@ def timing_of(policy: BoundPolicy, person: Person, request: Request, wanted: dat
         return Refused(f"The windows {names} are never open together, so this cannot run.", "no_window")
     met = tuple(one for one in policy.freezes_for(request.command) if one.freeze.covers(start) and _is_met(policy, one, person, request))
     held = next((one for one in met if one.entry.approve is None or one.bound.broken), None)
-    return Timing(start, windows, met) if held is None else Refused(_sentence(held, person.zone), f"frozen:{held.freeze.name}"[:60])
+    if held is not None:
+        return Refused(_sentence(held, person.zone), f"frozen:{held.freeze.name}"[:60])
+    wanting = (reason_missing(request, pattern) for one in met for pattern in _reasons(one))
+    return next(filter(None, wanting), None) or Timing(start, windows, met)
+
+
+def explained(timing: Timing | Refused, zone: tzinfo, now: datetime) -> list[str]:
+    """The lines about it in an explanation; none where nothing holds a request."""
+    if isinstance(timing, Refused):
+        return [f"may start    no: {timing.sentence}"]
+    when = f"may start    {'now' if timing.start <= now else shown(timing.start, zone)}, in {'; '.join(map(str, timing.windows))}"
+    return [when] * bool(timing.windows) + [f"frozen       {_line(one, zone)}" for one in timing.freezes]
 
 
 def windows_for(policy: BoundPolicy, person: Person, request: Request) -> tuple[Window, ...]:
@@ -68,6 +80,12 @@ def windows_for(policy: BoundPolicy, person: Person, request: Request) -> tuple[
 def _is_met(policy: BoundPolicy, one: BoundFreeze, person: Person, request: Request) -> bool:
     """A freeze that cannot be read for the command holds whatever is asked of it."""
     return bool(one.bound.broken) or concerns(policy, one.bound, person, request)
+
+
+def _reasons(one: BoundFreeze) -> tuple[str, ...]:
+    """What the asker's reason must contain for the freeze's approvers."""
+    approval = approval_of(one.entry.approve) if one.entry.approve else None
+    return approval.reasons if approval else ()
 
 
 def _sentence(one: BoundFreeze, zone: tzinfo) -> str:

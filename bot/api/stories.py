@@ -52,6 +52,7 @@ def summary_of(run: RunRow) -> dict[str, Any]:
         "summary": (run.plan or {}).get("summary", ""),
         "outcome": run.outcome,
         "start_at": run.start_at.isoformat() if run.start_at else None,
+        "due_at": run.due_at.isoformat() if run.due_at else None,
         "created_at": run.created_at.isoformat(),
         "moved_at": run.moved_at.isoformat(),
     }

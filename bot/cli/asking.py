@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
@@ -22,6 +22,7 @@ ENDED_WELL: Final = frozenset({"answered", "succeeded"})
 ENDED_BADLY: Final = frozenset({"failed", "rolled_back", "rollback_failed", "denied", "expired", "cancelled", "refused"})
 RESTING: Final = WAITS | ENDED_WELL | ENDED_BADLY
 _LOOK_SECONDS: Final = 0.1
+_SOON: Final = 5
 
 
 def run(
@@ -91,8 +92,8 @@ def settled(client: Client, run: Mapping[str, Any], *, seconds: float) -> dict[s
 
 
 def _rests(run: Mapping[str, Any]) -> bool:
-    """Whether nothing happens to the run for now: it has ended, waits for somebody, or is to start later."""
-    later = run.get("start_at") and datetime.fromisoformat(run["start_at"]) > datetime.now(UTC)
+    """Whether nothing happens to the run for now: it has ended, waits for somebody, or starts later."""
+    later = run.get("due_at") and datetime.fromisoformat(run["due_at"]) > datetime.now(UTC) + timedelta(seconds=_SOON)
     return run["status"] in RESTING or bool(later and run["status"] == "queued")
 
 

@@ -3,7 +3,9 @@
 from commands.authorizing import Refused, Request, authorize, required_approval
 from commands.controls import ControlContext
 from commands.parsing import NotUnderstood, find_command, read_arguments, split
+from commands.timetables import explained, timing_of
 from commands.voting import Matter, voters, written_stage
+from countersign.approvals import Approval
 from countersign.arguments import Person as PersonName
 from countersign.commands import control
 from countersign.errors import CountersignError
@@ -47,7 +49,11 @@ def _explained(ctx: ControlContext, who: Person, people: list[Person], request: 
     lines.append(f"policy       {policy.digest[:12]}, profile {policy.profile}")
     if command.kind == "control":
         return [*lines, "approval     none: it answers at once and changes nothing by itself"]
-    rule, sources = required_approval(policy, who, request, alone=ctx.rulebook.alone)
+    now = ctx.rulebook.now()
+    timing = timing_of(policy, who, request, now)
+    lines += explained(timing, who.zone, now)
+    freezes = () if isinstance(timing, Refused) else timing.freezes
+    rule, sources = required_approval(policy, who, request, alone=ctx.rulebook.alone, freezes=freezes)
     if rule is None:
         return [*lines, f"approval     none (risk {command.risk.name})"]
     matter = Matter(asker=who.name, command=command, arguments=request.arguments, manager=who.manager)
@@ -57,5 +63,14 @@ def _explained(ctx: ControlContext, who: Person, people: list[Person], request: 
         lines.append(f"approval     {named if rule.by else f'stage {number}: {written_stage(stage)} ({named})'}")
         if len(can) < stage.least:
             lines.append(f"would change if {stage.least - len(can)} more people were {written_stage(stage)}")
+    lines += _stepped_up(ctx, [one for stage in rule.steps for one in voters(policy, people, rule, matter, sets=stage.sets)], rule)
     lines.append(f"because      {'; '.join(sources)}")
     return lines
+
+
+def _stepped_up(ctx: ControlContext, able: list[Person], rule: Approval) -> list[str]:
+    """What deciding takes beside a click, and who cannot do it yet."""
+    if rule.step_up != "passkey":
+        return ["how          in the browser, within five minutes of logging in"] if rule.step_up else []
+    without = " and ".join(sorted({one.name for one in able} - ctx.rulebook.signers))
+    return [f"how          signed with a passkey{without and '; none yet: '}{without}"]
