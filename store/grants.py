@@ -201,24 +201,27 @@ async def take_due(session: WriteSession, *, limit: int) -> list[Grant]:
 
 async def mark_told(session: WriteSession, ids: Sequence[UUID]) -> None:
     """Their holders know that the end is near; nothing is due before it."""
-    await session.execute(text("UPDATE grants SET next_due = until WHERE id = ANY(:ids)"), {"ids": list(ids)})
+    if ids:  # a statement that changes no row announces a change of people all the same
+        await session.execute(text("UPDATE grants SET next_due = until WHERE id = ANY(:ids)"), {"ids": list(ids)})
 
 
 async def expire(session: WriteSession, ids: Sequence[UUID]) -> None:
     """Closes grants that are over, at the instant they were over: nobody has held them since."""
-    await session.execute(_EXPIRE, {"ids": list(ids)})
+    if ids:
+        await session.execute(_EXPIRE, {"ids": list(ids)})
 
 
 async def end_of_leavers(session: WriteSession) -> list[Grant]:
     """Ends the live grants of people who are not active any more, so that coming back does not bring them back; returns them."""
     rows = await session.execute(
         text(
-            "UPDATE grants g SET ended_at = countersign_now(), ended_by = 'countersign', ended_how = 'left', next_due = NULL FROM people p"
-            " WHERE p.name = g.subject AND NOT p.active AND g.ended_at IS NULL AND (g.until IS NULL OR g.until > countersign_now())"
-            " RETURNING g.id"
+            "SELECT g.id FROM grants g JOIN people p ON p.name = g.subject WHERE NOT p.active AND g.ended_at IS NULL"
+            " AND (g.until IS NULL OR g.until > countersign_now()) FOR UPDATE OF g SKIP LOCKED"
         )
     )
-    found = [await find_grant(session, row.id) for row in rows.all()]
+    leaving = [row.id for row in rows]
+    ended = await end(session, leaving, by="countersign", how=How.left) if leaving else []
+    found = [await find_grant(session, one) for one in ended]
     return [one for one in found if one]
 
 

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-from store.databases import reading, transaction
+import psycopg
+
+from store.databases import plain_url, reading, transaction
 from store.grants import (
     Grant,
     How,
@@ -179,3 +181,20 @@ async def test_history_stays_and_is_found_newest_first(tables: Tables) -> None:
         every = [one.id for one in await find_grants(session, subject="kim", ended=True) if one.id in {own.id for own in ours}]
     assert live == [ours[2].id, ours[1].id]
     assert every == [one.id for one in reversed(ours)]
+
+
+async def test_housekeeping_that_finds_nothing_to_do_announces_nothing(tables: Tables) -> None:
+    """Doors forget everybody whenever people, groups or grants are said to have changed."""
+    await given(tables)
+    heard: list[str] = []
+    async with await psycopg.AsyncConnection.connect(
+        plain_url(tables.owner.url.render_as_string(hide_password=False)), autocommit=True
+    ) as ear:
+        await ear.execute("LISTEN countersign_people")
+        async with transaction(tables.worker) as session:
+            await end_of_leavers(session)
+            await take_due(session, limit=10)
+            await expire(session, [])
+            await mark_told(session, [])
+        heard += [one.payload async for one in ear.notifies(timeout=0.1)]
+    assert heard == []
