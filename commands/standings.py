@@ -18,6 +18,7 @@ from store.people import Person
 from store.runs import RunRow, find_run
 from store.standings import StandingRow, find_live
 
+from .accesses import ASK
 from .authorizing import Request, required_approval
 from .policies import APPROVE, Policy
 from .rulebooks import Rulebook
@@ -65,10 +66,15 @@ def asked_of(rulebook: Rulebook, person: Person, request: Request, conditions: M
     return merged(wanted, general=APPROVE) if wanted else None
 
 
+def always_asked(command: Command) -> bool:
+    """Whether each run is approved by itself whatever stands: what is of critical risk, and giving somebody a role."""
+    return command.risk is Risk.critical or command.permission == ASK
+
+
 async def standing_for(session: ReadSession, rulebook: Rulebook, run: RunRow, person: Person, rule: Approval) -> StandingRow | None:
     """The first standing approval that may be used for this run in the place of people's votes; None when people have to be asked."""
     command = rulebook.registry.find(run.command)
-    if command is None or command.risk is Risk.critical or rule.step_up:
+    if command is None or always_asked(command) or rule.step_up:
         return None
     for row, used in await find_live(session, [run.command]):
         if used < row.uses and await holds(session, rulebook, row, run, person, rule):
@@ -82,7 +88,7 @@ async def holds(session: ReadSession, rulebook: Rulebook, row: StandingRow, run:
     They are counted as they are now, under the rule that this run needs now, with its asker and editors left out.
     """
     command = rulebook.registry.find(run.command)
-    if command is None or command.risk is Risk.critical or rule.step_up or not allows(row, command, person, run.arguments):
+    if command is None or always_asked(command) or rule.step_up or not allows(row, command, person, run.arguments):
         return False
     made = await find_run(session, row.run_id)
     request = await find_request(session, row.run_id)

@@ -9,7 +9,7 @@ from commands.authorizing import Request
 from commands.controls import ControlContext
 from commands.parsing import find_command, read_arguments, split
 from commands.policies import APPROVE, USE
-from commands.standings import asked_of, checked_people, read_conditions, written_conditions
+from commands.standings import always_asked, asked_of, checked_people, read_conditions, written_conditions
 from countersign import Context, Duration, Plan, PlanningContext, PlanRefused, command, step
 from countersign.approvals import Approval
 from countersign.commands import control
@@ -37,8 +37,9 @@ async def standing_allow(ctx: PlanningContext, what: str, people: list[str], use
     found, words = find_command(split(what), rulebook.registry.commands)
     if found is None or found.kind == "control":
         raise PlanRefused(f"There is no command '{what.split()[0][:40]}' that could be allowed.")
-    if found.risk is Risk.critical:
-        raise PlanRefused(f"{found.name} is of critical risk: each of its runs is approved by itself.")
+    if always_asked(found):
+        why = "is of critical risk" if found.risk is Risk.critical else "gives somebody a role"
+        raise PlanRefused(f"{found.name} {why}: each of its runs is approved by itself.")
     if not 1 <= uses <= MOST_USES or not timedelta(0) < duration <= LONGEST:
         raise PlanRefused(f"A standing approval is for 1 to {MOST_USES} uses and at most 90 days.")
     conditions = read_conditions(found, read_arguments(found, words).arguments)

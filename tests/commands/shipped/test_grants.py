@@ -264,6 +264,18 @@ async def test_help_is_silent_where_policy_says_nothing_about_asking_for_roles(c
     assert "Ask for a role for a while" in await said(ada, "help command='access request'")
 
 
+async def test_neither_breaking_the_glass_nor_a_standing_approval_gives_a_role(crew: Bot, people: tuple[Member, ...]) -> None:
+    ada, *_ = people
+    crew.cast("ada", may=["countersign:break-glass"])
+    run = await ada.say("/access request filler 1h")
+    assert "The glass is broken" in await said(ada, f"break-glass {run.id} filler --reason 'nobody answers and it burns'")
+    await crew.refresh()
+    assert (run.status, await holds(ada)) == ("failed", False)
+    assert "Nobody else approved this, and nobody grants to themselves; nothing was given" in run.outcome
+    standing = await ada.say("standing allow 'access request role=filler duration=1h' people=ada uses=3 duration=2d")
+    assert standing.outcome == "access request gives somebody a role: each of its runs is approved by itself."
+
+
 async def test_who_leaves_loses_it_for_good(crew: Bot, people: tuple[Member, ...]) -> None:
     ada, lin, *_ = people
     run = await held(ada, lin)
