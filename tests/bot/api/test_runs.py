@@ -1,6 +1,7 @@
 """REST: asking for runs, reading them, deciding on them, stopping them."""
 
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -57,6 +58,8 @@ async def test_a_control_answers_at_once(web: Web) -> None:
         ({"command": "grant", "arguments": {"person": "eve"}}, 422, "missing_arguments", "role: is required"),
         ({"command": "grant", "arguments": {"person": "eve", "role": "x", "more": "1"}}, 422, "wrong_argument", "more"),
         ({"text": 'grant "eve'}, 422, "not_understood", "quote"),
+        ({"text": "grant eve deployer", "start_at": "noon"}, 422, "wrong_argument", "--at: should be a time such as"),
+        ({"text": "grant eve deployer", "start_at": "2020-01-01T00:00Z"}, 422, "wrong_argument", "--at: has passed"),
         ({}, 422, "wrong_body", "either command"),
         ({"text": "help", "command": "help"}, 422, "wrong_body", "either command"),
         ({"text": "help", "as": "max"}, 422, "wrong_body", "as: is not a key"),
@@ -97,6 +100,22 @@ async def test_lin_approves_exactly_what_she_saw(web: Web, world: World) -> None
     assert right.json() == {"sentence": "Approved; it starts now.", "status": "queued", "missing": 0}
     assert told["approval"]["state"] == "approved"
     assert [(one["person"], one["verdict"], one["door"]) for one in told["approval"]["decisions"]] == [("lin", "approve", "api")]
+
+
+async def test_a_run_is_asked_for_a_later_time_and_approved_for_a_still_later_one(web: Web, world: World) -> None:
+    start = (datetime.now(UTC) + timedelta(hours=2)).replace(second=0, microsecond=0)
+    async with await web.caller("max") as max_, await web.caller("lin") as lin:
+        run = (await max_.post("/api/v1/runs", json=GRANT | {"start_at": start.isoformat()})).json()
+        assert run["start_at"] == start.isoformat()
+        wanted = {"verdict": "approve", "digest": await plan_by_hand(world, run["id"])}
+        address = f"/api/v1/runs/{run['id']}/decisions"
+        early = await lin.post(address, json=wanted | {"start_at": (start - timedelta(hours=1)).isoformat()})
+        later = start + timedelta(hours=1)
+        right = await lin.post(address, json=wanted | {"start_at": later.isoformat()})
+        told = (await max_.get(f"/api/v1/runs/{run['id']}")).json()
+    assert (early.status_code, early.json()["reason"]) == (422, "wrong_argument")
+    assert right.json()["sentence"] == f"Approved; it starts {later:%Y-%m-%d %H:%M} UTC."
+    assert (told["status"], told["start_at"], told["due_at"]) == ("queued", later.isoformat(), later.isoformat())
 
 
 async def test_a_denial_says_why(web: Web, world: World) -> None:

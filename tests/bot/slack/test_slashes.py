@@ -5,6 +5,7 @@ from typing import Literal
 
 import pytest
 
+from countersign.calendars import zone_of
 from tests.bot.slack.doors import Slack, slack_of
 from tests.hubs import World
 
@@ -89,6 +90,19 @@ async def test_a_missing_argument_opens_a_form_and_a_button_opens_it_again(slack
     assert run.arguments == {"service": "api", "version": "v2", "env": "staging"}
     assert run.place["channel"] == "C_OPS"
     assert run.answer_to is not None
+
+
+async def test_a_form_keeps_the_start_that_was_typed_and_the_button_does_too(slack: Slack) -> None:
+    ada = slack.person("ada")
+    told = await ada.slash("/ship", "api --at tomorrow 23:59 Europe/Berlin --dry-run", channel="C_OPS")
+    view = await slack.fake.wait_view("U0ADA")
+    assert told.ephemeral is not None
+    await ada.close(view)
+    await ada.click(told.ephemeral, "Fill in")
+    assert (await ada.submit(await slack.fake.wait_view("U0ADA"), {"version": "v2"})).ok
+    [run] = await slack.rows("SELECT * FROM runs")
+    assert (run.arguments["version"], run.dry_run) == ("v2", True)
+    assert f"{run.start_at.astimezone(zone_of('Europe/Berlin')):%H:%M}" == "23:59"
 
 
 async def test_a_form_that_came_too_late_is_opened_by_the_button(slack: Slack) -> None:
