@@ -1,7 +1,7 @@
 """Is it alive, is it ready and which part is not, and its numbers."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
@@ -9,6 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import JSONResponse, Response
 
+from commands.policies import PolicyError
 from commands.switches import sentences
 from countersign.errors import CountersignError
 from store.databases import reading
@@ -22,6 +23,7 @@ from .hubs import Hub
 ROLES: Final = ("planning", "executing", "housekeeping")
 SEEN_SECONDS: Final = 30.0
 PART_SECONDS: Final = 2.0
+POLICY: Final = Gauge("countersign_policy_loaded", "1 when the policy that was applied last is in force, 0 when it cannot be loaded.")
 READY: Final = Gauge("countersign_ready", "1 when the part works, 0 when it does not.", ["part"])
 STOPPED: Final = Gauge("countersign_switches", "Kill switches that are on.", ["kind"])
 WORKERS: Final = Gauge("countersign_workers", "Workers seen in the last 30 s.", ["role"])
@@ -36,20 +38,26 @@ async def live() -> Response:
 
 @router.get("/ready")
 async def ready(request: Request) -> Response:
-    """200 when every part works; otherwise 503 naming each part that does not and what to do about it."""
+    """200 when every part works; otherwise 503 naming each part that does not and what to do about it.
+
+    A policy that cannot be loaded is a warning: the one before it is in force, so this process goes on serving.
+    """
     parts = await find_parts(request.app.state.hub)
     whole = all(said == "ok" for said in parts.values())
     body: dict[str, Any] = {"status": "ready" if whole else "not ready", "parts": parts}
     if stopped := await _stopped(request.app.state.hub):
         body["stopped"] = stopped
+    if problem := await _policy_problem(request.app.state.hub, parts):
+        body["warnings"] = {"policy": problem}
     return JSONResponse(body, status_code=200 if whole else 503)
 
 
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
     """Prometheus text; the readiness of each part is among it."""
-    await find_parts(request.app.state.hub)
+    parts = await find_parts(request.app.state.hub)
     await _stopped(request.app.state.hub)
+    await _policy_problem(request.app.state.hub, parts)
     return Response(await asyncio.to_thread(generate_latest), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -63,6 +71,22 @@ async def find_parts(hub: Hub) -> dict[str, str]:
     for part, said in parts.items():
         READY.labels(part=part).set(said == "ok")
     return parts
+
+
+async def _policy_problem(hub: Hub, parts: Mapping[str, str]) -> str:
+    """Why the policy in force is not the one that was applied last; empty where it is, or where nobody can tell."""
+    if parts.get("policy") != "ok":
+        return ""
+
+    async def found(hub: Hub) -> str:
+        try:
+            return (await hub.rulebook()).problem
+        except PolicyError as error:
+            return str(error)
+
+    problem = await _asked(found, hub)
+    POLICY.set(not problem)
+    return problem
 
 
 async def _stopped(hub: Hub) -> list[str]:

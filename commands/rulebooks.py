@@ -11,13 +11,13 @@ from countersign.permissions import Risk
 from store.databases import ReadSession
 from store.passkeys import find_holders, were_enrolled
 from store.people import Person, find_all_people
-from store.policies import find_policy
 from store.secrets import Sealer
 from store.switches import Switch, find_switches
 from store.workers import find_choices
 
 from .authorizing import Allowed, Request, authorize
-from .policies import BoundPolicy, PolicyError, bind, compile_policy, covers
+from .loading import Loaded, load_policy
+from .policies import BoundPolicy, covers
 from .registries import Registry
 
 
@@ -25,7 +25,8 @@ from .registries import Registry
 class Rulebook:
     """Everything `submit`, `decide` and the controls look up. `alone`: only one person was ever registered.
 
-    `address` is where people open Countersign, as this process was configured; `signers` are those who have a passkey.
+    `address` is where people open Countersign, as this process was configured; `signers` are those who have a passkey. `problem` says why
+    `policy` is not the one that was applied last.
     """
 
     registry: Registry
@@ -38,6 +39,7 @@ class Rulebook:
     address: str = ""
     signers: frozenset[str] = frozenset()
     skew: timedelta = timedelta(0)
+    problem: str = ""
 
     def now(self) -> datetime:
         """The database's time, as near as this process's own clock has stayed to it since the rulebook was read.
@@ -81,16 +83,13 @@ async def read_rulebook(
 
     The policy of the one `known` is kept while text and commands are the same, because compiling it is most of the work.
     """
-    stored = await find_policy(session)
-    if stored is None:
-        raise PolicyError("no policy is in force yet; start a worker once, or run: countersign migrate")
+    kept = Loaded(known.policy, known.problem) if known and known.registry is registry else None
+    loaded = await load_policy(session, registry.commands, known=kept)
     now = (await session.execute(text("SELECT countersign_now()"))).scalar_one()
-    same = known and known.registry is registry and known.policy.digest == stored.digest
-    policy = known.policy if known and same else bind(compile_policy(stored.body), registry.commands)
     people = await find_all_people(session)
     return Rulebook(
         registry=registry,
-        policy=replace(policy, signed=await were_enrolled(session)),
+        policy=replace(loaded.policy, signed=await were_enrolled(session)),
         sealer=sealer,
         alone=len([one for one in people if not one.service]) == 1,
         choices=await find_choices(session),
@@ -99,4 +98,5 @@ async def read_rulebook(
         address=address,
         signers=await find_holders(session),
         skew=now - datetime.now(UTC),
+        problem=loaded.problem,
     )

@@ -96,6 +96,11 @@ _BY_ACCOUNT = text(
     )
 )
 _ALL = text(_PERSON.format(where="WHERE p.active"))
+_LASTING = text(
+    _PERSON.format(where="WHERE p.active")
+    .replace("(m.until IS NULL OR m.until > countersign_now())", "m.until IS NULL")
+    .replace("(g.until IS NULL OR g.until > countersign_now())", "g.until IS NULL")
+)
 
 
 async def find_person(session: ReadSession, name: str) -> Person | None:
@@ -111,6 +116,11 @@ async def find_people(session: ReadSession, names: Sequence[str]) -> dict[str, P
 async def find_all_people(session: ReadSession) -> list[Person]:
     """Every active person, by name."""
     return sorted((_person(row) for row in await session.execute(_ALL)), key=lambda one: one.name)
+
+
+async def find_lasting_people(session: ReadSession) -> list[Person]:
+    """Every active person with only those groups and roles that have no end."""
+    return [_person(row) for row in await session.execute(_LASTING)]
 
 
 async def find_by_account(session: ReadSession, account: Account) -> Person | None:

@@ -37,6 +37,15 @@ async def find_policy(session: ReadSession) -> StoredPolicy | None:
     return StoredPolicy(row.digest, row.body, row.applied_at, row.applied_by) if row else None
 
 
+async def find_earlier(session: ReadSession, *, limit: int = 5) -> list[StoredPolicy]:
+    """Policies that were in force before, the last one first."""
+    rows = await session.execute(
+        text("SELECT digest, body, applied_at, applied_by FROM policies WHERE NOT in_force ORDER BY applied_at DESC LIMIT :limit"),
+        {"limit": limit},
+    )
+    return [StoredPolicy(row.digest, row.body, row.applied_at, row.applied_by) for row in rows]
+
+
 async def find_digest(session: ReadSession) -> str | None:
     """The digest of the policy in force, to see cheaply whether it changed."""
     digest: str | None = (await session.execute(text("SELECT digest FROM policies WHERE in_force"))).scalar_one_or_none()

@@ -14,6 +14,8 @@ from automations.planning import fallback_of
 from automations.services import Services
 from automations.switching import SwitchTender
 from commands.ending import tend_grants
+from commands.loading import Loaded, tell_admins
+from commands.policies import PolicyError
 from countersign.runs import RunStatus
 from store.claims import find_due
 from store.workers import note_worker, save_choices
@@ -44,14 +46,18 @@ async def sweep(services: Services, dispatcher: Dispatcher) -> None:
             async with services.transaction() as session:
                 await tend_grants(session, chat=fallback_of(services))
             async with services.reading() as session:
-                await services.current_rulebook(session)  # commands that were saved meanwhile, and the policy, for who else needs them here
+                # Commands that were saved meanwhile, and the policy, for who else needs them here.
+                rulebook = await services.current_rulebook(session)
+            if rulebook.problem:
+                async with services.transaction() as session:
+                    await tell_admins(session, Loaded(rulebook.policy, rulebook.problem), chat=fallback_of(services))
             if time.monotonic() - refreshed > CHOICES_SECONDS:
                 await refresh_choices(services)
                 refreshed = time.monotonic()
             if time.monotonic() - forgotten > 3_600:
                 await _forget_old_keys(services)
                 forgotten = time.monotonic()
-        except (SQLAlchemyError, OSError) as error:
+        except (SQLAlchemyError, OSError, PolicyError) as error:
             _log.warning("a sweep was interrupted: %s", type(error).__name__)
         await asyncio.sleep(SWEEP_SECONDS)
 

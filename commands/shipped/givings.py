@@ -4,6 +4,7 @@ from datetime import datetime
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from commands.ending import ended_reply, tell_holders
+from commands.lastadmins import keeping_an_admin
 from commands.voting import read_ballot
 from countersign import Context, Duration, StepFailed, step
 from store.approvals import find_request
@@ -91,7 +92,8 @@ async def _live(ctx: Context, person: str, role: str) -> list[Grant]:
 async def _end(ctx: Context, ids: list[UUID], how: How) -> None:
     by = ctx.asker.name
     async with ctx.services.transaction() as session:
-        ended = await end(session, ids, by=by, how=how)
+        async with keeping_an_admin(session, ctx.services.rulebook.policy):
+            ended = await end(session, ids, by=by, how=how)
         for one in ended:
             await _note(session, ctx, "grant:ended", one, {"how": how.value})
         grants = [found for one in ended if (found := await find_grant(session, one))]

@@ -3,12 +3,13 @@
 import difflib
 
 from commands.checks import check_policy
-from commands.policies import ADMIN, Policy, PolicyError, PolicyFile, compile_policy
+from commands.lastadmins import could_have_admin, has_admin, keeping_an_admin
+from commands.policies import ADMIN, PolicyError, compile_policy
 from countersign import Context, Plan, PlanningContext, PlanRefused, StepFailed, command, step
 from countersign.approvals import Approval
 from store.audits import AuditEvent, record
-from store.people import save_people
-from store.policies import apply_policy, find_policy
+from store.people import Person, find_lasting_people, save_people
+from store.policies import StoredPolicy, apply_policy, find_policy
 
 from .accesses import run_of
 
@@ -20,18 +21,20 @@ async def apply(ctx: PlanningContext, text: str) -> Plan:
         new = compile_policy(text)
     except PolicyError as error:
         raise PlanRefused(str(error)) from None
-    old = await _in_force(ctx)
-    if new.digest == old.digest:
+    stored, people = await _in_force(ctx)
+    if new.digest == stored.digest:
         raise PlanRefused("This policy is in force already.")
     if problems := check_policy(new, ctx.services.rulebook.registry.commands):
         raise PlanRefused(f"The policy has problems: {problems[0]}")
-    if old.roles_with(ADMIN) and not _has_admin(new.file):
+    if has_admin(ctx.services.rulebook.policy, people) and not could_have_admin(new, people):
         raise PlanRefused("Nobody would be an admin under this policy, so nobody could change it again.")
-    ctx.watch("policy in force", old.digest)
-    difference = "\n".join(difflib.unified_diff(old.body.splitlines(), text.splitlines(), "in force", "new", lineterm="", n=2))
+    ctx.watch("policy in force", stored.digest)
+    difference = "\n".join(difflib.unified_diff(stored.body.splitlines(), text.splitlines(), "in force", "new", lineterm="", n=2))
+    step = put_in_force(text, stored.digest)
     return Plan(
-        f"policy {old.digest[:12]} → {new.digest[:12]}",
-        put_in_force(text, old.digest).undone_by(put_in_force(old.body, new.digest)),
+        f"policy {stored.digest[:12]} → {new.digest[:12]}",
+        # One that cannot be loaded is nothing to go back to.
+        step if ctx.services.rulebook.problem else step.undone_by(put_in_force(stored.body, new.digest)),
         preview=difference[:3_000],
     )
 
@@ -46,22 +49,18 @@ async def put_in_force(ctx: Context, text: str, before: str) -> None:
             return
         if current is None or current.digest != before:
             raise StepFailed("Another policy came into force meanwhile; nothing was changed.")
-        await apply_policy(session, digest=policy.digest, body=policy.body, by=ctx.asker.name)
-        await save_people(session, {name: entry.model_dump() for name, entry in policy.file.people.items()})
+        async with keeping_an_admin(session, ctx.services.rulebook.policy, policy):
+            await apply_policy(session, digest=policy.digest, body=policy.body, by=ctx.asker.name)
+            await save_people(session, {name: entry.model_dump() for name, entry in policy.file.people.items()})
         detail = {"digest": policy.digest, "before": before}
         await record(session, [AuditEvent("policy:applied", ctx.asker.name, run_of(ctx), detail)])
 
 
-async def _in_force(ctx: PlanningContext) -> Policy:
-    """As the database has it now: the rulebook may be a moment old."""
+async def _in_force(ctx: PlanningContext) -> tuple[StoredPolicy, list[Person]]:
+    """The policy as the database has it now, because the rulebook may be a moment old; and everybody with what they have for good."""
     async with ctx.services.transaction() as session:
         stored = await find_policy(session)
+        people = await find_lasting_people(session)
     if stored is None:
         raise PlanRefused("No policy is in force yet.")
-    return compile_policy(stored.body)
-
-
-def _has_admin(file: PolicyFile) -> bool:
-    admin_roles = {name for name, patterns in file.roles.items() if any(one in ("*:*", ADMIN, "countersign:*") for one in patterns)}
-    admin_groups = {name for name, carried in file.groups.items() if admin_roles & set(carried)}
-    return any(admin_groups & set(entry.groups) for entry in file.people.values())
+    return stored, people

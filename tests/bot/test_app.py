@@ -1,11 +1,14 @@
 """The web process as a whole: what every answer carries, what is refused before any handler, and what its health says."""
 
+import hashlib
 import json
 import re
 from collections.abc import AsyncIterator
 
 import pytest
 
+from store.databases import transaction
+from store.policies import apply_policy
 from store.settings import WrongSetting
 from tests.bot.webs import Web, served, web_of
 from tests.hubs import World
@@ -52,7 +55,7 @@ async def test_what_breaks_on_our_side_shows_no_traceback(
         raise RuntimeError("the secret is xoxb-123-abc")
 
     async with web_of(world) as web, await web.caller("ada") as ada, web.client() as browser:
-        monkeypatch.setattr(web.hub, "committed", broken)
+        monkeypatch.setattr(web.hub, "read", broken)
         answer = await ada.get("/api/v1/runs")
         page = await browser.get("/", headers={"cookie": "countersign_8000=cs_session_x"})
     for one in (answer, page):
@@ -144,3 +147,20 @@ async def test_what_is_stopped_is_said_by_readiness_metrics_and_the_room(world: 
         refused = await max_.say("grant eve deployer")
         assert "Everything is stopped by max" in refused.text
     assert first[2:] == ["event: stopped", 'data: <div class="stopped" id="stopped" role="status">']
+
+
+async def test_ready_says_that_the_policy_applied_last_cannot_be_loaded_and_goes_on(world: World) -> None:
+    body = "profil: team"
+    owner = world.engine(role="owner")
+    async with web_of(world) as web, web.client() as anybody:
+        assert "warnings" not in (await anybody.get("/ready")).json()
+        async with transaction(owner) as session:
+            await apply_policy(session, digest=hashlib.sha256(body.encode()).hexdigest(), body=body, by="max")
+        web.hub.forget()
+        ready = (await anybody.get("/ready")).json()
+        numbers = (await anybody.get("/metrics")).text
+    await owner.dispose()
+    assert ready["parts"]["policy"] == "ok"
+    assert "cannot be loaded: policy line 1: profil is not a key that is known here; did you mean profile?" in ready["warnings"]["policy"]
+    assert "the one before it, stays in force" in ready["warnings"]["policy"]
+    assert "countersign_policy_loaded 0.0" in numbers

@@ -1,0 +1,54 @@
+"""The last admin stays: whatever would leave nobody who may change the policy is taken back, whichever way it comes."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Final
+
+from sqlalchemy import text
+
+from countersign.errors import StepFailed
+from store.databases import WriteSession
+from store.people import Person, find_lasting_people
+
+from .policies import ADMIN, Policy, covers
+
+SENTENCE: Final = "Nobody would be an admin any more, so nobody could change that again; nothing was changed."
+
+
+class LastAdmin(StepFailed):
+    """What was begun in this transaction would leave no admin."""
+
+    def __init__(self) -> None:
+        super().__init__(SENTENCE)
+
+
+@asynccontextmanager
+async def keeping_an_admin(session: WriteSession, before: Policy, after: Policy | None = None) -> AsyncIterator[None]:
+    """Around what takes rights away; raises LastAdmin at its end, so that the transaction is rolled back.
+
+    `after` is the policy that counts from then on, if it is another one. One such change waits for the other: two that each leave one
+    admin could together leave none.
+    """
+    await session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('countersign.admins', 0))"))
+    had = has_admin(before, await find_lasting_people(session))
+    yield
+    if had and not has_admin(after or before, await find_lasting_people(session)):
+        raise LastAdmin
+
+
+def has_admin(policy: Policy, people: Iterable[Person]) -> bool:
+    """Whether a role makes one of these people an admin, with groups and roles that do not end by themselves.
+
+    A profile that makes everybody one does not count: where a role did so before, nobody meant that.
+    """
+    human = (one for one in people if one.active and not one.service)
+    return any(covers(pattern, ADMIN) for one in human for pattern in policy.permissions_of(one.roles, policy.groups_of(one)))
+
+
+def could_have_admin(policy: Policy, people: Iterable[Person]) -> bool:
+    """Whether one of those whom a policy names would be an admin under it, with the roles they have been granted; the others are let go."""
+    known = {one.name: one for one in people}
+    nobody = Person("", True, frozenset(), frozenset())
+    entries = policy.file.people.items()
+    return has_admin(policy, [replace(known.get(name, nobody), active=True, groups=frozenset(entry.groups)) for name, entry in entries])
