@@ -11,7 +11,7 @@ from uuid import UUID
 
 from countersign.invocations import Door, Invocation, Place
 from countersign.replies import Card, Reply
-from store.databases import WriteSession
+from store.databases import ReadSession
 from store.messages import find_in_place
 from store.people import Person, find_all_people
 
@@ -98,16 +98,16 @@ class Room:
 
     async def cast(self) -> list[Person]:
         """Everybody a demo session may act as."""
-        people = await self._hub.committed(find_all_people)
+        people = await self._hub.read(find_all_people)
         return [one for one in people if not one.service]
 
     async def messages(self, person: Person, channel: str) -> list[Message]:
         """What this person sees in a channel (empty: their direct messages), oldest first."""
 
-        async def read(session: WriteSession) -> list[Any]:
+        async def read(session: ReadSession) -> list[Any]:
             return await find_in_place(session, platform=PLATFORM, channel=channel, person=person.name, limit=SHOWN)
 
-        return [_message(row) for row in await self._hub.committed(read) if channel or row.person == person.name]
+        return [_message(row) for row in await self._hub.read(read) if channel or row.person == person.name]
 
     async def say(self, person: Person, *, channel: str, text: str, key: str, door: Door, trace: str) -> Answer:
         """What was typed into a channel."""

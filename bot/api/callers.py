@@ -15,7 +15,7 @@ from commands.policies import ADMIN
 from countersign.commands import Command
 from countersign.invocations import Door
 from store.audits import AuditEvent
-from store.databases import WriteSession
+from store.databases import ReadSession
 from store.people import Person, find_person
 from store.tokens import Token, find_token
 
@@ -80,11 +80,11 @@ async def find_caller(request: Request) -> Caller:
         refusals.count(door=Door.api, reason="no_token")
         raise _unauthorized("Send a personal token: Authorization: Bearer cs_api_…")
 
-    async def look(session: WriteSession) -> tuple[Token | None, Person | None]:
+    async def look(session: ReadSession) -> tuple[Token | None, Person | None]:
         token = await find_token(session, value.strip(), kind="api")
         return token, await find_person(session, token.person) if token and token.person else None
 
-    token, person = await hub.committed(look)
+    token, person = await hub.read(look)
     if token is None or person is None:
         refusals.count(door=Door.api, reason="unknown_token")
         raise _unauthorized("This token is not known, has expired or was ended; issue a new one: countersign token issue.")

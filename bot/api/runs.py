@@ -17,7 +17,7 @@ from countersign.invocations import Door, Invocation, Place
 from countersign.runs import RunStatus
 from countersign.tallies import Verdict
 from store.audits import AuditEvent, record
-from store.databases import WriteSession
+from store.databases import ReadSession, WriteSession
 from store.journals import find_lines
 from store.runs import RunRow, search_runs
 
@@ -115,7 +115,7 @@ async def search(
     start = numbers_in(cursor, count=1)
     rulebook = await caller.hub.rulebook()
 
-    async def find(session: WriteSession) -> dict[str, Any]:
+    async def find(session: ReadSession) -> dict[str, Any]:
         found: list[RunRow] = []
         before = start[0] if start else None
         for _ in range(SCANNED):
@@ -130,7 +130,7 @@ async def search(
                 return page([summary_of(one) for one in found], None)
         return page([summary_of(one) for one in found], (before or 0,))
 
-    return await caller.hub.committed(find)
+    return await caller.hub.read(find)
 
 
 @router.get("/{reference}")
@@ -144,13 +144,13 @@ async def log(caller: Reader, reference: str, after: Annotated[int, Query(ge=0, 
     """The last lines of a run's log after line `after`, oldest first; `next` is where to go on."""
     rulebook = await caller.hub.rulebook()
 
-    async def find(session: WriteSession) -> dict[str, Any]:
+    async def find(session: ReadSession) -> dict[str, Any]:
         run = await find_visible(session, rulebook, caller.person, reference)
         lines = await find_lines(session, run.id, after=after, last=limit)
         items = [{"n": one.n, "at": one.at.isoformat(), "step": one.position, "line": one.line} for one in lines]
         return {"items": items, "next": lines[-1].n if lines else after}
 
-    return await caller.hub.committed(find)
+    return await caller.hub.read(find)
 
 
 @router.post("/{reference}/decisions", openapi_extra=documented(NewDecision))
@@ -200,10 +200,10 @@ async def looked(caller: Caller, reference: str) -> dict[str, Any]:
     """One run as its reader sees it; raises Problem 404."""
     rulebook = await caller.hub.rulebook()
 
-    async def find(session: WriteSession) -> dict[str, Any]:
+    async def find(session: ReadSession) -> dict[str, Any]:
         return await tell(session, await find_visible(session, rulebook, caller.person, reference), address=rulebook.address)
 
-    return await caller.hub.committed(find)
+    return await caller.hub.read(find)
 
 
 async def _acted(caller: Caller, reference: str, act: Callable[[WriteSession, Rulebook, UUID], Awaitable[Any]]) -> Any:

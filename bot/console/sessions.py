@@ -13,7 +13,7 @@ from bot.api.problems import Problem
 from bot.hubs import Hub
 from bot.rooms import Room
 from store.audits import AuditEvent, record
-from store.databases import WriteSession
+from store.databases import ReadSession, WriteSession
 from store.people import Person, find_person
 from store.settings import Settings
 from store.tokens import Token, end_token, find_token, issue_token, spend_token
@@ -44,11 +44,11 @@ async def find_visitor(request: Request, *, acting_as: str) -> Visitor:
     hub: Hub = request.app.state.hub
     value = request.cookies.get(cookie_name(hub.settings), "")
 
-    async def look(session: WriteSession) -> tuple[Token | None, Person | None]:
+    async def look(session: ReadSession) -> tuple[Token | None, Person | None]:
         token = await find_token(session, value, kind="session")
         return token, await find_person(session, token.person) if token and token.person else None
 
-    token, person = await hub.committed(look) if value.isascii() and value else (None, None)
+    token, person = await hub.read(look) if value.isascii() and value else (None, None)
     if token is None:
         raise Problem(401, "no_session", NO_SESSION)
     cast: list[Person] = []
@@ -63,10 +63,10 @@ async def find_visitor(request: Request, *, acting_as: str) -> Visitor:
 async def is_alive(hub: Hub, value: str) -> bool:
     """Whether this link can still be used; asking does not use it."""
 
-    async def look(session: WriteSession) -> Token | None:
+    async def look(session: ReadSession) -> Token | None:
         return await find_token(session, value, kind="link")
 
-    return value.isascii() and await hub.committed(look) is not None
+    return value.isascii() and await hub.read(look) is not None
 
 
 async def enter(hub: Hub, value: str) -> str | None:

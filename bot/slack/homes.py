@@ -3,19 +3,16 @@
 import logging
 from typing import Any, Final
 
-from commands.authorizing import Allowed
+from commands.inboxes import card_of_waiting, reviews_for, waiting_for
 from commands.rulebooks import Rulebook
 from commands.stories import tell
-from commands.voting import matter_of, may_vote
-from countersign.approvals import Approval
 from countersign.errors import CountersignError
 from countersign.replies import Card
 from integrations.slack.blocks import home_view
 from integrations.slack.errors import SlackError
-from store.approvals import find_decisions, find_waiting
 from store.databases import ReadSession
 from store.people import Person
-from store.runs import find_runs, search_runs
+from store.runs import search_runs
 
 from .connections import Connection
 from .identities import Stranger
@@ -41,21 +38,17 @@ async def _view(connection: Connection, source: Source, trace: str) -> dict[str,
         if not person.active:
             return home_view([], [], notice="Your account is not active any more.")
         rulebook = await connection.hub.rulebook()
-        waiting, mine = await connection.hub.committed(lambda session: _cards(session, rulebook, person))
-        return home_view(waiting, mine)
+        waiting, mine, more = await connection.hub.read(lambda session: _cards(session, rulebook, person))
+        return home_view(waiting, mine, more=more)
     except CountersignError as error:
         return home_view([], [], notice=str(error))
 
 
-async def _cards(session: ReadSession, rulebook: Rulebook, person: Person) -> tuple[list[Card], list[Card]]:
-    requests = await find_waiting(session)
-    runs = await find_runs(session, [one.run_id for one in requests])
-    waiting = []
-    for request in requests:
-        run, rule = runs[request.run_id], Approval.of_json(request.rule)
-        if not isinstance(may_vote(rulebook.policy, person, rule, matter_of(rulebook, run)), Allowed):
-            continue
-        if person.name not in {one.person for one in await find_decisions(session, request.id)}:
-            waiting.append(await tell(session, run, address=rulebook.address))
+async def _cards(session: ReadSession, rulebook: Rulebook, person: Person) -> tuple[list[Card], list[Card], str]:
+    """What waits, reviews first, because they are few and nobody else may be left to sign them; the own runs; where there is more."""
+    reviews = [await tell(session, one.run, address=rulebook.address) for one in await reviews_for(session, rulebook, person)]
+    inbox = await waiting_for(session, rulebook, person, limit=MOST_RUNS)
     asked = await search_runs(session, asker=person.name, limit=MOST_RUNS)
-    return waiting, [await tell(session, run, address=rulebook.address) for run in asked]
+    waiting = [card_of_waiting(one, rulebook) for one in inbox.waiting]
+    mine = [await tell(session, run, address=rulebook.address) for run in asked]
+    return [*reviews, *waiting], mine, "There is more: /countersign inbox" if inbox.more else ""

@@ -102,7 +102,7 @@ async def test_when_the_database_is_gone_nothing_typed_is_lost(web: Web, monkeyp
 
     max_ = await web.browser("max")
     form = {name: hidden((await max_.page()).text, name) for name in ("csrf", "key", "channel")}
-    monkeypatch.setattr(web.hub, "committed", gone)
+    monkeypatch.setattr(web.hub, "read", gone)
     answer = await max_.client.post("/room/say", data=form | {"text": "/grant eve deployer"})
     part = await max_.client.post("/room/say", data=form | {"text": "/grant eve deployer"}, headers={"countersign-part": "1"})
     assert answer.status_code == part.status_code == 503
