@@ -201,5 +201,10 @@ async def spend_challenge(session: WriteSession, challenge: bytes, *, person: st
     return row.first() is not None
 
 
+async def forget_challenges(session: WriteSession) -> None:
+    """Removes challenges that nobody can spend any more."""
+    await session.execute(text("DELETE FROM passkey_challenges WHERE made_at < countersign_now() - interval '1 day'"))
+
+
 def _passkey(row: Any) -> Passkey:
     return Passkey(row.id, row.credential, row.data, row.person, row.label, row.rp_id, row.sign_count, row.added_at, row.revoked_at)

@@ -18,6 +18,7 @@ from commands.loading import Loaded, tell_admins
 from commands.policies import PolicyError
 from countersign.runs import RunStatus
 from store.claims import find_due
+from store.passkeys import forget_challenges
 from store.workers import note_worker, save_choices
 
 from .dispatching import Dispatcher
@@ -89,3 +90,4 @@ async def _forget_old_keys(services: Services) -> None:
     """A request older than a week cannot be delivered again: signatures live five minutes, platforms retry for hours."""
     async with services.transaction() as session:
         await session.execute(text("DELETE FROM inbox WHERE received_at < countersign_now() - interval '7 days'"))
+        await forget_challenges(session)

@@ -216,3 +216,33 @@ def test_what_the_world_changed_is_said_before_people_are_asked_again() -> None:
 
 def test_secrets_are_dots_in_what_was_asked() -> None:
     assert asked(run_of(arguments={"code": {"$secret": "f" * 64}})) == "deploy code=••••••"
+
+
+def stepped_up(how: str, address: str = "https://ops.example.test") -> Card:
+    rule = Approval(by="deploy:approve", step_up=how).as_json()  # type: ignore[arg-type]
+    request = ApprovalRequestRow(id=ID, run_id=ID, digest="d" * 64, rule=rule, expires_at=UNTIL, state="open")
+    return card_of(facts_of(run_of(), request=request, address=address))
+
+
+def test_where_a_passkey_signs_a_card_only_shows_the_way_to_the_browser() -> None:
+    card = stepped_up("passkey")
+    assert [(one.intent, one.link) for one in card.buttons] == [
+        ("open", "https://ops.example.test/runs/7"),
+        ("details", ""),
+        ("cancel", ""),
+    ]
+    assert ("Decide", "in the browser, signed with a passkey: https://ops.example.test/runs/7") in [
+        (one.label, one.value) for one in card.fields
+    ]
+
+
+def test_after_a_fresh_login_the_buttons_work_in_the_browser_alone() -> None:
+    card = stepped_up("login")
+    assert [(one.intent, one.only) for one in card.buttons][:3] == [("approve", "browser"), ("deny", "browser"), ("open", "")]
+    assert "open" not in {one.intent for one in stepped_up("login", address="").buttons}, "nobody knows where"
+
+
+def test_what_is_not_used_does_not_show() -> None:
+    text = card_of(facts_of(run_of(), request=request_of(), address="https://ops.example.test")).model_dump_json()
+    assert "browser" not in text.replace('"only":""', "")
+    assert "passkey" not in text

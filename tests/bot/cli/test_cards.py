@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.cli.cards import card_lines, inert, reply_lines, run_line
+from bot.cli.cards import card_lines, inert, pressable, reply_lines, run_line
 
 CARD: dict[str, Any] = {
     "title": "#12 deploy api v2",
@@ -60,3 +60,18 @@ def test_inert_text_obeys_nobody(text: str) -> None:
 def test_a_run_is_one_line_whatever_its_arguments_say() -> None:
     run = {"number": 7, "status": "awaiting_approval", "asker": "ada", "command": "deploy", "arguments": {"note": "a\nb"}, "dry_run": True}
     assert run_line(run) == "#7     awaiting approval  ada         deploy note=a b (dry run)"
+
+
+def test_a_terminal_numbers_only_what_it_can_press() -> None:
+    card = {
+        "title": "#7",
+        "buttons": [
+            {"label": "Approve", "only": "browser"},
+            {"label": "Decide in the browser", "link": "http://localhost:8000/runs/7"},
+            {"label": "Cancel"},
+        ],
+    }
+    assert [one["label"] for one in pressable(card)] == ["Cancel"]
+    lines = card_lines(card, numbers=[3])
+    assert "  Decide in the browser: http://localhost:8000/runs/7" in lines
+    assert lines[-1] == "  [3] Cancel"

@@ -238,3 +238,20 @@ def strings(value: Any) -> Iterator[str]:
             yield from strings(one)
     elif isinstance(value, str):
         yield value
+
+
+def test_what_works_in_the_browser_alone_is_a_link_here() -> None:
+    buttons = (
+        Button(label="Approve", intent="approve", target="t", only="browser"),
+        Button(label="Decide in the browser", intent="open", target="t", link="http://localhost:8000/runs/7"),
+        Button(label="Cancel", intent="cancel", target="t"),
+    )
+    card = Card(title="t", fallback="f", buttons=buttons)
+    home = home_view([card], [])["blocks"]
+    assert problems(card_blocks(card), surface="message") + problems(home, surface="home") == []
+    for blocks in (card_blocks(card), home):
+        [row] = [one for one in blocks if one["type"] == "actions"]
+        assert [one["text"]["text"] for one in row["elements"]] == ["Decide in the browser", "Cancel"]
+        assert row["elements"][0]["url"] == "http://localhost:8000/runs/7"
+        assert read_button(row["elements"][0]) is None, "a press of it means nothing"
+    assert "no room for the rest" not in str(card_blocks(card))
