@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Hashable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Final
 
 import yaml
 
+MOST_KEYS: Final = 200_000
 _MERGE: Final = "tag:yaml.org,2002:merge"
 
 
@@ -17,7 +19,9 @@ class Lines:
     """Where each key and list item of a policy stands."""
 
     def __init__(self, root: yaml.Node | None = None) -> None:
-        self._known: Mapping[tuple[str, ...], int] = dict(_walk(root)) if root else {}
+        self._known: Mapping[tuple[str, ...], int] = dict(islice(_walk(root), MOST_KEYS)) if root else {}
+        if len(self._known) == MOST_KEYS:
+            raise PolicyError(f"policy: has more than {MOST_KEYS:,} keys and values, aliases counted where they are used")
 
     def at(self, *path: str | int) -> int:
         """The line of what stands at this path, or of the nearest thing around it that is there; 0 for none."""
@@ -33,12 +37,14 @@ class Lines:
 def read_yaml(body: str) -> tuple[dict[str, Any], Lines]:
     """The mapping and the lines of its keys; raises PolicyError for what is not YAML or not a mapping."""
     try:
-        root = yaml.compose(body, Loader=_Reader)
-        data = yaml.load(body, Loader=_Reader) or {}  # noqa: S506  _Reader is a SafeLoader
+        reader = _Reader(body)
+        root = reader.get_single_node()
         lines = Lines(root)
+        data = (reader.construct_document(root) if root else None) or {}
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        raise PolicyError(f"policy line {mark.line + 1 if mark else '?'}: not YAML: {getattr(error, 'problem', 'unreadable')}") from None
+        line = min(mark.line, body.count("\n")) + 1 if mark else "?"  # what misses its end is noticed behind the last line
+        raise PolicyError(f"policy line {line}: not YAML: {getattr(error, 'problem', 'unreadable')}") from None
     except (ValueError, RecursionError):
         raise PolicyError("policy: not YAML: a date that does not exist, or too many brackets") from None
     if not isinstance(data, dict):
@@ -47,9 +53,11 @@ def read_yaml(body: str) -> tuple[dict[str, Any], Lines]:
 
 
 _NUMBERS: Final = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+# Written in C where PyYAML was built with it, as its wheels are: a policy of a thousand people is read in a moment.
+_Fast: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _Reader(yaml.SafeLoader):
+class _Reader(_Fast):  # type: ignore[misc]  # one of two classes, chosen when this is imported
     """Refuses a key given twice: YAML's usual readers keep the last one, and what stood before would silently be gone.
 
     A time such as 22:00 stays text: YAML 1.1 would read the number 1320, in base 60.
@@ -70,7 +78,8 @@ class _Reader(yaml.SafeLoader):
                 if key.value in seen:
                     raise PolicyError(f"policy line {key.start_mark.line + 1}: {key.value} is given twice")
                 seen.add(key.value)
-        return super().construct_mapping(node, deep)
+        found: dict[Hashable, Any] = super().construct_mapping(node, deep)
+        return found
 
 
 def _walk(node: yaml.Node, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], int]]:

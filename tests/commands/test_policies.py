@@ -83,7 +83,12 @@ def test_next_to_nothing_is_a_policy(text: str) -> None:
         ("rules:\n- {name: a, risk: low, approve: {expires: 0s}}", "policy line 2: rules.0.approve: expires should leave people some time"),
         ("rules:\n- {name: a, risk: low, approve: {by: 'deploy:*'}}", "policy line 2: rules.0.approve.by: "),
         ("rules:\n- {name: a, risk: low, when: {x: 2026-13-45}, deny: x}", "policy: not YAML: a date that does not exist"),
-        ("[" * 7_000, "policy: not YAML"),
+        ("[" * 7_000, "policy line 1: not YAML"),
+        ("a: &a [*a]", "policy: not YAML: a date that does not exist, or too many brackets"),
+        (
+            "a: &a [x, x]\n" + "".join(f"b{n}: &b{n} [{', '.join([f'*b{n - 1}' if n else '*a'] * 10)}]\n" for n in range(9)),
+            "policy: has more",
+        ),
         ("rules:\n- {name: a, risk: low, doors: [slak], deny: x}", "policy line 2: rules.0.doors.0: should be 'slack'"),
         ("rules:\n- {name: a, risk: low, people: ada, deny: x}", "policy line 2: rules.0.people: "),
         ("rules: {a: b}", "policy line 1: rules: "),
