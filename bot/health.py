@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import JSONResponse, Response
 
 from commands.policies import PolicyError
-from commands.switches import sentences
+from commands.switches import kinds, sentences
 from countersign.errors import CountersignError
 from store.databases import reading
 from store.migrating import is_current
@@ -19,6 +19,7 @@ from store.switches import KINDS, Switch, find_switches
 from store.workers import find_workers
 
 from .hubs import Hub
+from .watchers import check_watcher, is_watcher
 
 ROLES: Final = ("planning", "executing", "housekeeping")
 SEEN_SECONDS: Final = 30.0
@@ -40,21 +41,24 @@ async def live() -> Response:
 async def ready(request: Request) -> Response:
     """200 when every part works; otherwise 503 naming each part that does not and what to do about it.
 
-    A policy that cannot be loaded is a warning: the one before it is in force, so this process goes on serving.
+    A policy that cannot be loaded is a warning: the one before it is in force, so this process goes on serving. Who stopped what and why,
+    and what a policy says, is for whoever may see the numbers too.
     """
+    inside = is_watcher(request)
     parts = await find_parts(request.app.state.hub)
     whole = all(said == "ok" for said in parts.values())
     body: dict[str, Any] = {"status": "ready" if whole else "not ready", "parts": parts}
-    if stopped := await _stopped(request.app.state.hub):
-        body["stopped"] = stopped
+    if on := await _stopped(request.app.state.hub):
+        body["stopped"] = sentences(on) if inside else kinds(on)
     if problem := await _policy_problem(request.app.state.hub, parts):
-        body["warnings"] = {"policy": problem}
+        body["warnings"] = {"policy": problem if inside else "the one applied last cannot be loaded; the log says why"}
     return JSONResponse(body, status_code=200 if whole else 503)
 
 
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
-    """Prometheus text; the readiness of each part is among it."""
+    """Prometheus text, for this machine or with the token of the settings; the readiness of each part is among it."""
+    check_watcher(request)
     parts = await find_parts(request.app.state.hub)
     await _stopped(request.app.state.hub)
     await _policy_problem(request.app.state.hub, parts)
@@ -89,8 +93,8 @@ async def _policy_problem(hub: Hub, parts: Mapping[str, str]) -> str:
     return problem
 
 
-async def _stopped(hub: Hub) -> list[str]:
-    """What the kill switches say, which does not make the hub less ready: it is to be asked, and to refuse."""
+async def _stopped(hub: Hub) -> tuple[Switch, ...]:
+    """The kill switches that are on, which does not make the hub less ready: it is to be asked, and to refuse."""
     on: tuple[Switch, ...] = ()
 
     async def found(_: Hub) -> str:
@@ -102,7 +106,7 @@ async def _stopped(hub: Hub) -> list[str]:
     await _asked(found, hub)
     for kind in KINDS:
         STOPPED.labels(kind=kind).set(sum(one.kind == kind for one in on))
-    return sentences(on)
+    return on
 
 
 async def _asked(question: Callable[[Hub], Awaitable[str]], hub: Hub) -> str:

@@ -14,6 +14,12 @@ _WHAT: Final = {
     "command": "The command {} is stopped",
     "integration": "The integration {} is stopped",
 }
+_UNNAMED: Final = {
+    "everything": "Everything is stopped.",
+    "changes": "Read-only mode is on.",
+    "command": "A command is stopped.",
+    "integration": "An integration is stopped.",
+}
 
 
 def sentence_of(switch: Switch) -> str:
@@ -54,6 +60,11 @@ def stopped_integrations(switches: Iterable[Switch]) -> dict[str, str]:
 def sentences(switches: Sequence[Switch]) -> list[str]:
     """All of them, for places that show the whole hub: readiness, help, the console."""
     return [sentence_of(one) for one in switches]
+
+
+def kinds(switches: Sequence[Switch]) -> list[str]:
+    """What is stopped, without names and reasons, for whoever is nobody here."""
+    return [_UNNAMED[one] for one in dict.fromkeys(one.kind for one in switches)]
 
 
 def _first(switches: Iterable[Switch], command: str, *, risk: int, dry_run: bool) -> str:

@@ -71,6 +71,11 @@ MEANINGS: Final = {
     "anchor": Meaning(
         "workers, tools", "The anchor file of the audit; unset, `anchors/audit.jsonl` below the data folder. Put it on another disk."
     ),
+    "metrics_token": Meaning(
+        "web",
+        "What monitoring sends as a bearer token to `/metrics`, at least 20 characters. Unset, only programs on the same machine"
+        " may read it; behind a proxy, set it.",
+    ),
     "log_format": Meaning("web, workers", "`json` or `text`."),
     "lease_seconds": Meaning("workers", "How long a worker holds a run without renewing: what a dead worker delays its runs by. 1 to 600."),
     "planning_processes": Meaning("workers", "Processes that plan, 1 to 64."),

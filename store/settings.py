@@ -23,6 +23,7 @@ _EXAMPLES: Final = {
     "log_format": "json",
     "lease_seconds": "15",
     "secret_key": "32 or more random characters",
+    "metrics_token": "20 or more random characters",
 }
 
 
@@ -52,6 +53,7 @@ class Settings(BaseSettings):
     runbooks: Path | None = None
     commands: Path | None = None
     anchor: Path | None = None
+    metrics_token: SecretStr = SecretStr("")
     log_format: Literal["json", "text"] = "json"
     lease_seconds: float = Field(15, ge=1, le=600)
     planning_processes: int = Field(1, ge=1, le=64)
@@ -81,6 +83,14 @@ class Settings(BaseSettings):
     def _names_the_driver(cls, value: str) -> str:
         plain = value.removeprefix("postgres://").removeprefix("postgresql://")
         return value if plain == value else f"postgresql+psycopg://{plain}"
+
+    @field_validator("metrics_token")
+    @classmethod
+    def _cannot_be_guessed(cls, value: SecretStr) -> SecretStr:
+        given = value.get_secret_value()
+        if given and (len(given) < 20 or not given.isascii()):
+            raise ValueError("should be at least 20 characters of ASCII, so that it cannot be guessed")
+        return value
 
     @model_validator(mode="after")
     def _slack_is_whole(self) -> Self:

@@ -12,9 +12,18 @@ from .databases import Servers
 # Of the surroundings, what programs need to find their files, speak the right language and trust the right certificates.
 _PLAIN: Final = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _SHARED: Final = ("PUBLIC_URL", "COMMANDS", "LOG_FORMAT", "SLACK_BOT_TOKEN", "SLACK_API_URL")
-_WEB: Final = ("SECRET_KEY", "SLACK_SIGNING_SECRET", "SLACK_APP_TOKEN")
+_WEB: Final = ("SECRET_KEY", "SLACK_SIGNING_SECRET", "SLACK_APP_TOKEN", "METRICS_TOKEN")
 # Slack's signing secret stays: Settings refuses a bot token without it, and a worker that acts on the world could not do more with it.
-_NEVER_WORKER: Final = ("SECRET_KEY", "DATABASE_URL", "MIGRATE_DATABASE_URL", "LISTEN_DATABASE_URL", "TOKEN", "URL", "POLICY")
+_NEVER_WORKER: Final = (
+    "SECRET_KEY",
+    "METRICS_TOKEN",
+    "DATABASE_URL",
+    "MIGRATE_DATABASE_URL",
+    "LISTEN_DATABASE_URL",
+    "TOKEN",
+    "URL",
+    "POLICY",
+)
 
 
 def plain_environment() -> dict[str, str]:
