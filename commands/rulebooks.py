@@ -1,8 +1,9 @@
 """What a process knows before anybody asks: the commands, the policy in force, and how to seal. Replaced whole when one changes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from sqlalchemy import text
 
@@ -59,10 +60,10 @@ class Rulebook:
         return allowed
 
     def listed_for(self, person: Person, request: Request) -> list[Command]:
-        """Those of them that help and autocomplete show: a quiet one only to whom a role gives its permission."""
+        """Those of them that help and autocomplete show: a quiet one only to whom a role gives its permission, and none without use."""
         patterns = self.policy.permissions_of(person.roles, self.policy.groups_of(person))
-        allowed = self.commands_for(person, request)
-        return [one for one in allowed if not one.quiet or any(covers(pattern, one.permission) for pattern in patterns)]
+        used = [one for one in self.commands_for(person, request) if _WHEN.get(one.name.partition(" ")[0], _always)(self)]
+        return [one for one in used if not one.quiet or any(covers(pattern, one.permission) for pattern in patterns)]
 
 
 def uses_access(rulebook: Rulebook) -> bool:
@@ -74,6 +75,14 @@ def uses_passkeys(rulebook: Rulebook) -> bool:
     """Whether anything here is signed with passkeys: somebody has one, a command is critical, or a rule asks for one."""
     critical = any(one.risk is Risk.critical for one in rulebook.registry.commands.values())
     return rulebook.policy.signed or critical or any(one.approve and one.approve.step_up == "passkey" for one in rulebook.policy.file.rules)
+
+
+def _always(_: Rulebook) -> bool:
+    return True
+
+
+# What is not used does not show: commands by their first word, and when there is any sense in them. Whoever knows one may still type it.
+_WHEN: Final[Mapping[str, Callable[[Rulebook], bool]]] = {"access": uses_access, "passkey": uses_passkeys}
 
 
 async def read_rulebook(

@@ -222,7 +222,7 @@ def _from_arguments(rulebook: Rulebook, person: Person, invocation: Invocation) 
 
 def _unknown(rulebook: Rulebook, person: Person, invocation: Invocation, name: str) -> NotBorn:
     request = Request(permission="countersign:use", door=invocation.door, place=invocation.place)
-    names = [one.name for one in rulebook.commands_for(person, request)]
+    names = [one.name for one in rulebook.listed_for(person, request)]
     near = rulebook.registry.nearest(name, among=names)
     hint = f"Did you mean {' or '.join(near)}?" if near else "Type help to see what you may run."
     return _unheard(person, invocation, f"There is no command '{name[:40]}'. {hint}", "unknown_command", command=name[:40])

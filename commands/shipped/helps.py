@@ -1,11 +1,7 @@
 """help and whoami."""
 
-from collections.abc import Callable, Mapping
-from typing import Final
-
 from commands.authorizing import Request
 from commands.controls import ControlContext
-from commands.rulebooks import Rulebook, uses_access, uses_passkeys
 from commands.switches import sentences
 from countersign.commands import Command, control
 from countersign.errors import CountersignError
@@ -17,15 +13,14 @@ from countersign.replies import Reply
 async def show_help(ctx: ControlContext, command: str = "") -> Reply:
     """Show what you may run, or how to use one command."""
     request = Request(permission="countersign:use", door=ctx.invocation.door, place=ctx.invocation.place)
-    allowed = ctx.rulebook.commands_for(ctx.person, request)
+    allowed, listed = ctx.rulebook.commands_for(ctx.person, request), ctx.rulebook.listed_for(ctx.person, request)
     if not command:
-        used = [one for one in ctx.rulebook.listed_for(ctx.person, request) if _WHEN.get(one.name.partition(" ")[0], _always)(ctx.rulebook)]
         stopped = "".join(f"{one}\n" for one in sentences(ctx.rulebook.switches))
-        return Reply(text=f"{stopped}What you may run here. For one of them: help COMMAND", code="\n".join(_lines(used)))
+        return Reply(text=f"{stopped}What you may run here. For one of them: help COMMAND", code="\n".join(_lines(listed)))
     name = command.strip().removeprefix("/").lower()
     found = next((one for one in allowed if one.name == name), None)
     if found is None:
-        near = ctx.rulebook.registry.nearest(name, among=[one.name for one in allowed])
+        near = ctx.rulebook.registry.nearest(name, among=[one.name for one in listed])
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise CountersignError(f"You have no command '{name[:40]}'.{hint}")
     return Reply(text=found.help, code="\n".join(_details(found)))
@@ -44,14 +39,6 @@ async def whoami(ctx: ControlContext) -> Reply:
         f"time zone    {person.timezone}",
     ]
     return Reply(text=f"You are {person.name}.", code="\n".join(lines))
-
-
-def _always(_: Rulebook) -> bool:
-    return True
-
-
-# What is not used does not show: commands by their first word, and when there is any sense in them. Whoever knows one may still type it.
-_WHEN: Final[Mapping[str, Callable[[Rulebook], bool]]] = {"access": uses_access, "passkey": uses_passkeys}
 
 
 def _lines(commands: list[Command]) -> list[str]:
