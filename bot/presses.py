@@ -23,7 +23,7 @@ from store.audits import AuditEvent, record
 from store.databases import WriteSession
 from store.grants import find_grant
 from store.inbox import find_answer, keep_answer, take_key
-from store.people import Person
+from store.people import Person, find_person
 from store.runs import find_run
 
 
@@ -77,20 +77,20 @@ async def _resume(session: WriteSession, rulebook: Rulebook, person: Person, run
     return _said(await resume(session, rulebook, person, run_id, choice=choice, door=one.door))
 
 
-async def _details(session: WriteSession, rulebook: Rulebook, person: Person, run_id: UUID, _: Press) -> Reply:
+async def _details(session: WriteSession, rulebook: Rulebook, person: Person, run_id: UUID, one: Press) -> Reply:
     run = await find_run(session, run_id)
     request = await find_request(session, run_id)
     rule = Approval.of_json(request.rule) if request else None
-    if run is None or not may_see(rulebook, person, run, rule):
-        return Reply(text="There is no such run.")
+    if run is None or not may_see(rulebook, await find_person(session, person.name) or person, run, rule):
+        return await _refused(session, person, one, Refused("There is no such run.", "not_found_or_foreign"))
     return Reply(card=await tell(session, run, details=True, address=rulebook.address))
 
 
-async def _extend(session: WriteSession, rulebook: Rulebook, person: Person, grant_id: UUID, _: Press) -> Reply:
+async def _extend(session: WriteSession, rulebook: Rulebook, person: Person, grant_id: UUID, one: Press) -> Reply:
     """Opens the form that asks for more time; asking is decided when it is sent."""
     grant, command = await find_grant(session, grant_id), rulebook.registry.find("access extend")
     if grant is None or command is None or grant.subject != person.name:
-        return Reply(text="There is no such grant of yours.")
+        return await _refused(session, person, one, Refused("There is no such grant of yours.", "not_found_or_foreign"))
     if not grant.live:
         return Reply(text=f"The role {grant.role} has ended already. To ask for it again: access request {grant.role} 1h")
     form = form_for(rulebook, command, {"role": grant.role, "duration": "1h"})
@@ -98,9 +98,14 @@ async def _extend(session: WriteSession, rulebook: Rulebook, person: Person, gra
 
 
 async def _unknown(session: WriteSession, person: Person, one: Press) -> Reply:
-    detail = {"reason": "unknown_button", "door": one.door.value, "intent": one.intent[:40]}
+    return await _refused(session, person, one, Refused("This button is not known any more.", "unknown_button"))
+
+
+async def _refused(session: WriteSession, person: Person, one: Press, answer: Refused) -> Reply:
+    """What the use cases do for themselves: a refused try is a fact."""
+    detail = {"reason": answer.reason, "door": one.door.value, "intent": one.intent[:40], "target": one.target[:40]}
     await record(session, [AuditEvent("request:refused", person.name, None, detail)])
-    return Reply(text="This button is not known any more.")
+    return Reply(text=answer.sentence)
 
 
 def _said(answer: Decided | Cancelled | Resumed | Refused) -> Reply:

@@ -14,7 +14,7 @@ from store.runs import Move, RunRow, ask_to_cancel, lock_run, move
 
 from .authorizing import INACTIVE, Refused, is_admin
 from .rulebooks import Rulebook
-from .voting import matter_of, may_vote
+from .voting import matter_of, may_see, may_vote
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ async def _answer(
 ) -> Cancelled | Refused:
     if not person.active:
         return INACTIVE
-    if run is None:
+    if run is None or not (may_stop(rulebook, person, run, rule) or may_see(rulebook, person, run, rule)):
         return Refused("There is no such run.", "not_found_or_foreign")
     if not may_stop(rulebook, person, run, rule):
         return Refused(f"Only {run.asker}, those who may approve it and admins can cancel run #{run.number}.", "missing_permission")

@@ -16,6 +16,7 @@ from store.runs import Move, RunRow, lock_run, move
 from .authorizing import INACTIVE, Refused
 from .cancel import may_stop
 from .rulebooks import Rulebook
+from .voting import may_see
 
 
 class Choice(StrEnum):
@@ -62,7 +63,7 @@ async def _answer(
 ) -> Resumed | Refused:
     if not person.active:
         return INACTIVE
-    if run is None:
+    if run is None or not (may_stop(rulebook, person, run, rule) or may_see(rulebook, person, run, rule)):
         return Refused("There is no such run.", "not_found_or_foreign")
     if not may_stop(rulebook, person, run, rule):
         return Refused(f"Only {run.asker}, those who may approve it and admins can decide on run #{run.number}.", "missing_permission")

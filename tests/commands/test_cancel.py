@@ -31,6 +31,13 @@ async def test_eve_cancels_nothing(desk: Desk) -> None:
     assert (event.actor, event.run, event.detail["refused"]) == ("eve", run, "missing_permission")
 
 
+async def test_a_private_run_is_to_eve_as_if_there_were_none(desk: Desk) -> None:
+    run = await desk.waiting(visibility="private")
+    assert await desk.cancel("eve", run) == Refused("There is no such run.", "not_found_or_foreign")
+    (event,) = await desk.events("cancel:refused")
+    assert (event.actor, event.run) == ("eve", run)
+
+
 async def test_who_left_cancels_nothing_not_even_their_own(desk: Desk) -> None:
     run = await desk.waiting()
     async with transaction(desk.worker) as session:

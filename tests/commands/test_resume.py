@@ -35,6 +35,12 @@ async def test_eve_has_no_say(desk: Desk, choice: Choice) -> None:
     assert len(await desk.events("resume:refused")) == 1
 
 
+async def test_a_private_run_is_to_eve_as_if_there_were_none(desk: Desk) -> None:
+    run = await desk.running(RunStatus.interrupted, visibility="private")
+    assert await desk.resume("eve", run, Choice.stop) == Refused("There is no such run.", "not_found_or_foreign")
+    assert await desk.status(run) == "interrupted"
+
+
 async def test_a_second_click_comes_late(desk: Desk) -> None:
     run = await desk.running(RunStatus.interrupted)
     await desk.resume("lin", run, Choice.again)
