@@ -8,6 +8,7 @@ from uuid import UUID
 
 from uuid6 import uuid7
 
+from commands.audiences import Audience, audience_for
 from commands.authorizing import Refused, required_approval
 from commands.limits import count_run, limits_for
 from commands.rulebooks import Rulebook
@@ -22,6 +23,7 @@ from countersign.replies import Reply
 from countersign.runs import RunId, RunStatus
 from countersign.schemas import SECRET_KEY
 from store.approvals import NewRequest, open_requests
+from store.audiences import keep_audiences
 from store.claims import Claim, claim
 from store.databases import WriteSession
 from store.messages import NewMessage
@@ -44,6 +46,7 @@ class Finish:
 
     move: Move
     request: NewRequest | None = None
+    audience: Audience | None = None
     messages: list[NewMessage] = field(default_factory=list)
     asking: list[NewMessage] = field(default_factory=list)
     secrets: dict[str, bytes] = field(default_factory=dict)
@@ -79,6 +82,7 @@ async def finish(session: WriteSession, finishes: Sequence[Finish]) -> set[UUID]
     written = [one for one in finishes if one.move.run_id in moved]
     for one in written:
         await keep_secrets(session, one.move.run_id, one.secrets)
+    await keep_audiences(session, {one.audience.id: one.audience.as_json() for one in written if one.audience})
     await open_requests(session, [one.request for one in written if one.request])
     return set(moved)
 
@@ -271,8 +275,9 @@ def ask_or_queue(
         return Finish(wanted, messages=messages, secrets=made.secrets)
     messages.append(asker_message(run, fallback=fallback))
     asking = approver_messages(run, able[0], revision=revision, fallback=fallback)
-    request = _request(run, made, rule, rulebook, revision)
-    return Finish(wanted, request=request, messages=messages, asking=asking, secrets=made.secrets)
+    audience = audience_for(rulebook.policy, rule, run)
+    request = _request(run, made, rule, rulebook, revision, audience)
+    return Finish(wanted, request=request, audience=audience, messages=messages, asking=asking, secrets=made.secrets)
 
 
 def floor_of(made: Made) -> Approval | None:
@@ -300,7 +305,7 @@ def first_due(rule: Approval) -> list[float]:
     return [Duration.parse(one).total_seconds() for one in clocks if one]
 
 
-def _request(run: RunRow, made: Made, rule: Approval, rulebook: Rulebook, revision: int) -> NewRequest:
+def _request(run: RunRow, made: Made, rule: Approval, rulebook: Rulebook, revision: int, audience: Audience) -> NewRequest:
     return NewRequest(
         id=UUID(bytes=uuid7().bytes),
         run_id=run.id,
@@ -310,6 +315,7 @@ def _request(run: RunRow, made: Made, rule: Approval, rulebook: Rulebook, revisi
         policy=rulebook.policy.digest,
         expires=Duration.parse(rule.expires).total_seconds(),
         due=min(first_due(rule)),
+        audience=audience.id,
     )
 
 

@@ -18,10 +18,10 @@ from store.approvals import (
     ApprovalRequestRow,
     DecisionRow,
     add_decision,
+    call_for_tending,
     close_request,
     find_decisions,
     lock_request,
-    note_stage,
 )
 from store.audits import AuditEvent, record
 from store.databases import ReadSession, WriteSession
@@ -190,9 +190,8 @@ async def settle(
     tally = ballot.tally()
     if tally.outcome is Outcome.waiting:
         # Whoever announces the next stage finds the request due; in the same stage only the cards change.
-        await note_stage(
-            session, request.id, stage=request.stage, next_due=ballot.now if tally.stage != request.stage else request.next_due
-        )
+        if tally.stage != request.stage:
+            await call_for_tending(session, request.id)
         await refresh_cards(session, run.id)
         more = f"{tally.missing} more {'person has' if tally.missing == 1 else 'people have'} to approve"
         said = "Your denial counts" if vote and vote.verdict is Verdict.deny else "Approved"

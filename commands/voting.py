@@ -1,6 +1,6 @@
 """Who may vote: selectors of a frozen rule resolved to people as they are now, for every door and for the worker."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
@@ -11,7 +11,7 @@ from sqlalchemy import text
 from countersign.approvals import Approval, Stage, Voters
 from countersign.commands import Command
 from countersign.tallies import Case, Tally, evaluate, open_sets, satisfied
-from store.approvals import ApprovalRequestRow, DecisionRow, as_decision, find_decisions
+from store.approvals import ApprovalRequestRow, DecisionRow, as_decision, find_standing
 from store.databases import ReadSession
 from store.delegations import Delegation, find_delegations
 from store.people import Person, find_all_people, find_people
@@ -159,7 +159,7 @@ class Ballot:
     def waiting_for(self, people: Iterable[Person], tally: Tally) -> list[Person]:
         """Those of these people who may vote now and have not."""
         able = voters(self.policy, people, self.rule, self.matter, sets=self.sets(tally))
-        return [one for one in able if not self._has_voted(one.name)]
+        return [one for one in able if not self.has_voted(one.name)]
 
     def right_of(self, person: Person, tally: Tally) -> tuple[Allowed | Refused, str]:
         """Whether the person may vote at the stage that votes now, and for whom: '' for themselves, else whoever delegated to them."""
@@ -169,18 +169,19 @@ class Ballot:
             return own, ""
         for one in self._delegations():
             chief = self.people.get(one.person)
-            if one.delegate != person.name or chief is None or not one.covers(self.now, self.run_id) or self._has_voted(chief.name):
+            if one.delegate != person.name or chief is None or not one.covers(self.now, self.run_id) or self.has_voted(chief.name):
                 continue
             if isinstance(answer := may_vote(self.policy, chief, self.rule, self.matter, sets=sets), Allowed):
                 return answer, chief.name
         return own, ""
 
+    def has_voted(self, name: str) -> bool:
+        """Whether they have voted, or somebody in their place."""
+        return any(name in (row.person, row.on_behalf) for row in self.decisions)
+
     def _delegations(self) -> Sequence[Delegation]:
         """None where a passkey has to sign: nobody can stand in for the one who holds it."""
         return () if self.signed else self.delegations
-
-    def _has_voted(self, name: str) -> bool:
-        return any(name in (row.person, row.on_behalf) for row in self.decisions)
 
     def _belongs(self, name: str, voters: Voters) -> bool:
         person = self.people.get(name)
@@ -206,29 +207,47 @@ async def read_ballot(
     session: ReadSession, rulebook: Rulebook, request: ApprovalRequestRow, run: RunRow, *, person: str = "", everybody: bool = False
 ) -> Ballot:
     """The ballot of a request; `person` is whoever is about to vote. `everybody` reads all people, for those who look for voters."""
-    rule = Approval.of_json(request.rule)
-    rows = await find_decisions(session, request.id)
-    givers = {row.person for row in rows} | {person}
+    people = {one.name: one for one in await find_all_people(session)} if everybody else None
+    (ballot,) = await read_ballots(session, rulebook, [(request, run)], person=person, people=people)
+    return ballot
+
+
+async def read_ballots(
+    session: ReadSession,
+    rulebook: Rulebook,
+    pairs: Sequence[tuple[ApprovalRequestRow, RunRow]],
+    *,
+    person: str = "",
+    people: Mapping[str, Person] | None = None,
+) -> list[Ballot]:
+    """The ballots of requests with their runs, read together; `people` are everybody, for those who have read them."""
+    rules = [Approval.of_json(request.rule) for request, _ in pairs]
+    decisions = await find_standing(session, [request.id for request, _ in pairs])
+    givers = {row.person for rows in decisions.values() for row in rows} | {person}
     delegations = await find_delegations(session, sorted(givers))
-    if everybody or any(stage.fallback for stage in rule.steps):
+    if people is None and any(stage.fallback for rule in rules for stage in rule.steps):
         people = {one.name: one for one in await find_all_people(session)}
-    else:
+    elif people is None:
         people = await find_people(session, sorted(givers | {one.person for one in delegations}))
     now = (await session.execute(text("SELECT countersign_now()"))).scalar_one()
-    matter = matter_of(rulebook, run, at=now)
-    needed = needs_passkey(rule, matter.command)
-    return Ballot(
-        policy=rulebook.policy,
-        rule=filled(rulebook.policy, rule, people.values(), matter),
-        case=Case(run.asker, request.digest, request.opened_at, request.expires_at, matter.barred),
-        matter=matter,
-        people=people,
-        decisions=rows,
-        delegations=delegations,
-        run_id=run.id,
-        now=now,
-        signatures=await read_signatures(session, Site.of(rulebook.address), request, rows, needed=needed),
-    )
+    ballots = []
+    for (request, run), rule in zip(pairs, rules, strict=True):
+        matter, rows = matter_of(rulebook, run, at=now), decisions[request.id]
+        needed = needs_passkey(rule, matter.command)
+        one = Ballot(
+            policy=rulebook.policy,
+            rule=filled(rulebook.policy, rule, people.values(), matter),
+            case=Case(run.asker, request.digest, request.opened_at, request.expires_at, matter.barred),
+            matter=matter,
+            people=people,
+            decisions=rows,
+            delegations=delegations,
+            run_id=run.id,
+            now=now,
+            signatures=await read_signatures(session, Site.of(rulebook.address), request, rows, needed=needed),
+        )
+        ballots.append(one)
+    return ballots
 
 
 def filled(policy: Policy, rule: Approval, people: Iterable[Person], matter: Matter) -> Approval:
@@ -237,12 +256,17 @@ def filled(policy: Policy, rule: Approval, people: Iterable[Person], matter: Mat
         return rule
     known = list(people)
 
-    def one_set(stage: Stage, one: Voters) -> Voters:
-        found = voters(policy, known, rule, matter, sets=[one])
-        return one if len(found) >= one.count else replace(one, of=(*one.of, *stage.fallback))
+    def count(one: Voters) -> int:
+        return len(voters(policy, known, rule, matter, sets=[one]))
 
-    stages = tuple(replace(stage, sets=tuple(one_set(stage, one) for one in stage.sets)) for stage in rule.steps)
-    return replace(rule, stages=stages)
+    return replace(rule, stages=tuple(let_in(stage, count) for stage in rule.steps))
+
+
+def let_in(stage: Stage, count: Callable[[Voters], int]) -> Stage:
+    """The stage with its fallback in each set that has fewer people, as `count` counts them, than it needs."""
+    if not stage.fallback:
+        return stage
+    return replace(stage, sets=tuple(one if count(one) >= one.count else replace(one, of=(*one.of, *stage.fallback)) for one in stage.sets))
 
 
 def _selected(policy: Policy, person: Person, selector: str, matter: Matter) -> bool:

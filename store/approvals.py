@@ -1,13 +1,13 @@
 """Approval requests and the decisions on them. The rule is frozen into the request when it is made."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
-from sqlalchemy import ForeignKey, Index, UniqueConstraint, func, select, text, update
+from sqlalchemy import ARRAY, ForeignKey, Index, Select, UniqueConstraint, Uuid, any_, func, literal, select, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from countersign.tallies import Decision, Verdict
@@ -22,6 +22,8 @@ class ApprovalRequestRow(Base):
         UniqueConstraint("run_id", "revision"),
         Index("ix_approval_requests_open", "expires_at", postgresql_where=text("state = 'open'")),
         Index("ix_approval_requests_due", "next_due", postgresql_where=text("state = 'open'")),
+        Index("ix_approval_requests_audience", "audience", "expires_at", postgresql_where=text("state = 'open'")),
+        Index("ix_approval_requests_uncounted", "closed_at", postgresql_where=text("state <> 'open' AND NOT counted")),
     )
 
     id: Mapped[Identifier]
@@ -40,6 +42,9 @@ class ApprovalRequestRow(Base):
     closed_at: Mapped[datetime | None]
     valid_until: Mapped[datetime | None]
     via: Mapped[str] = mapped_column(server_default=text("''"))
+    audience: Mapped[UUID | None]
+    voters: Mapped[str | None]
+    counted: Mapped[bool] = mapped_column(server_default=text("false"))
 
 
 class DecisionRow(Base):
@@ -47,6 +52,7 @@ class DecisionRow(Base):
     __table_args__ = (
         Index("uq_decisions_request_id_person", "request_id", "person", unique=True, postgresql_where=text("withdrawn_at IS NULL")),
         Index("ix_decisions_run_id", "run_id"),
+        Index("ix_decisions_request_id", "request_id"),
     )
 
     id: Mapped[Identifier]
@@ -65,9 +71,15 @@ class DecisionRow(Base):
     withdrawn_at: Mapped[datetime | None]
 
 
+_STANDS: Final = DecisionRow.withdrawn_at.is_(None)
+
+
 @dataclass(frozen=True)
 class NewRequest:
-    """An approval request about to be opened. `expires` and `due`, when something has to happen first, are in seconds from now."""
+    """An approval request about to be opened. `expires` and `due`, when something has to happen first, are in seconds from now.
+
+    `audience` is whom it waits for; without one everybody's inbox has to look whether it waits for them.
+    """
 
     id: UUID
     run_id: UUID
@@ -80,6 +92,7 @@ class NewRequest:
     state: str = "open"
     via: str = ""
     valid: float | None = None
+    audience: UUID | None = None
 
 
 async def open_requests(session: WriteSession, requests: Sequence[NewRequest]) -> None:
@@ -91,9 +104,9 @@ async def open_requests(session: WriteSession, requests: Sequence[NewRequest]) -
                 " WHERE run_id = :run AND revision < :revision AND state = 'open')"
                 ", moment AS MATERIALIZED (SELECT countersign_now() AS now)"
                 " INSERT INTO approval_requests (id, run_id, revision, digest, rule, policy, opened_at, expires_at, next_due,"
-                " state, via, valid_until)"
+                " state, via, audience, valid_until)"
                 " SELECT :id, :run, :revision, :digest, cast(:rule AS jsonb), :policy, now, now + cast(:expires AS interval),"
-                " now + cast(:due AS interval), :state, :via, "
+                " now + cast(:due AS interval), :state, :via, :audience,"
                 " greatest(now, (SELECT start_at FROM runs WHERE id = :run)) + cast(:valid AS interval) FROM moment"
                 " ON CONFLICT (run_id, revision) DO NOTHING"
             ),
@@ -107,6 +120,7 @@ async def open_requests(session: WriteSession, requests: Sequence[NewRequest]) -
                 "expires": f"{one.expires} seconds",
                 "state": one.state,
                 "via": one.via,
+                "audience": one.audience,
                 "valid": None if one.valid is None else f"{one.valid} seconds",
                 "due": f"{one.expires if one.due is None else one.due} seconds",
             },
@@ -127,10 +141,16 @@ async def lock_request(session: WriteSession, run_id: UUID) -> ApprovalRequestRo
 
 async def find_decisions(session: ReadSession, request_id: UUID, *, withdrawn: bool = False) -> list[DecisionRow]:
     """The decisions on one request, first to last; those taken back only when `withdrawn` says so."""
-    query = select(DecisionRow).where(DecisionRow.request_id == request_id).order_by(DecisionRow.decided_at, DecisionRow.id)
-    if not withdrawn:
-        query = query.where(DecisionRow.withdrawn_at.is_(None))
-    return list(await session.scalars(query.execution_options(populate_existing=True)))
+    query = _every_decision([request_id])
+    return list(await session.scalars(query if withdrawn else query.where(_STANDS)))
+
+
+async def find_standing(session: ReadSession, request_ids: Collection[UUID]) -> dict[UUID, list[DecisionRow]]:
+    """The decisions on these requests that were not taken back, first to last."""
+    found: dict[UUID, list[DecisionRow]] = {one: [] for one in request_ids}
+    for row in await session.scalars(_every_decision(found).where(_STANDS)) if found else ():
+        found[row.request_id].append(row)
+    return found
 
 
 async def add_decision(session: WriteSession, decision: DecisionRow) -> bool:
@@ -202,14 +222,28 @@ async def reopen_request(session: WriteSession, request_id: UUID) -> bool:
     return row.first() is not None
 
 
-async def note_stage(session: WriteSession, request_id: UUID, *, stage: int, next_due: datetime | None, reminded: bool = False) -> None:
-    """Writes down which stage votes now and when something has to happen next."""
+async def note_stage(
+    session: WriteSession, request_id: UUID, *, stage: int, next_due: datetime | None, audience: UUID, reminded: bool = False
+) -> None:
+    """Writes down which stage votes now, whom it waits for, and when something has to happen next."""
     await session.execute(
         text(
-            "UPDATE approval_requests SET stage = :stage, next_due = :due,"
+            "UPDATE approval_requests SET stage = :stage, next_due = :due, audience = :audience,"
+            " voters = CASE WHEN audience = :audience THEN voters END,"
             " reminded_at = CASE WHEN :reminded THEN countersign_now() ELSE reminded_at END WHERE id = :id AND state = 'open'"
         ),
-        {"id": request_id, "stage": stage, "due": next_due, "reminded": reminded},
+        {"id": request_id, "stage": stage, "due": next_due, "audience": audience, "reminded": reminded},
+    )
+
+
+async def call_for_tending(session: WriteSession, request_id: UUID) -> None:
+    """Has an open request tended at the next sweep; until then everybody's inbox looks whether it waits for them."""
+    await session.execute(
+        text(
+            "UPDATE approval_requests SET next_due = least(next_due, countersign_now()), audience = NULL, voters = NULL"
+            " WHERE id = :id AND state = 'open'"
+        ),
+        {"id": request_id},
     )
 
 
@@ -222,15 +256,21 @@ async def find_due_requests(session: ReadSession, *, limit: int) -> list[UUID]:
     return [row.run_id for row in rows]
 
 
-async def find_waiting(session: ReadSession, *, limit: int = 50) -> list[ApprovalRequestRow]:
-    """Open requests that have not expired, the most urgent first."""
-    query = (
-        select(ApprovalRequestRow)
-        .where(ApprovalRequestRow.state == "open", text("expires_at > countersign_now()"))
-        .order_by(ApprovalRequestRow.expires_at)
-        .limit(limit)
+async def leave_until_the_end(session: WriteSession, run_id: UUID) -> bool:
+    """Has a request that nobody can read left alone until its time is over; False when that is so already."""
+    row = await session.execute(
+        text(
+            "UPDATE approval_requests SET next_due = expires_at WHERE run_id = :run AND state = 'open'"
+            " AND expires_at > countersign_now() RETURNING 1"
+        ),
+        {"run": run_id},
     )
-    return list(await session.scalars(query))
+    return row.first() is not None
+
+
+def _every_decision(request_ids: Collection[UUID]) -> Select[DecisionRow]:
+    query = select(DecisionRow).where(DecisionRow.request_id == any_(literal(list(request_ids), ARRAY(Uuid))))
+    return query.order_by(DecisionRow.decided_at, DecisionRow.id).execution_options(populate_existing=True)
 
 
 def as_decision(row: DecisionRow) -> Decision:

@@ -30,7 +30,7 @@ class MessageRow(Base):
             unique=True,
             postgresql_where=text("kind <> 'reply'"),
         ),
-        Index("ix_messages_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index("ix_messages_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL AND dead_at IS NULL")),
         Index("ix_messages_place", "platform", "channel", "created_at"),
     )
 
@@ -46,6 +46,7 @@ class MessageRow(Base):
     shown: Mapped[int] = mapped_column(server_default=text("0"))
     urgent: Mapped[bool] = mapped_column(server_default=text("true"))
     due_at: Mapped[datetime | None]
+    wanted_at: Mapped[datetime | None]
     lease_until: Mapped[datetime | None]
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
     posting: Mapped[bool] = mapped_column(server_default=text("false"))
@@ -140,7 +141,8 @@ class Delivered:
 _DONE = text("""
 WITH done AS (UPDATE messages m SET shown = d.version, card = d.card, remote_channel = coalesce(d.remote_channel, m.remote_channel),
        remote_id = coalesce(d.remote_id, m.remote_id), edited_at = countersign_now(), lease_until = NULL, attempts = 0, posting = false,
-       error = '', due_at = CASE WHEN m.wanted > d.version AND m.kind <> 'reply' THEN
+       error = '', wanted_at = CASE WHEN m.wanted > d.version AND m.kind <> 'reply' THEN countersign_now() END,
+       due_at = CASE WHEN m.wanted > d.version AND m.kind <> 'reply' THEN
                                  CASE WHEN m.urgent THEN countersign_now() ELSE countersign_now() + interval '2 seconds' END END
 FROM jsonb_to_recordset(cast(:rows AS jsonb)) AS d(id uuid, version int, card jsonb, remote_channel text, remote_id text)
 WHERE m.id = d.id RETURNING m.platform, m.channel, m.person),
@@ -177,6 +179,7 @@ async def put_off_channel(session: WriteSession, *, platform: str, channel: str,
         text(
             "UPDATE messages SET due_at = countersign_now() + cast(:seconds AS interval) WHERE platform = :platform"
             " AND coalesce(remote_channel, channel) = :channel AND due_at < countersign_now() + cast(:seconds AS interval)"
+            " AND dead_at IS NULL"
         ),
         {"platform": platform, "channel": channel, "seconds": f"{seconds} seconds"},
     )
@@ -193,6 +196,27 @@ async def next_due(session: ReadSession) -> float | None:
         )
     ).one()
     return None if row.seconds is None else max(0.0, float(row.seconds))
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What waits to be shown on one platform: how many messages, and for how many seconds the one that waits longest."""
+
+    platform: str
+    waiting: int
+    oldest: float
+
+
+async def find_backlog(session: ReadSession) -> list[Backlog]:
+    """The messages of each platform that are not shown as they are wanted; those that cannot be delivered are not among them."""
+    rows = await session.execute(
+        text(
+            "SELECT platform, count(*) AS waiting, greatest(0, extract(epoch FROM countersign_now()"
+            " - min(CASE WHEN shown = 0 THEN created_at ELSE coalesce(wanted_at, due_at) END))) AS oldest"
+            " FROM messages WHERE due_at IS NOT NULL AND dead_at IS NULL GROUP BY platform"
+        )
+    )
+    return [Backlog(row.platform, row.waiting, float(row.oldest)) for row in rows]
 
 
 async def find_in_place(session: ReadSession, *, platform: str, channel: str, person: str, limit: int) -> list[Any]:

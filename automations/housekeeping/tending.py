@@ -1,39 +1,73 @@
 """tending: what time does to open requests: reminders, escalations, skipped stages, the next stage announced, the end."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from automations.audiences import approver_messages, voters_wanted
+from sqlalchemy import text
+
+from automations.audiences import approver_messages, signers_wanted, voters_wanted
 from automations.planning import fallback_of
 from automations.services import Services
+from commands.audiences import audience_at
 from commands.breaking import may_review
 from commands.decide import refresh_cards, settle
 from commands.expire import expire
+from commands.rolls import Roll
 from commands.rulebooks import Rulebook
-from commands.voting import Ballot, read_ballot, voters
+from commands.voting import Ballot, read_ballots
+from countersign.approvals import Approval
 from countersign.arguments import Duration
 from countersign.tallies import Outcome, Tally
-from store.approvals import ApprovalRequestRow, find_due_requests, lock_request, note_stage
+from store.approvals import ApprovalRequestRow, find_due_requests, leave_until_the_end, lock_request, note_stage
+from store.audiences import keep_audiences
 from store.audits import AuditEvent, record
 from store.breaks import find_open_reviews, put_review_off
-from store.databases import WriteSession
+from store.databases import ReadSession, WriteSession
 from store.messages import add_messages
 from store.people import Person, find_all_people
 from store.runs import RunRow, find_run, find_runs, note_outcome
 
+_log = logging.getLogger(__name__)
 BATCH: Final = 50
+# What reading a rule raises that nobody of ours has written: the web process may write requests, and may be taken over.
+_UNREADABLE: Final = (TypeError, ValueError, KeyError, AttributeError)
 
 
 async def tend_requests(services: Services) -> int:
     """Does what is due to open requests, each in its own transaction; returns how many there were."""
     async with services.reading() as session:
         due = await find_due_requests(session, limit=BATCH)
+        if not due:
+            return 0
+        roll = await read_roll(session, await services.current_rulebook(session))
     for run_id in due:
-        async with services.transaction() as session:
-            await tend(services, session, await services.current_rulebook(session), run_id)
+        try:
+            async with services.transaction() as session:
+                await _tend(services, session, roll, run_id)
+        except _UNREADABLE as error:
+            _log.error("the request of run %s cannot be read: %s", run_id, type(error).__name__)
+            async with services.transaction() as session:
+                if not await leave_until_the_end(session, run_id):
+                    await expire(session, [run_id])
     return len(due)
+
+
+async def read_roll(session: ReadSession, rulebook: Rulebook) -> Roll:
+    """Everybody as they are now."""
+    now: datetime = (await session.execute(text("SELECT countersign_now()"))).scalar_one()
+    return Roll(rulebook, await find_all_people(session), at=now)
+
+
+def shortage(roll: Roll, ballot: Ballot, tally: Tally, run: RunRow) -> str:
+    """A sentence when too few people are left who could approve it, else empty."""
+    able = [
+        roll.voters(ballot.rule, ballot.matter, ballot.sets(tally) if position == tally.stage else stage.sets)
+        for position, stage in enumerate(ballot.rule.steps)
+    ]
+    return voters_wanted(ballot.rule, able) or signers_wanted(roll.rulebook, run, ballot.rule, able)
 
 
 async def ask_for_reviews(services: Services) -> int:
@@ -51,44 +85,42 @@ async def ask_for_reviews(services: Services) -> int:
     return len(due)
 
 
-async def tend(services: Services, session: WriteSession, rulebook: Rulebook, run_id: UUID) -> None:
+async def _tend(services: Services, session: WriteSession, roll: Roll, run_id: UUID) -> None:
     """Brings one open request up to now."""
     request = await lock_request(session, run_id)
     run = await find_run(session, run_id)
     if request is None or run is None or request.state != "open":
         return
-    ballot = await read_ballot(session, rulebook, request, run, everybody=True)
+    (ballot,) = await read_ballots(session, roll.rulebook, [(request, run)], people=roll.people)
     tally = ballot.tally()
     if tally.outcome is Outcome.expired:
         await expire(session, [run_id])
     elif tally.outcome is not Outcome.waiting:
         await settle(session, request, run, ballot)
     else:
-        await _go_on(services, session, request, run, ballot, tally)
+        await _go_on(services, session, request, run, ballot, tally, roll)
 
 
-async def _go_on(services: Services, session: WriteSession, request: ApprovalRequestRow, run: RunRow, ballot: Ballot, tally: Tally) -> None:
+async def _go_on(
+    services: Services, session: WriteSession, request: ApprovalRequestRow, run: RunRow, ballot: Ballot, tally: Tally, roll: Roll
+) -> None:
     """Asks whoever has to be asked now, and writes down when to look again."""
-    able = voters(ballot.policy, ballot.people.values(), ballot.rule, ballot.matter, sets=ballot.sets(tally))
-    waiting = ballot.waiting_for(ballot.people.values(), tally)
+    waiting = who_waits(roll, ballot, tally)
     reminding = _is_reminder(request, ballot)
     again = f"{ballot.now:%j%H%M%S}" if reminding else ""
     await add_messages(session, approver_messages(run, waiting, revision=request.revision, fallback=fallback_of(services), again=again))
-    for event in _events(request, ballot, tally, waiting, reminding=reminding):
-        await record(session, [event])
-    await note_outcome(session, run.id, voters_wanted(ballot.rule, _by_stage(ballot, tally, able)))
+    await record(session, list(_events(request, ballot, tally, waiting, reminding=reminding)))
+    await note_outcome(session, run.id, shortage(roll, ballot, tally, run))
     due = _next_due(request, ballot, tally, reminded=reminding)
-    await note_stage(session, request.id, stage=tally.stage, next_due=due, reminded=reminding)
+    audience = audience_at(ballot, tally, Approval.of_json(request.rule), run)
+    await keep_audiences(session, {audience.id: audience.as_json()})
+    await note_stage(session, request.id, stage=tally.stage, next_due=due, audience=audience.id, reminded=reminding)
     await refresh_cards(session, run.id)
 
 
-def _by_stage(ballot: Ballot, tally: Tally, able: Sequence[Person]) -> list[Sequence[Person]]:
-    """Those who can vote, stage by stage: now at the stage that votes, as the rule stands at the others."""
-    people = list(ballot.people.values())
-    return [
-        able if position == tally.stage else voters(ballot.policy, people, ballot.rule, ballot.matter, sets=stage.sets)
-        for position, stage in enumerate(ballot.rule.steps)
-    ]
+def who_waits(roll: Roll, ballot: Ballot, tally: Tally) -> list[Person]:
+    """Those who may vote now and have not."""
+    return [one for one in roll.voters(ballot.rule, ballot.matter, ballot.sets(tally)) if not ballot.has_voted(one.name)]
 
 
 def _events(

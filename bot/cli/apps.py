@@ -2,6 +2,7 @@
 
 from .asking import approve, cancel, deny, run, runs
 from .endings import new_app
+from .inboxes import inbox
 from .logins import login
 from .policies import apply, explain
 from .records import export
@@ -15,6 +16,7 @@ app.command("login")(login)
 app.command("chat")(chat)
 app.command("run")(run)
 app.command("runs")(runs)
+app.command("inbox")(inbox)
 app.command("approve")(approve)
 app.command("deny")(deny)
 app.command("cancel")(cancel)

@@ -8,6 +8,7 @@ from .explanations import explain
 from .grants import access_extend, access_list, access_request, access_return
 from .helps import show_help, whoami
 from .histories import audit, run, runs
+from .inboxes import inbox
 from .passkeys import passkey_add, passkey_list, passkey_revoke
 from .policychanges import apply
 from .standings import standing_allow, standing_end, standing_list
@@ -28,6 +29,7 @@ __all__ = [
     "deny",
     "explain",
     "grant",
+    "inbox",
     "link",
     "passkey_add",
     "passkey_list",

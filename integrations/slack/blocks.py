@@ -76,12 +76,16 @@ def notice_view(reply: Reply, *, title: str = "Countersign") -> Json:
     return _modal(title, reply_blocks(reply.model_copy(update={"card": card, "form": None})), "notice", "")
 
 
-def home_view(waiting: Sequence[Card], mine: Sequence[Card], *, notice: str = "") -> Json:
-    """App Home: what waits for this person, then their own runs; `notice` is a sentence shown instead of both."""
+def home_view(waiting: Sequence[Card], mine: Sequence[Card], *, more: str = "", notice: str = "") -> Json:
+    """App Home: what waits for this person, then their own runs; `notice` is a sentence shown instead of both.
+
+    `more` says where there is more that waits than is given here.
+    """
     if notice:
         return {"type": "home", "blocks": [_section(plain(notice, SECTION))]}
     blocks = [
         *_list("Waiting for you", waiting, nothing="Nothing waits for you."),
+        *([_context(more)] if more else []),
         {"type": "divider"},
         *_list("Your runs", mine, nothing="You have not asked for anything yet."),
     ]

@@ -14,6 +14,9 @@ def upgrade() -> None:
     _decisions()
     _runs()
     _delegations()
+    _audiences()
+    _levels()
+    _messages()
 
 
 def _requests() -> None:
@@ -43,6 +46,7 @@ def _decisions() -> None:
         postgresql_where=sa.text("withdrawn_at IS NULL"),
     )
     op.create_index("ix_decisions_run_id", "decisions", ["run_id"])
+    op.create_index("ix_decisions_request_id", "decisions", ["request_id"])
     op.execute("GRANT UPDATE (withdrawn_at) ON decisions TO countersign_web, countersign_worker")
 
 
@@ -75,3 +79,59 @@ def _delegations() -> None:
     # The web may not write them: whoever took it over could otherwise hand anybody's vote to somebody who holds a passkey.
     op.execute("GRANT SELECT ON delegations TO countersign_web, countersign_worker")
     op.execute("GRANT INSERT, UPDATE ON delegations TO countersign_worker")
+
+
+def _audiences() -> None:
+    op.create_table(
+        "audiences",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("asked", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("made_at", sa.DateTime(timezone=True), server_default=sa.text("countersign_now()"), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audiences")),
+    )
+    op.add_column("approval_requests", sa.Column("audience", sa.Uuid(), nullable=True))
+    op.add_column("approval_requests", sa.Column("voters", sa.Text(), nullable=True))
+    op.create_index(
+        "ix_approval_requests_audience", "approval_requests", ["audience", "expires_at"], postgresql_where=sa.text("state = 'open'")
+    )
+    op.execute("GRANT SELECT ON audiences TO countersign_web, countersign_worker")
+    op.execute("GRANT INSERT ON audiences TO countersign_worker")
+
+
+def _levels() -> None:
+    op.create_table(
+        "service_levels",
+        sa.Column("command", sa.Text(), nullable=False),
+        sa.Column("asked", sa.Text(), nullable=False),
+        sa.Column("figure", sa.Text(), nullable=False),
+        sa.Column("bound", sa.Double(), nullable=False),
+        sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.Column("seconds", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("command", "asked", "figure", "bound", name=op.f("pk_service_levels")),
+    )
+    op.add_column("approval_requests", sa.Column("counted", sa.Boolean(), server_default=sa.text("false"), nullable=False))
+    op.execute("UPDATE approval_requests SET counted = true WHERE state <> 'open'")
+    op.create_index(
+        "ix_approval_requests_uncounted",
+        "approval_requests",
+        ["closed_at"],
+        postgresql_where=sa.text("state <> 'open' AND NOT counted"),
+    )
+    op.execute("GRANT SELECT ON service_levels TO countersign_web, countersign_worker")
+    op.execute("GRANT INSERT, UPDATE ON service_levels TO countersign_worker")
+
+
+def _messages() -> None:
+    # How long a message that is shown has waited to be shown anew: set by the first of the changes that it waits with, whoever makes it.
+    op.add_column("messages", sa.Column("wanted_at", sa.DateTime(timezone=True), nullable=True))
+    op.execute(
+        "CREATE FUNCTION countersign_message_wanted() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN NEW.wanted_at := NEW.due_at; RETURN NEW; END $$"
+    )
+    op.execute(
+        "CREATE TRIGGER wanted BEFORE UPDATE OF wanted ON messages FOR EACH ROW WHEN (OLD.wanted_at IS NULL AND OLD.shown > 0)"
+        " EXECUTE FUNCTION countersign_message_wanted()"
+    )
+    # What cannot be delivered stays due for ever, and nobody should read past it each time.
+    op.drop_index("ix_messages_due_at", "messages")
+    op.create_index("ix_messages_due_at", "messages", ["due_at"], postgresql_where=sa.text("due_at IS NOT NULL AND dead_at IS NULL"))

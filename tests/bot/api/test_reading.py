@@ -47,8 +47,13 @@ async def test_openapi_describes_every_route(web: Web) -> None:
         "/api/v1/runs/{reference}/decisions": {"post"},
         "/api/v1/runs/{reference}/cancel": {"post"},
         "/api/v1/runs/{reference}/resume": {"post"},
+        "/api/v1/runs/{reference}/decisions/options": {"get"},
+        "/api/v1/inbox": {"get"},
         "/api/v1/audit": {"get"},
         "/api/v1/commands": {"get"},
+        "/api/v1/login": {"post"},
+        "/api/v1/passkeys": {"get", "post"},
+        "/api/v1/passkeys/options": {"post"},
         "/api/v1/room/channels": {"get"},
         "/api/v1/room/messages": {"get"},
         "/api/v1/room/events": {"get"},
@@ -58,7 +63,7 @@ async def test_openapi_describes_every_route(web: Web) -> None:
     }
     asked = described["paths"]["/api/v1/runs"]["post"]
     assert set(asked["requestBody"]["content"]["application/json"]["schema"]["properties"]) == {
-        "command", "arguments", "text", "dry_run", "reason", "idempotency_key",
+        "command", "arguments", "text", "dry_run", "start_at", "reason", "idempotency_key",
     }  # fmt: skip
     assert asked["security"]
     assert "bearer" in repr(described["components"]["securitySchemes"]).lower()

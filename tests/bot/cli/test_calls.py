@@ -15,13 +15,13 @@ from bot.cli.roles import ROLES
 from bot.cli.up.__main__ import app as up
 from tests.bot.cli.lines import called, countersign
 
-PROMISED = ("up", "web", "worker", "migrate", "doctor", "login", "chat", "run", "runs", "approve", "deny", "cancel", "policy", "audit")
+PROMISED = ("up", "web", "worker", "migrate", "doctor", "login", "chat", "run", "runs", "inbox", "approve", "deny", "cancel", "policy")
 
 
 def test_the_list_of_commands_is_complete(tmp_path: Path) -> None:
     said = countersign("--help", home=tmp_path).out
     listed = [line.split()[0] for line in said.partition("Commands:")[2].splitlines() if line.strip()]
-    assert listed == [*PROMISED, "slack", "token", "passkey", "new"]
+    assert listed == [*PROMISED, "audit", "slack", "token", "passkey", "new"]
 
 
 @pytest.mark.parametrize("name", sorted(set(ROLES) - {"worker"}))

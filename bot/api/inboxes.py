@@ -1,0 +1,50 @@
+"""What waits for the caller's decision."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+
+from commands.inboxes import Inbox, Review, Waiting, reviews_for, waiting_for
+from store.audiences import Place
+from store.databases import ReadSession
+
+from .callers import READ, Caller, caller_with
+from .pages import After, Limit, numbers_in, page
+from .stories import summary_of
+
+router = APIRouter(prefix="/inbox", tags=["runs"])
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+
+
+@router.get("")
+async def inbox(caller: Annotated[Caller, Depends(caller_with(READ))], limit: Limit = 50, cursor: After = None) -> dict[str, Any]:
+    """What you may decide now and have not, the most urgent first; `reviews` wait for your review. Go on until `next` is null."""
+    start = numbers_in(cursor, count=2)
+    after = Place(_EPOCH + min(start[0], _LAST) * _MICROSECOND, start[1]) if start else None
+    rulebook = await caller.hub.rulebook()
+
+    async def find(session: ReadSession) -> tuple[Inbox, list[Review]]:
+        found = await waiting_for(session, rulebook, caller.person, limit=limit, after=after)
+        return found, [] if after else await reviews_for(session, rulebook, caller.person)
+
+    found, reviews = await caller.hub.read(find)
+    more = ((found.more.expires_at - _EPOCH) // _MICROSECOND, found.more.number) if found.more else None
+    items = page([_as_json(one) for one in found.waiting], more)
+    return items | {"reviews": [_review_as_json(one) for one in reviews]}
+
+
+def _as_json(one: Waiting) -> dict[str, Any]:
+    return summary_of(one.run) | {
+        "digest": one.request.digest,
+        "expires_at": one.request.expires_at.isoformat(),
+        "missing": one.missing,
+        "on_behalf": one.on_behalf,
+        "step_up": one.ballot.rule.step_up,
+    }
+
+
+def _review_as_json(one: Review) -> dict[str, Any]:
+    return summary_of(one.run) | {"since": one.row.opened_at.isoformat()}

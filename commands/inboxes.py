@@ -1,0 +1,133 @@
+"""An inbox: what this person may decide now and has not, most urgent first; and the reviews that wait for somebody like them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import text
+
+from countersign.approvals import Approval
+from countersign.replies import Card
+from countersign.tallies import Outcome
+from store.approvals import ApprovalRequestRow
+from store.audiences import Pair, Place, find_live, find_pending
+from store.breaks import ReviewRow, find_open_reviews
+from store.databases import ReadSession
+from store.delegations import find_delegations
+from store.people import Person, find_all_people, find_people
+from store.runs import RunRow, find_runs
+
+from .audiences import Audience, audience_of
+from .authorizing import Allowed
+from .breaking import may_review
+from .rulebooks import Rulebook
+from .stories import Facts, card_of
+from .voting import Ballot, read_ballots
+
+# How often more requests are read when some of those read turn out not to wait for this person after all.
+_ROUNDS: Final = 5
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A request that this person may decide now, themselves or in the place of `on_behalf`; `missing` people have to approve yet."""
+
+    run: RunRow
+    request: ApprovalRequestRow
+    ballot: Ballot
+    on_behalf: str
+    missing: int
+
+
+@dataclass(frozen=True)
+class Inbox:
+    """`more` is where to go on when there may be more than was read, else None."""
+
+    waiting: Sequence[Waiting]
+    more: Place | None = None
+
+
+@dataclass(frozen=True)
+class Review:
+    """A run that went past its approvers and waits for a review."""
+
+    run: RunRow
+    row: ReviewRow
+
+
+async def waiting_for(session: ReadSession, rulebook: Rulebook, person: Person, *, limit: int = 20, after: Place | None = None) -> Inbox:
+    """At most `limit` open requests that this person may decide now and has not, by when their time is over.
+
+    What it costs depends on how many audiences open requests have and on how many are shown, not on how many requests ever were.
+    """
+    person = (await find_people(session, [person.name])).get(person.name, person)
+    audiences = await _audiences(session, rulebook, person)
+    found: list[Waiting] = []
+    for _ in range(_ROUNDS):
+        pairs = await find_pending(session, audiences, person=person.name, after=after, limit=limit)
+        for one in await _decidable(session, rulebook, person, pairs):
+            found.append(one)
+            if len(found) == limit:
+                return Inbox(found, _place(one.request, one.run))
+        if len(pairs) < limit:
+            return Inbox(found)
+        after = _place(*pairs[-1])
+    return Inbox(found, after)
+
+
+async def reviews_for(session: ReadSession, rulebook: Rulebook, person: Person) -> list[Review]:
+    """Reviews that nobody has signed and this person may, oldest first."""
+    rows = [one for one in await find_open_reviews(session) if may_review(rulebook.policy, person, one.involved)]
+    runs = await find_runs(session, [one.run_id for one in rows]) if rows else {}
+    return [Review(runs[one.run_id], one) for one in rows]
+
+
+def card_of_waiting(one: Waiting, rulebook: Rulebook) -> Card:
+    """The card of a request in an inbox."""
+    return card_of(Facts(one.run, one.request, one.ballot.decisions, (), (), rulebook.address, rulebook.switches))
+
+
+async def _audiences(session: ReadSession, rulebook: Rulebook, person: Person) -> list[UUID]:
+    """The audiences of open requests that this person is in, or whoever delegated to them."""
+    now: datetime = (await session.execute(text("SELECT countersign_now()"))).scalar_one()
+    live = {id_: audience_of(asked) for id_, asked in await find_live(session)}
+    chiefs = {one.person for one in await find_delegations(session, [person.name]) if one.covers(now, one.only_run or UUID(int=0))}
+    concerned = [person, *(await find_people(session, sorted(chiefs))).values()] if chiefs else [person]
+    people = await find_all_people(session) if any(_lets_others_in(one) for one in live.values()) else []
+    return [
+        id_
+        for id_, one in live.items()
+        if one is None or any(one.includes(rulebook, somebody, at=now, people=people) for somebody in concerned)
+    ]
+
+
+async def _decidable(session: ReadSession, rulebook: Rulebook, person: Person, pairs: Sequence[Pair]) -> list[Waiting]:
+    readable = [pair for pair in pairs if _is_readable(pair[0])]
+    found = []
+    ballots = await read_ballots(session, rulebook, readable, person=person.name) if readable else []
+    for (request, run), ballot in zip(readable, ballots, strict=True):
+        tally = ballot.tally()
+        answer, on_behalf = ballot.right_of(person, tally)
+        voted = any(person.name in (row.person, row.on_behalf) for row in ballot.decisions)
+        if tally.outcome is Outcome.waiting and isinstance(answer, Allowed) and not voted:
+            found.append(Waiting(run, request, ballot, on_behalf, tally.missing))
+    return found
+
+
+def _lets_others_in(audience: Audience | None) -> bool:
+    return audience is not None and bool(audience.stages[audience.stage].fallback)
+
+
+def _is_readable(request: ApprovalRequestRow) -> bool:
+    """Whether the rule is one of ours; a request whose rule means nothing waits for nobody."""
+    try:
+        Approval.of_json(request.rule)
+    except (TypeError, ValueError, KeyError, AttributeError):
+        return False
+    return True
+
+
+def _place(request: ApprovalRequestRow, run: RunRow) -> Place:
+    return Place(request.expires_at, run.number)

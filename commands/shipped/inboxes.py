@@ -1,0 +1,32 @@
+"""inbox: what waits for whoever asks."""
+
+from datetime import tzinfo
+
+from commands.controls import ControlContext
+from commands.inboxes import Waiting, reviews_for, waiting_for
+from commands.stories import asked
+from countersign.commands import control
+from countersign.replies import Reply
+
+SHOWN = 20
+
+
+@control("inbox")
+async def inbox(ctx: ControlContext) -> Reply:
+    """List what waits for your decision, the most urgent first."""
+    found = await waiting_for(ctx.session, ctx.rulebook, ctx.person, limit=SHOWN)
+    lines = [_line(one, ctx.person.zone) for one in found.waiting]
+    reviews = await reviews_for(ctx.session, ctx.rulebook, ctx.person)
+    lines += [f"#{one.run.number:<6}to be reviewed  {asked(one.run)[:60]}" for one in reviews]
+    if not lines:
+        return Reply(text="Nothing waits for you.")
+    how = ["For one of them: run NUMBER", *(["approve NUMBER or deny NUMBER"] if found.waiting else [])]
+    how += ['review NUMBER "what you found"'] if reviews else []
+    more = f" These are the first {SHOWN}." if found.more else ""
+    return Reply(text=f"This waits for you, the most urgent first.{more} {'; '.join(how)}", code="\n".join(lines))
+
+
+def _line(one: Waiting, zone: tzinfo) -> str:
+    until = f"until {one.request.expires_at.astimezone(zone):%a %d %b %H:%M}"
+    whose = f" in the place of {one.on_behalf}" if one.on_behalf else ""
+    return f"#{one.run.number:<6}{until:<23}{one.run.asker:<12}{asked(one.run)[:80]}{whose}"
