@@ -102,7 +102,7 @@ async def test_who_has_left_by_then_moves_nothing(bot: Bot, shelf: Shelf, who: s
         assert run.outcome == "Nothing was done: Your account is not active any more."
     else:
         assert run.status == "awaiting_approval"
-        assert run.changed == ["policy wants other approvals now, or somebody who approved may not approve this any more"]
+        assert run.changed == ["policy wants other approvals now, the approval waited too long, or somebody who gave it may not any more"]
         await _approve_only(bot, "kim", run)
         await bot.refresh()
         assert run.succeeded
