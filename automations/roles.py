@@ -26,6 +26,7 @@ from store.workers import note_worker
 from .brokers import EXECUTING, PLANNING, WrongRedis, check_redis, open_broker
 from .executing import execute_runs
 from .housekeeping.dispatching import Dispatcher
+from .housekeeping.rerouting import reroute_always
 from .housekeeping.sealing import seal_always
 from .housekeeping.sending import send_always
 from .housekeeping.sweeping import sweep
@@ -123,7 +124,13 @@ async def _keep_house(settings: Settings, name: str) -> None:
     ended = asyncio.Event()
     for one in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(one, ended.set)
-    jobs = [dispatcher.run(), sweep(services, dispatcher), seal_always(services), send_always(services, messages)]
+    jobs = [
+        dispatcher.run(),
+        sweep(services, dispatcher),
+        reroute_always(services, dispatcher.people),
+        seal_always(services),
+        send_always(services, messages),
+    ]
     tasks = [asyncio.create_task(one) for one in jobs]
     waiting = asyncio.create_task(_until_ended(ended))
     done, _ = await asyncio.wait([*tasks, waiting], return_when=asyncio.FIRST_COMPLETED)

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from countersign.approvals import Approval
 from countersign.replies import Card
 from countersign.tallies import Outcome
 from store.approvals import ApprovalRequestRow
@@ -24,7 +23,7 @@ from .authorizing import Allowed
 from .breaking import may_review
 from .rulebooks import Rulebook
 from .stories import Facts, card_of
-from .voting import Ballot, read_ballots
+from .voting import Ballot, read_ballots, rule_of
 
 # How often more requests are read when some of those read turn out not to wait for this person after all.
 _ROUNDS: Final = 5
@@ -104,7 +103,7 @@ async def _audiences(session: ReadSession, rulebook: Rulebook, person: Person) -
 
 
 async def _decidable(session: ReadSession, rulebook: Rulebook, person: Person, pairs: Sequence[Pair]) -> list[Waiting]:
-    readable = [pair for pair in pairs if _is_readable(pair[0])]
+    readable = [pair for pair in pairs if rule_of(pair[0])]
     found = []
     ballots = await read_ballots(session, rulebook, readable, person=person.name) if readable else []
     for (request, run), ballot in zip(readable, ballots, strict=True):
@@ -118,15 +117,6 @@ async def _decidable(session: ReadSession, rulebook: Rulebook, person: Person, p
 
 def _lets_others_in(audience: Audience | None) -> bool:
     return audience is not None and bool(audience.stages[audience.stage].fallback)
-
-
-def _is_readable(request: ApprovalRequestRow) -> bool:
-    """Whether the rule is one of ours; a request whose rule means nothing waits for nobody."""
-    try:
-        Approval.of_json(request.rule)
-    except (TypeError, ValueError, KeyError, AttributeError):
-        return False
-    return True
 
 
 def _place(request: ApprovalRequestRow, run: RunRow) -> Place:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from countersign.approvals import Approval
 from countersign.replies import Button, Card, Field, Tone
 from countersign.runs import FINISHED, RunStatus
 from countersign.schemas import SECRET_KEY
@@ -18,6 +17,7 @@ from .resume import LABELS, Choice
 from .starts import start_fields
 from .stepups import link_of
 from .switches import shown_on
+from .voting import rule_of
 
 FALLBACK_LENGTH: Final = 120
 MOST_LINES: Final = 10  # fields stand two in a line
@@ -61,7 +61,8 @@ class Facts:
     @property
     def step_up(self) -> str:
         """What deciding takes beside a click: nothing, a fresh `login` in the browser, or a `passkey`."""
-        return str(self.request.rule.get("step_up", "")) if self.request and self.run.status == RunStatus.awaiting_approval else ""
+        rule = rule_of(self.request) if self.request and self.run.status == RunStatus.awaiting_approval else None
+        return rule.step_up if rule else ""
 
     @property
     def link(self) -> str:
@@ -149,9 +150,9 @@ def _fields(facts: Facts, words: str) -> list[Field]:
 
 
 def _approval_fields(facts: Facts) -> list[Field]:
-    if facts.request is None:
+    rule = rule_of(facts.request) if facts.request else None
+    if facts.request is None or rule is None:
         return []
-    rule = Approval.of_json(facts.request.rule)
     yes = [one.person for one in facts.decisions if one.verdict == "approve"]
     no = [one for one in facts.decisions if one.verdict == "deny"]
     own = " (self-approved)" if facts.run.asker in yes else ""

@@ -57,6 +57,14 @@ def matter_of(rulebook: Rulebook, run: RunRow, *, at: datetime | None = None) ->
     )
 
 
+def rule_of(request: ApprovalRequestRow) -> Approval | None:
+    """The frozen rule; None for one that means nothing, which only somebody who took the web process over can have written."""
+    try:
+        return Approval.of_json(request.rule)
+    except (TypeError, ValueError, KeyError, AttributeError):
+        return None
+
+
 def barred_from(run: RunRow) -> frozenset[str]:
     """Who besides the asker has made the request what it is, and so does not vote on it."""
     return frozenset(one for one in (run.edited_by, run.handed_to) if one)

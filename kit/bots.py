@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from automations.announcing import announce
 from automations.delivering import Room
 from automations.executing import execute_runs
+from automations.housekeeping.rerouting import reroute
 from automations.housekeeping.tending import ask_for_reviews, tend_requests
 from automations.makingplans import make_plan
 from automations.planning import plan_runs
@@ -150,6 +151,7 @@ class Bot:
 
     async def settle(self) -> None:
         """Plans and executes until nothing is due; each plan is made twice, and a difference fails the test."""
+        await reroute(self.services)
         while await tend_requests(self.services) + await ask_for_reviews(self.services):
             pass
         async with self.services.transaction() as session:

@@ -16,6 +16,8 @@ from .databases import ReadSession, WriteSession
 from .runs import RunRow
 
 Pair = tuple[ApprovalRequestRow, RunRow]
+UNREADABLE: Final = UUID(int=0)
+"""The audience of a request whose rule means nothing: nobody is in it."""
 
 
 class AudienceRow(Base):

@@ -219,6 +219,18 @@ async def find_backlog(session: ReadSession) -> list[Backlog]:
     return [Backlog(row.platform, row.waiting, float(row.oldest)) for row in rows]
 
 
+async def find_told(session: ReadSession, run_ids: Sequence[UUID]) -> dict[UUID, set[tuple[str, str]]]:
+    """Who has direct messages about these runs: kind and person of each."""
+    rows = await session.execute(
+        text("SELECT run_id, kind, person FROM messages WHERE run_id = ANY(:runs) AND kind <> 'reply' AND person <> ''"),
+        {"runs": list(run_ids)},
+    )
+    found: dict[UUID, set[tuple[str, str]]] = {one: set() for one in run_ids}
+    for row in rows:
+        found[row.run_id].add((row.kind, row.person))
+    return found
+
+
 async def find_in_place(session: ReadSession, *, platform: str, channel: str, person: str, limit: int) -> list[Any]:
     """What a room shows in a channel to a person, oldest first: the channel's cards and what is for this person alone."""
     rows = await session.execute(

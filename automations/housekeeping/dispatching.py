@@ -17,14 +17,20 @@ _log = logging.getLogger(__name__)
 LOCK: Final = 4_707_033
 STANDBY_SECONDS: Final = 1.0
 HINT_AGAIN_SECONDS: Final = 3.0
+# Tables whose changes change who may vote; the others that are announced with them (accounts, tokens) do not.
+_VOTERS: Final = ("people", "memberships", "grants", "policies", "passkeys")
 _QUEUES: Final = {"plan": PLANNING, "execute": EXECUTING}
 
 
 class Dispatcher:
-    """Hints while its connection holds the dispatchers' session lock; `messages` is set when some are due, lock or not."""
+    """Hints while its connection holds the dispatchers' session lock; `messages` is set when some are due, lock or not.
+
+    `people` is set when people, groups, grants or policy have changed.
+    """
 
     def __init__(self, url: str, broker: WakingBroker, messages: asyncio.Event) -> None:
         self._url, self._broker, self._messages = plain_url(url), broker, messages
+        self.people = asyncio.Event()
         self._hinted: dict[UUID, float] = {}
         self._forgotten = 0.0
         self._waiting: dict[str, list[UUID]] = {}
@@ -66,13 +72,18 @@ class Dispatcher:
 
     async def _dispatch(self, connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
         await connection.execute("LISTEN countersign_work")
+        await connection.execute("LISTEN countersign_people")
         self._messages.set()
+        self.people.set()
         while True:
             if not self.leads:
                 row = await (await connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])).fetchone()
                 self.leads = row is not None and bool(row[0])
             async for notice in connection.notifies(timeout=None if self.leads else STANDBY_SECONDS):
-                self._heard(notice.payload)
+                if notice.channel == "countersign_work":
+                    self._heard(notice.payload)
+                elif notice.payload in _VOTERS:
+                    self.people.set()
 
     def _heard(self, payload: str) -> None:
         kind, _, rest = payload.partition(" ")
