@@ -26,6 +26,7 @@ from store.workers import note_worker
 from .brokers import EXECUTING, PLANNING, WrongRedis, check_redis, open_broker
 from .executing import execute_runs
 from .housekeeping.dispatching import Dispatcher
+from .housekeeping.following import follow_always
 from .housekeeping.rerouting import reroute_always
 from .housekeeping.sealing import seal_always
 from .housekeeping.sending import send_always
@@ -130,6 +131,7 @@ async def _keep_house(settings: Settings, name: str) -> None:
         reroute_always(services, dispatcher.people),
         seal_always(services),
         send_always(services, messages),
+        follow_always(services),
     ]
     tasks = [asyncio.create_task(one) for one in jobs]
     waiting = asyncio.create_task(_until_ended(ended))

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from bot import console, health
+from bot import console, health, scim
 from bot.api import audits, commands, decisions, inboxes, logins, passkeys, problems, rooms, runs
 from bot.api.callers import bearer
 from bot.api.problems import Problem
@@ -66,6 +66,7 @@ def create_app() -> FastAPI:
     for one in (runs, decisions, inboxes, audits, commands, rooms, passkeys, logins):
         app.include_router(one.router, prefix=API, dependencies=[Depends(bearer)])
     app.include_router(health.router)
+    scim.mount(app)
     console.mount(app)
     return app
 

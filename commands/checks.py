@@ -6,6 +6,7 @@ from itertools import pairwise
 from countersign.approvals import Approval
 from countersign.commands import Command
 
+from .departments import fed_groups, with_departments
 from .policies import ADMIN, APPROVE, AUDIT, USE, Policy, PolicyFile, covers, freeze_rules
 from .rules import BoundRule, Rule, approval_of, bind_rule, listed, targets_of
 from .yamls import Lines, read_yaml
@@ -99,8 +100,8 @@ def _same_names(rules: Sequence[Rule]) -> Iterator[str]:
 def _nobodies(rule: Rule, file: PolicyFile) -> list[str]:
     if not file.people:
         return []
-    members = _members(file)
-    return [f"{rule.place} names {name!r}, who is not listed under people" for name in rule.people if name not in file.people] + [
+    members, unknown = _members(file), [name for name in rule.people if name not in file.people and "scim" not in file.directories]
+    return [f"{rule.place} names {name!r}, who is not listed under people" for name in unknown] + [
         f"{rule.place} names the group {name!r}, which nobody listed under people is in" for name in rule.groups if name not in members
     ]
 
@@ -115,7 +116,9 @@ def _empty_groups(file: PolicyFile, lines: Lines) -> list[str]:
 
 
 def _members(file: PolicyFile) -> set[str]:
-    return {group for entry in file.people.values() for group in entry.groups}
+    """Groups that somebody listed under people is in, directly or by department, or whose members come from elsewhere."""
+    direct = {group for entry in file.people.values() for group in entry.groups} | fed_groups(file.directories)
+    return set(with_departments(frozenset(direct), file.departments))
 
 
 def _unused_permissions(policy: Policy, commands: Mapping[str, Command], lines: Lines) -> list[str]:

@@ -50,5 +50,7 @@ def could_have_admin(policy: Policy, people: Iterable[Person]) -> bool:
     """Whether one of those whom a policy names would be an admin under it, with the roles they have been granted; the others are let go."""
     known = {one.name: one for one in people}
     nobody = Person("", True, frozenset(), frozenset())
-    entries = policy.file.people.items()
-    return has_admin(policy, [replace(known.get(name, nobody), active=True, groups=frozenset(entry.groups)) for name, entry in entries])
+    staying = [
+        replace(known.get(name, nobody), active=entry.active, groups=frozenset(entry.groups)) for name, entry in policy.file.people.items()
+    ]
+    return has_admin(policy, staying)

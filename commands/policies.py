@@ -17,6 +17,7 @@ from countersign.permissions import Risk
 from store.people import Person
 
 from .accesses import AccessEntry, access_rules, problems_of
+from .departments import DirectoryEntry, department_problems, directory_problems, with_departments
 from .periods import BoundFreeze, FreezeEntry, WindowEntry, bind_freezes
 from .rules import APPROVE as APPROVE
 from .rules import OUTCOMES, PATTERN, BoundRule, Part, Rule, approval_of, bind_rule, known_zone, listed
@@ -34,12 +35,16 @@ PermissionPattern = Annotated[str, Field(pattern=PATTERN)]
 
 
 class PersonEntry(Part):
-    """`manager` is the name of another person of the policy, for rules that ask the asker's manager."""
+    """`manager` is the name of another person of the policy, for rules that ask the asker's manager.
+
+    Who is not `active` is kept out, whatever a directory says.
+    """
 
     email: str | None = None
     groups: tuple[str, ...] = ()
     timezone: Annotated[str, AfterValidator(known_zone)] = "UTC"
     manager: str = ""
+    active: bool = True
 
 
 class IdentityEntry(Part):
@@ -76,6 +81,8 @@ class PolicyFile(Part):
     identity: Mapping[Literal["slack", "discord"], IdentityEntry] = {}
     roles: Mapping[str, tuple[PermissionPattern, ...]] = {}
     groups: Mapping[str, tuple[str, ...]] = {}
+    departments: Mapping[str, tuple[str, ...]] = {}
+    directories: Mapping[Literal["slack", "scim"], DirectoryEntry] = {}
     channels: Mapping[str, tuple[str, ...]] = {}
     schedules: Mapping[str, ScheduleEntry] = {}
     owners: Mapping[str, Mapping[str, tuple[str, ...]]] = {}
@@ -99,8 +106,9 @@ class Policy:
         return self.file.profile
 
     def permissions_of(self, roles: frozenset[str], groups: frozenset[str]) -> frozenset[str]:
-        """The permission patterns that these run-time roles and these groups carry."""
-        all_roles = roles | {role for group in groups for role in self.file.groups.get(group, ())}
+        """The permission patterns that these run-time roles, these groups and their departments carry."""
+        carrying = with_departments(groups, self.file.departments)
+        all_roles = roles | {role for group in carrying for role in self.file.groups.get(group, ())}
         return frozenset(pattern for role in all_roles for pattern in self.file.roles.get(role, ()))
 
     def roles_with(self, permission: str) -> list[str]:
@@ -108,8 +116,8 @@ class Policy:
         return sorted(name for name, patterns in self.file.roles.items() if any(covers(one, permission) for one in patterns))
 
     def groups_of(self, person: Person) -> frozenset[str]:
-        """Every group the person is in."""
-        return person.groups
+        """Every group the person is in, and the departments of these groups."""
+        return with_departments(person.groups, self.file.departments)
 
     def roles_of(self, person: Person) -> frozenset[str]:
         """Every role the person has, granted to them or carried by their groups."""
@@ -239,6 +247,10 @@ def _reference_problems(file: PolicyFile, lines: Lines) -> Iterator[str]:
         for role in roles:
             if role not in file.roles:
                 yield f"{lines.place('groups', group)}groups.{group} names the role {role!r}, which roles does not define"
+    for name, problem in department_problems(file.departments, file.groups):
+        yield f"{lines.place('departments', name)}{problem}"
+    for name, problem in directory_problems(file.directories, file.groups):
+        yield f"{lines.place('directories', name)}{problem}"
     for argument, things in file.owners.items():
         for thing, selectors in things.items():
             where = f"{lines.place('owners', argument, thing)}owners.{argument}.{thing}: "

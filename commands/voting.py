@@ -107,7 +107,7 @@ def may_see(rulebook: Rulebook, person: Person, run: RunRow, rule: Approval | No
     """Whether this person may read a run: `staff` runs are open to every active person, `private` ones to those concerned."""
     if not person.active:
         return False
-    if run.visibility == "staff" or person.name in (run.asker, run.owner, run.handed_to) or run.owner in person.groups:
+    if run.visibility == "staff" or person.name in (run.asker, run.owner, run.handed_to) or run.owner in rulebook.policy.groups_of(person):
         return True
     if rule is not None and isinstance(may_vote(rulebook.policy, person, rule, matter_of(rulebook, run)), Allowed):
         return True

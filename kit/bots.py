@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from automations.announcing import announce
 from automations.delivering import Room
 from automations.executing import execute_runs
+from automations.housekeeping.following import Follower
 from automations.housekeeping.rerouting import reroute
 from automations.housekeeping.tending import ask_for_reviews, tend_requests
 from automations.makingplans import make_plan
@@ -34,6 +35,7 @@ from store.databases import ReadSession, reading, transaction
 from store.journals import find_lines
 from store.people import Person, find_people, save_people
 from store.policies import apply_policy
+from store.rosters import ADMIN, forget_vouchers
 from store.runs import RunRow, find_run
 from store.secrets import find_secrets
 
@@ -123,6 +125,7 @@ class Bot:
         self._dirty = True
         self._held = False
         self._switches = SwitchTender()
+        self._follower = Follower(services, None)
 
     def cast(self, *names: str, may: Iterable[str] = ()) -> Sequence[Member]:
         """People with these permissions; called again, it adds to what somebody may. Takes effect with the next thing anybody does."""
@@ -167,6 +170,7 @@ class Bot:
             await plan_runs(self.services, plan)
             await self._plan_twice(plan)
             await execute_runs(self.services, execute)
+        await self._follower.follow()
         while await announce(self.services, {"room": Room()}):
             pass
 
@@ -240,6 +244,7 @@ class Bot:
         async with transaction(self.owner) as session:
             await apply_policy(session, digest=compiled.digest, body=compiled.body, by="kit")
             await save_people(session, {name: entry.model_dump() for name, entry in compiled.file.people.items()})
+            await forget_vouchers(session, source=ADMIN, active=False, people=self._may)  # whoever is cast is here
         self.hub.forget()
         self.services.forget()
 

@@ -1,8 +1,7 @@
 """People, their chat accounts and the groups they are in. A person's name is their immutable handle."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,10 +12,15 @@ from countersign.calendars import zone_of
 
 from .bases import Base, Stamp
 from .databases import ReadSession, WriteSession
+from .rosters import deactivate as deactivate
+from .rosters import save_people as save_people
 
 
 class PersonRow(Base):
+    """`leaving` is set when somebody is deactivated, until what they left behind has been taken up."""
+
     __tablename__ = "people"
+    __table_args__ = (Index("ix_people_leaving", "name", postgresql_where=text("leaving")),)
 
     name: Mapped[str] = mapped_column(primary_key=True)
     email: Mapped[str | None] = mapped_column(unique=True)
@@ -24,6 +28,7 @@ class PersonRow(Base):
     service: Mapped[bool] = mapped_column(server_default=text("false"))
     timezone: Mapped[str] = mapped_column(server_default=text("'UTC'"))
     manager: Mapped[str | None]
+    leaving: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[Stamp]
 
 
@@ -37,14 +42,6 @@ class ChatAccountRow(Base):
     person: Mapped[str] = mapped_column(ForeignKey("people.name"))
     linked_at: Mapped[Stamp]
     linked_by: Mapped[str]
-
-
-class MembershipRow(Base):
-    __tablename__ = "memberships"
-
-    person: Mapped[str] = mapped_column(ForeignKey("people.name"), primary_key=True)
-    group: Mapped[str] = mapped_column(primary_key=True)
-    until: Mapped[datetime | None]
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ class Person:
 
 _PERSON = """
 SELECT p.name, p.active, p.service, p.timezone, coalesce(p.email, '') AS email, coalesce(p.manager, '') AS manager,
-       coalesce((SELECT array_agg(m."group") FROM memberships m
+       coalesce((SELECT array_agg(DISTINCT m."group") FROM memberships m
                  WHERE m.person = p.name AND (m.until IS NULL OR m.until > countersign_now())), '{{}}') AS groups,
        coalesce((SELECT array_agg(g.role) FROM grants g
                  WHERE g.ended_at IS NULL AND (g.until IS NULL OR g.until > countersign_now())
@@ -166,61 +163,6 @@ async def unlink_account(session: WriteSession, account: Account) -> bool:
         {"platform": account.platform, "team": account.team, "account": account.account},
     )
     return row.first() is not None
-
-
-async def save_people(session: WriteSession, people: Mapping[str, Mapping[str, Any]]) -> None:
-    """Brings people and memberships in line with policy: those named are active with these groups; everybody else is deactivated.
-
-    Deactivated people lose their groups, tokens and sessions at once; what they asked for is refused at execution.
-    """
-    await _let_go(session, list(people))
-    for name, entry in people.items():
-        await session.execute(
-            text(
-                "INSERT INTO people (name, email, timezone, manager) VALUES (:name, lower(:email), :timezone, :manager)"
-                " ON CONFLICT (name) DO UPDATE SET email = excluded.email, timezone = excluded.timezone, manager = excluded.manager,"
-                " active = true"
-            ),
-            {
-                "name": name,
-                "email": entry.get("email"),
-                "timezone": entry.get("timezone", "UTC"),
-                "manager": entry.get("manager") or None,
-            },
-        )
-        groups = list(entry.get("groups", ()))
-        await session.execute(
-            text('DELETE FROM memberships WHERE person = :name AND until IS NULL AND NOT "group" = ANY(:groups)'),
-            {"name": name, "groups": groups},
-        )
-        await session.execute(
-            text(
-                'INSERT INTO memberships (person, "group") SELECT :name, unnest(cast(:groups AS text[]))'
-                ' ON CONFLICT (person, "group") DO UPDATE SET until = NULL'
-            ),
-            {"name": name, "groups": groups},
-        )
-
-
-async def deactivate(session: WriteSession, name: str) -> bool:
-    """Ends a person's rights at once; what they asked for is refused at execution. False when they were not active."""
-    row = await session.execute(text("UPDATE people SET active = false WHERE name = :name AND active RETURNING 1"), {"name": name})
-    return row.first() is not None
-
-
-async def _let_go(session: WriteSession, staying: Sequence[str]) -> None:
-    everybody_else = {"staying": list(staying)}
-    await session.execute(
-        text("UPDATE people SET active = false WHERE active AND NOT service AND NOT name = ANY(:staying)"), everybody_else
-    )
-    await session.execute(text("DELETE FROM memberships WHERE until IS NULL AND NOT person = ANY(:staying)"), everybody_else)
-    await session.execute(
-        text(
-            "UPDATE tokens SET ended_at = countersign_now() WHERE ended_at IS NULL AND NOT person = ANY(:staying)"
-            " AND person IN (SELECT name FROM people WHERE NOT service)"
-        ),
-        everybody_else,
-    )
 
 
 def people_named(names: str) -> str:

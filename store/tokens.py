@@ -46,7 +46,7 @@ class Token:
 
 
 async def issue_token(session: WriteSession, *, kind: str, person: str | None, label: str, scopes: tuple[str, ...], lifetime: float) -> str:
-    """Makes a token of `kind` (`api`, `session` or `link`) that lives `lifetime` seconds; returns its value, which is kept nowhere.
+    """Makes a token of `kind` (`api`, `session`, `link` or `scim`) that lives `lifetime` seconds; returns its value, which is kept nowhere.
 
     A session is made by logging in, so it begins fresh; an API token is made fresh by `freshen`.
     """
@@ -108,6 +108,15 @@ async def end_token(session: WriteSession, value: str) -> None:
     await session.execute(
         text("UPDATE tokens SET ended_at = countersign_now() WHERE hash = :hash AND ended_at IS NULL"), {"hash": _hash(value)}
     )
+
+
+async def end_labelled(session: WriteSession, *, kind: str, label: str) -> int:
+    """Ends every live token of this kind with this label; returns how many there were."""
+    rows = await session.execute(
+        text("UPDATE tokens SET ended_at = countersign_now() WHERE kind = :kind AND label = :label AND ended_at IS NULL RETURNING 1"),
+        {"kind": kind, "label": label},
+    )
+    return len(rows.all())
 
 
 def _hash(value: str) -> bytes:

@@ -40,6 +40,10 @@ token = new_app("")
 add_roles(token, group="token")
 app.add_typer(token, name="token", help="Make personal tokens and links.")
 
+directory = new_app("")
+add_roles(directory, group="directory")
+app.add_typer(directory, name="directory", help="Connect a directory that says who belongs to the company.")
+
 passkey = new_app("")
 add_roles(passkey, group="passkey")
 app.add_typer(passkey, name="passkey", help="Accept a first passkey.")

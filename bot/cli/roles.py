@@ -20,6 +20,7 @@ ROLES: Final = {
         "bot.cli.operating.tokens",
         "Make a personal token, or a one-time link into the browser room, on the hub's own machine.",
     ),
+    "directory token": ("bot.cli.operating.directories", "Make or end the token of a SCIM directory, on the hub's own machine."),
     "passkey accept": ("bot.cli.operating.passkeys", "Accept a first passkey, on the hub's own machine: no other one can sign for it yet."),
 }
 _AS_GIVEN: Final = {"allow_extra_args": True, "ignore_unknown_options": True}

@@ -26,7 +26,7 @@ from .sessions import Visitor
 _FOLDER: Final = Path(__file__).parent
 # A request with this header comes from our script, which wants a part of the page and not all of it.
 PART_HEADER: Final = "countersign-part"
-_NOT_PAGES: Final = ("/api/", "/live", "/ready", "/metrics", "/slack/")
+_NOT_PAGES: Final = ("/api/", "/scim/", "/live", "/ready", "/metrics", "/slack/")
 
 
 @dataclass(frozen=True)

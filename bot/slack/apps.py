@@ -24,6 +24,7 @@ from .parsers import Json
 from .slashes import handle_slash
 from .sources import Source, text_at
 from .submissions import handle_submission, line_form
+from .userchanges import handle_user_change
 
 SHORTCUT: Final = "run_about_message"
 _ANY: Final = re.compile(".*", re.DOTALL)
@@ -77,6 +78,7 @@ class _Listeners:
         app.view_closed(_ANY)(self._nothing)
         app.shortcut(SHORTCUT)(ack=self._shortcut, lazy=[self._open])
         app.event("app_mention")(self._mention)
+        app.event("user_change")(self._user_changed)
         app.event("app_home_opened")(ack=self._nothing, lazy=[self._publish_home])
         app.event(_ANY)(self._nothing)
 
@@ -100,6 +102,14 @@ class _Listeners:
         try:
             with answering():
                 await handle_mention(self._connection, body, trace=_trace(context))
+        except CountersignError as error:
+            return BoltResponse(status=503, body=str(error))
+        return _answer({})
+
+    async def _user_changed(self, body: Json) -> BoltResponse:
+        try:
+            with answering():
+                await handle_user_change(self._connection, body)
         except CountersignError as error:
             return BoltResponse(status=503, body=str(error))
         return _answer({})

@@ -7,6 +7,7 @@ from countersign.commands import Command, control
 from countersign.errors import CountersignError
 from countersign.permissions import Risk
 from countersign.replies import Reply
+from store.rosters import POLICY, find_memberships
 
 
 @control("help")
@@ -31,14 +32,28 @@ async def whoami(ctx: ControlContext) -> Reply:
     """Show who Countersign takes you for, your groups and what you may do."""
     person, policy = ctx.person, ctx.rulebook.policy
     permissions = sorted(policy.permissions_of(person.roles, person.groups))
+    sources = {one.group: one.source for one in await find_memberships(ctx.session, person.name)}
+    groups = [f"{one}{_from(sources.get(one, POLICY))}" for one in sorted(person.groups)]
+    departments = [
+        f"{name} (through {', '.join(sorted(person.groups & set(members)))})"
+        for name, members in sorted(policy.file.departments.items())
+        if not person.groups.isdisjoint(members)
+    ]
     lines = [
         f"person       {person.name}",
-        f"groups       {', '.join(sorted(person.groups)) or 'none'}",
+        f"groups       {', '.join(groups) or 'none'}",
+        *([f"departments  {', '.join(departments)}"] if departments else []),
+        *([f"manager      {person.manager}"] if person.manager else []),
         f"permissions  {', '.join(permissions) or 'none by role'}",
         f"profile      {policy.profile}",
         f"time zone    {person.timezone}",
     ]
     return Reply(text=f"You are {person.name}.", code="\n".join(lines))
+
+
+def _from(source: str) -> str:
+    """Where a group comes from, unless the policy says so."""
+    return "" if source == POLICY else " (from Slack)" if source.startswith("slack:") else " (from the directory)"
 
 
 def _lines(commands: list[Command]) -> list[str]:

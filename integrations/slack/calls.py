@@ -41,7 +41,7 @@ async def post_json(session: aiohttp.ClientSession, url: str, body: Json, *, wit
 
 
 # Slack takes JSON bodies for writing methods and only form or query arguments for these reading ones (docs.slack.dev/apis/web-api).
-_FORM_METHODS = ("conversations.history", "conversations.replies", "users.info")
+_FORM_METHODS = ("conversations.history", "conversations.replies", "usergroups.list", "users.info", "users.list")
 
 
 def _arguments(method: str, params: Mapping[str, object]) -> Json:

@@ -61,7 +61,7 @@ async def test_a_manager_comes_and_goes_with_the_policy(tables: Tables) -> None:
 async def test_a_membership_for_a_while_ends_by_itself(tables: Tables) -> None:
     await tables.execute(
         "INSERT INTO memberships (person, \"group\", until) VALUES ('kim', 'on-call', countersign_now() + interval '1 hour')"
-        ' ON CONFLICT (person, "group") DO UPDATE SET until = excluded.until'
+        ' ON CONFLICT (person, "group", source) DO UPDATE SET until = excluded.until'
     )
     assert "on-call" in (await person(tables, "kim")).groups
     await tables.execute("UPDATE clock SET shift = '61 minutes'")

@@ -15,7 +15,9 @@ app = new_app()
 
 @app.command("manifest")
 def print_manifest(
-    *, socket: Annotated[bool, typer.Option("--socket", help="For Socket Mode, where Slack needs no address of the hub.")] = False
+    *,
+    socket: Annotated[bool, typer.Option("--socket", help="For Socket Mode, where Slack needs no address of the hub.")] = False,
+    user_groups: Annotated[bool, typer.Option("--user-groups", help="Where policy takes groups from Slack's user groups.")] = False,
 ) -> None:
     """Print the Slack app's manifest as JSON, for the commands installed here and COUNTERSIGN_PUBLIC_URL."""
     settings = read_settings()
@@ -26,7 +28,7 @@ def print_manifest(
         registry = load_registry(folder=settings.commands, runbooks=settings.runbooks)
     except (RegistryError, TypeError) as error:
         raise Failed(f"The commands cannot be loaded: {error}") from None
-    print(json.dumps(manifest(registry, settings.url, socket_mode=socket), indent=2, ensure_ascii=False))
+    print(json.dumps(manifest(registry, settings.url, socket_mode=socket, user_groups=user_groups), indent=2, ensure_ascii=False))
 
 
 if __name__ == "__main__":

@@ -132,6 +132,13 @@ class Actor:
         body = {"type": "message", "channel_type": "im", "user": self.id, "team": self._user.team, "text": text}
         return await self._courier.event(self._user, {**body, "ts": message.ts, "event_ts": message.ts, "channel": place.id})
 
+    async def leave(self) -> Outcome:
+        """Be deactivated by an admin of the workspace; the app is told, if it listens."""
+        self._user.deleted = True
+        user: Json = {"id": self.id, "team_id": self._user.team, "deleted": True}
+        body: Json = {"type": "user_change", "user": user, "event_ts": f"{self._world.clock.now():.6f}"}
+        return await self._courier.event(self._user, body)
+
     async def open_home(self) -> Outcome:
         """Open the app's Home tab."""
         self._must_be_active()

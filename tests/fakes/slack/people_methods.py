@@ -29,6 +29,27 @@ def users_lookup_by_email(world: World, args: Json) -> Json:
     raise SlackSays("users_not_found")
 
 
+def users_list(world: World, args: Json) -> Json:
+    limit, start = int(args.get("limit") or 0), int(args.get("cursor") or 0)
+    if not 0 < limit <= 1_000:
+        raise SlackSays("invalid_limit")
+    users = list(world.users.values())
+    following = str(start + limit) if start + limit < len(users) else ""
+    shown = [user_json(world, one, scopes=args["scopes"]) for one in users[start : start + limit]]
+    return {"members": shown, "response_metadata": {"next_cursor": following}}
+
+
+def usergroups_list(world: World, args: Json) -> Json:
+    """Slack leaves the members out unless asked, and people who were deactivated are in no group."""
+    groups: list[Json] = []
+    for one in world.usergroups.values():
+        users = [name for name in one.users if not world.users[name].deleted]
+        groups.append(
+            {"id": one.id, "team_id": world.team, "handle": one.handle} | ({"users": users} if args.get("include_users") == "true" else {})
+        )
+    return {"usergroups": groups}
+
+
 def usergroups_users_list(world: World, args: Json) -> Json:
     group = world.usergroups.get(str(args.get("usergroup")))
     if group is None:

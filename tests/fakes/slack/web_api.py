@@ -137,6 +137,8 @@ def _methods(views: ViewMethods, tokens: Tokens) -> dict[str, Method]:
         "oauth.v2.access": Method(tokens.access, kind="none", per_minute=100),
         "users.info": Method(people_methods.users_info, "users:read", 100),
         "users.lookupByEmail": Method(people_methods.users_lookup_by_email, "users:read.email"),
+        "users.list": Method(people_methods.users_list, "users:read", 20),
+        "usergroups.list": Method(people_methods.usergroups_list, "usergroups:read", 20),
         "usergroups.users.list": Method(people_methods.usergroups_users_list, "usergroups:read", 20),
         "conversations.open": Method(chat_methods.conversations_open, "im:write"),
         "conversations.info": Method(chat_methods.conversations_info, "read"),
