@@ -23,6 +23,7 @@ from .vocabularies import Name, Scene, vocabulary_of
 from .vocabularies import Unreadable as Unreadable
 
 MOST_TRIED: Final = 5_000
+_NOTHING: Final[Mapping[str, str]] = {}
 
 
 class MissingName(ExpressionError):
@@ -42,7 +43,8 @@ class Expression:
 
     def holds(self, scene: Scene) -> bool:
         """Whether it is true here and now. Raises Unreadable when it cannot be evaluated; what then happens is the rule's to say."""
-        return _answer(self.program, _values(self.names, scene))
+        values, missing = _values(self.names, scene)
+        return _answer(self.program, values, missing=missing)
 
     def can_hold(self, allowed: Mapping[str, tuple[Any, ...]]) -> bool:
         """Whether any values make it true, tried where a name has few; `allowed` narrows them to what the rule's other conditions leave.
@@ -128,23 +130,30 @@ def _program(source: str, types: tuple[tuple[str, str], ...]) -> Any:
     return program
 
 
-def _values(names: Mapping[str, Name], scene: Scene) -> dict[str, Any]:
-    values = {}
+def _values(names: Mapping[str, Name], scene: Scene) -> tuple[dict[str, Any], dict[str, str]]:
+    """The values there are, and why there is none for the others; whether that matters shows when the expression is evaluated."""
+    values, missing = {}, {}
     for name, one in names.items():
-        value = one.read(scene)
-        if value is not None:
+        try:
+            value = one.read(scene)
+        except Unreadable as error:
+            missing[name] = str(error)
+            continue
+        if value is None:
+            missing[name] = f"{name} was not given" if name.startswith("args.") else f"{name} is not known here"
+        else:
             values[name] = value
-    return values
+    return values, missing
 
 
-def _answer(program: Any, values: Mapping[str, Any]) -> bool:
+def _answer(program: Any, values: Mapping[str, Any], *, missing: Mapping[str, str] = _NOTHING) -> bool:
     try:
         found = program.eval(data=values)
         answer = found.value()
     except RuntimeError as error:
-        raise Unreadable(_plain(str(error))) from None
+        raise Unreadable(_plain(str(error), missing)) from None
     if found.type() != cel.Type.BOOL:
-        raise Unreadable(_plain(str(answer)))
+        raise Unreadable(_plain(str(answer), missing))
     return bool(answer)
 
 
@@ -156,11 +165,10 @@ def _might(program: Any, values: Mapping[str, Any]) -> bool:
         return True
 
 
-def _plain(message: str) -> str:
-    """The library's message without its codes; a name without a value is an argument that was left out."""
-    if missing := re.search(r'No value with name "([\w.]+)" found', message):
-        name = missing[1]
-        return f"{name} was not given" if name.startswith("args.") else f"{name} is not known here"
+def _plain(message: str, missing: Mapping[str, str] = _NOTHING) -> str:
+    """The library's message without its codes, or why a name that it wanted has no value."""
+    if found := re.search(r'No value with name "([\w.]+)" found', message):
+        return missing.get(found[1], f"{found[1]} is not known here")
     told = re.sub(r"^[A-Z_]+: ", "", message.splitlines()[0] if message else "")
     return re.sub(r" \[[A-Z_]+\]$", "", told)[:120]
 

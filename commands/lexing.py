@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 LONGEST: Final = 600
@@ -72,6 +73,7 @@ class Reading:
                 yield one.text
 
 
+@lru_cache(maxsize=500)
 def read(source: str) -> Reading:
     """Reads an expression; raises ExpressionError for what is not part of the language or could take long."""
     if not source.strip():

@@ -1,8 +1,9 @@
 """One rule of a policy, and what it means for one command: its values as arguments are written, so that equality can be trusted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -308,10 +309,16 @@ def _written(command: Command, key: str, value: Any) -> tuple[list[Any], list[st
     problems: list[str] = []
     for one in _values(value):
         try:
-            possible.append(command.schema.wanted(key, one))
+            possible.append(_wanted(command, key, one) if isinstance(one, Hashable) else command.schema.wanted(key, one))
         except BadArgument as error:
             problems.append(error.problem)
     return possible, problems
+
+
+@lru_cache(maxsize=2_000, typed=True)
+def _wanted(command: Command, key: str, value: Hashable) -> Any:
+    """Looked up often: a policy is bound again when it changes a little, and a rule may concern many commands."""
+    return command.schema.wanted(key, value)
 
 
 def _values(value: Any) -> Sequence[Any]:
