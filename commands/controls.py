@@ -31,21 +31,23 @@ async def call_control(session: WriteSession, rulebook: Rulebook, person: Person
         earlier = await find_answer(session, invocation.key)
         return Reply.model_validate(earlier) if earlier else Reply(text="This request was handled already.")
     context = ControlContext(session, rulebook, person, invocation)
-    reply = await _called(context, call)
+    reply, refused = await _called(context, call)
     detail: dict[str, Any] = {
         "command": call.command.name,
         "arguments": dict(call.arguments),
         "door": invocation.door,
         "trace": invocation.trace,
+        **({"refused": refused[:200]} if refused else {}),
     }
     await record(session, [AuditEvent("control:asked", person.name, None, detail)])
     await keep_answer(session, invocation.key, reply.model_dump(mode="json"))
     return reply
 
 
-async def _called(context: ControlContext, call: ControlCall) -> Reply:
+async def _called(context: ControlContext, call: ControlCall) -> tuple[Reply, str]:
+    """The reply, and what it says if the control was refused."""
     try:
         reply: Reply = await call.command.function(context, **call.values)
     except CountersignError as error:
-        return Reply(text=str(error))
-    return reply
+        return Reply(text=str(error)), str(error)
+    return reply, ""

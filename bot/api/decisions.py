@@ -7,15 +7,17 @@ from fastapi import APIRouter, Depends, Query
 from commands.proofs import request_options
 from commands.signing import to_sign
 from commands.sites import Site
+from countersign.invocations import Door
 from countersign.runs import RunStatus
 from countersign.tallies import Verdict
 from store.approvals import find_request
 from store.databases import ReadSession
 from store.passkeys import find_passkeys
+from store.runs import RunRow
 
 from .callers import DECIDE, Caller, caller_with
 from .problems import refused
-from .stories import find_visible
+from .stories import read_visible
 
 router = APIRouter(prefix="/runs", tags=["runs"])
 Decider = Annotated[Caller, Depends(caller_with(DECIDE))]
@@ -24,16 +26,15 @@ Decider = Annotated[Caller, Depends(caller_with(DECIDE))]
 @router.get("/{reference}/decisions/options")
 async def options(caller: Decider, reference: str, verdict: Annotated[Verdict, Query()] = Verdict.approve) -> dict[str, Any]:
     """What to give `navigator.credentials.get`, to sign this verdict on the plan as it is now; `digest` is that plan's."""
-    rulebook = await caller.hub.rulebook()
+    address = (await caller.hub.rulebook()).address
 
-    async def find(session: ReadSession) -> dict[str, Any]:
-        run = await find_visible(session, rulebook, caller.person, reference)
+    async def find(session: ReadSession, run: RunRow) -> dict[str, Any]:
         request = await find_request(session, run.id)
         if request is None or run.status != RunStatus.awaiting_approval:
             raise refused("nothing_to_decide", f"Run #{run.number} does not wait for an approval; it is {run.status.replace('_', ' ')}.")
         signed = await to_sign(session, request, person=caller.person.name, verdict=verdict)
         known = await find_passkeys(session, [caller.person.name])
-        asked = request_options(Site.of(rulebook.address), challenge=signed.challenge, known=known)
+        asked = request_options(Site.of(address), challenge=signed.challenge, known=known)
         return asked | {"digest": request.digest, "verdict": verdict.value}
 
-    return await caller.hub.read(find)
+    return await read_visible(caller.hub, caller.person, reference, find, door=Door.api, trace=caller.trace)

@@ -16,7 +16,7 @@ from commands.rulebooks import Rulebook
 from countersign.invocations import Door, Invocation, Place
 from countersign.runs import RunStatus
 from countersign.tallies import Verdict
-from store.audits import AuditEvent, record
+from store.audits import record
 from store.databases import ReadSession, WriteSession
 from store.journals import find_lines
 from store.runs import RunRow, search_runs
@@ -25,7 +25,7 @@ from .bodies import Body, body_of, documented
 from .callers import DECIDE, READ, SUBMIT, Caller, caller_with
 from .pages import After, Limit, numbers_in, page
 from .problems import Problem, refused
-from .stories import find_visible, sees, summary_of, tell
+from .stories import find_visible, hidden, read_visible, sees, summary_of, tell
 
 router = APIRouter(prefix="/runs", tags=["runs"])
 Reader = Annotated[Caller, Depends(caller_with(READ))]
@@ -142,15 +142,13 @@ async def show(caller: Reader, reference: str) -> dict[str, Any]:
 @router.get("/{reference}/log")
 async def log(caller: Reader, reference: str, after: Annotated[int, Query(ge=0, lt=2**63)] = 0, limit: Limit = 200) -> dict[str, Any]:
     """The last lines of a run's log after line `after`, oldest first; `next` is where to go on."""
-    rulebook = await caller.hub.rulebook()
 
-    async def find(session: ReadSession) -> dict[str, Any]:
-        run = await find_visible(session, rulebook, caller.person, reference)
+    async def find(session: ReadSession, run: RunRow) -> dict[str, Any]:
         lines = await find_lines(session, run.id, after=after, last=limit)
         items = [{"n": one.n, "at": one.at.isoformat(), "step": one.position, "line": one.line} for one in lines]
         return {"items": items, "next": lines[-1].n if lines else after}
 
-    return await caller.hub.read(find)
+    return await read_visible(caller.hub, caller.person, reference, find, door=Door.api, trace=caller.trace)
 
 
 @router.post("/{reference}/decisions", openapi_extra=documented(NewDecision))
@@ -198,12 +196,12 @@ async def choose(caller: Decider, reference: str, wanted: Annotated[NewChoice, D
 
 async def looked(caller: Caller, reference: str) -> dict[str, Any]:
     """One run as its reader sees it; raises Problem 404."""
-    rulebook = await caller.hub.rulebook()
+    address = (await caller.hub.rulebook()).address
 
-    async def find(session: ReadSession) -> dict[str, Any]:
-        return await tell(session, await find_visible(session, rulebook, caller.person, reference), address=rulebook.address)
+    async def find(session: ReadSession, run: RunRow) -> dict[str, Any]:
+        return await tell(session, run, address=address)
 
-    return await caller.hub.read(find)
+    return await read_visible(caller.hub, caller.person, reference, find, door=Door.api, trace=caller.trace)
 
 
 async def _acted(caller: Caller, reference: str, act: Callable[[WriteSession, Rulebook, UUID], Awaitable[Any]]) -> Any:
@@ -214,8 +212,7 @@ async def _acted(caller: Caller, reference: str, act: Callable[[WriteSession, Ru
         try:
             run = await find_visible(session, rulebook, caller.person, reference)
         except Problem as problem:  # a try on a hidden run is a fact too, so it is committed and not raised through
-            detail = {"reason": problem.reason, "door": Door.api.value, "trace": caller.trace, "target": reference[:40]}
-            await record(session, [AuditEvent("request:refused", caller.person.name, None, detail)])
+            await record(session, [hidden(caller.person, reference, door=Door.api, trace=caller.trace)])
             return problem
         return await act(session, rulebook, run.id)
 

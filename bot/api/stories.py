@@ -1,15 +1,18 @@
 """A run as JSON, for whoever may see it: what was asked, the plan, the decisions, the steps and the card."""
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeVar
 
+from bot.hubs import Hub
 from commands.rulebooks import Rulebook
 from commands.stories import card_of, read_facts
 from commands.voting import may_see
 from countersign.approvals import Approval
+from countersign.invocations import Door
 from countersign.permissions import Risk
 from countersign.schemas import SECRET_KEY
 from store.approvals import find_request
+from store.audits import AuditEvent
 from store.databases import ReadSession
 from store.people import Person
 from store.runs import RunRow, find_by_reference
@@ -18,13 +21,39 @@ from .problems import Problem
 
 DOTS: Final = "••••••"
 NO_SUCH_RUN: Final = "There is no such run."
+HIDDEN: Final = "not_found_or_foreign"
+T = TypeVar("T")
+
+
+async def read_visible(
+    hub: Hub, person: Person, reference: str, work: Callable[[ReadSession, RunRow], Awaitable[T]], *, door: Door, trace: str
+) -> T:
+    """What `work` reads about the run meant; a try on one that may not be seen is recorded, and raises Problem 404."""
+    rulebook = await hub.rulebook()
+
+    async def find(session: ReadSession) -> T:
+        return await work(session, await find_visible(session, rulebook, person, reference))
+
+    try:
+        return await hub.read(find)
+    except Problem as problem:
+        if problem.reason == HIDDEN:
+            await hub.record([hidden(person, reference, door=door, trace=trace)])
+        raise
+
+
+def hidden(person: Person, reference: str, *, door: Door, trace: str) -> AuditEvent:
+    """That somebody tried to reach a run which is not there for them."""
+    return AuditEvent(
+        "request:refused", person.name, None, {"reason": HIDDEN, "door": door.value, "trace": trace, "target": reference[:40]}
+    )
 
 
 async def find_visible(session: ReadSession, rulebook: Rulebook, person: Person, reference: str) -> RunRow:
     """The run meant by an id or a number; raises the same Problem 404 for unknown and hidden ones."""
     run = await find_by_reference(session, reference)
     if run is None or not await sees(session, rulebook, person, run):
-        raise Problem(404, "not_found_or_foreign", NO_SUCH_RUN)
+        raise Problem(404, HIDDEN, NO_SUCH_RUN)
     return run
 
 

@@ -8,7 +8,7 @@ from starlette.responses import RedirectResponse, Response
 
 from bot.api.problems import Problem
 from bot.api.rooms import event, last_event, part_event, room_of, stream
-from bot.api.stories import find_visible
+from bot.api.stories import read_visible
 from bot.hubs import Answer, Hub
 from bot.presses import Press
 from bot.rooms import Message
@@ -20,6 +20,7 @@ from countersign.errors import CountersignError
 from countersign.invocations import Door, Place
 from countersign.replies import Form, Reply
 from store.databases import ReadSession
+from store.runs import RunRow
 
 from . import pages
 from .forms import check_origin, read_form
@@ -48,13 +49,14 @@ async def show(request: Request, channel: Channel = "ops", acting_as: As = "", f
 async def look_at(request: Request, reference: str, acting_as: As = "") -> Response:
     """One run, where cards send those who have to decide in the browser. Looking decides nothing."""
     here = Here(await find_visitor(request, acting_as=acting_as), "")
-    rulebook = await _hub(request).rulebook()
+    address = (await _hub(request).rulebook()).address
 
-    async def find(session: ReadSession) -> Reply:
-        run = await find_visible(session, rulebook, here.visitor.person, reference)
-        return Reply(card=await tell(session, run, details=True, address=rulebook.address))
+    async def find(session: ReadSession, run: RunRow) -> Reply:
+        return Reply(card=await tell(session, run, details=True, address=address))
 
-    return await _room(request, here, said=Said(await _hub(request).read(find)))
+    visitor = here.visitor
+    found = await read_visible(_hub(request), visitor.person, reference, find, door=Door.browser, trace=visitor.trace)
+    return await _room(request, here, said=Said(found))
 
 
 @router.post("/room/say")
