@@ -16,7 +16,7 @@ from store.secrets import Sealer
 from store.switches import Switch, find_switches
 from store.workers import find_choices
 
-from .authorizing import Allowed, Request, authorize
+from .authorizing import Allowed, Refused, Request, authorize
 from .loading import Loaded, load_policy
 from .policies import BoundPolicy, covers
 from .registries import Registry
@@ -51,13 +51,16 @@ class Rulebook:
 
     def commands_for(self, person: Person, request: Request) -> list[Command]:
         """The commands this person may use, by name."""
-        allowed = []
-        for name in sorted(self.registry.commands):
-            one = self.registry.commands[name]
-            asked = Request(one.permission, request.door, request.place, one, now=self.now(), offered=True)
-            if isinstance(authorize(self.policy, person, asked), Allowed):
-                allowed.append(one)
-        return allowed
+        known = (self.registry.commands[name] for name in sorted(self.registry.commands))
+        return [one for one in known if isinstance(self.offer(person, one, request), Allowed)]
+
+    def offer(self, person: Person, command: Command, request: Request) -> Allowed | Refused:
+        """Whether there are arguments with which this person may use the command through that door, in that place.
+
+        Whoever may not is not told what there is to choose from either.
+        """
+        asked = Request(command.permission, request.door, request.place, command, now=self.now(), offered=True)
+        return authorize(self.policy, person, asked)
 
     def listed_for(self, person: Person, request: Request) -> list[Command]:
         """Those of them that help and autocomplete show: a quiet one only to whom a role gives its permission, and none without use."""

@@ -109,11 +109,8 @@ def _checked(rulebook: Rulebook, person: Person, invocation: Invocation, wanted:
         return _unheard(person, invocation, sentence, "secret_in_chat", command=command.name)
     try:
         values = command.schema.validate({name: value for name, value in wanted.given.items() if value not in (None, "")})
-    except MissingArguments as error:
-        return Ask(form_for(rulebook, command, wanted.filled), f"{error}. Usage: {command.usage}")
     except BadArgument as error:
-        detail = {"argument": error.argument}
-        return _unheard(person, invocation, f"{error}. Usage: {command.usage}", "wrong_argument", command=command.name, **detail)
+        return _incomplete(rulebook, person, invocation, wanted, error)
     arguments = command.schema.written(values)
     request = Request(
         permission=command.permission,
@@ -151,6 +148,18 @@ def _turned_down(
     if answer.reason.startswith(REASON_WANTED) and not wanted.reason:
         return Ask(form_for(rulebook, wanted.command, wanted.filled, reason=answer.sentence), answer.sentence)
     return Birth(_new_run(rulebook, person, invocation, wanted, arguments), wanted.command).refused(answer)
+
+
+def _incomplete(rulebook: Rulebook, person: Person, invocation: Invocation, wanted: _Wanted, error: BadArgument) -> Prepared:
+    """What is missing or wrong, for those who may ask at all."""
+    command = wanted.command
+    offer = rulebook.offer(person, command, Request(command.permission, invocation.door, invocation.place))
+    if isinstance(offer, Refused):
+        return _unheard(person, invocation, offer.sentence, offer.reason, command=command.name)
+    sentence = f"{error}. Usage: {command.usage}"
+    if isinstance(error, MissingArguments):
+        return Ask(form_for(rulebook, command, wanted.filled), sentence)
+    return _unheard(person, invocation, sentence, "wrong_argument", command=command.name, argument=error.argument)
 
 
 def form_for(rulebook: Rulebook, command: Command, given: Mapping[str, Any], *, reason: str = "") -> Form:

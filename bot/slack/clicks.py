@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bot.presses import Press, press
+from commands.authorizing import Refused, Request
 from commands.submit import OPTIONS, form_for
 from countersign.errors import CountersignError
 from countersign.invocations import Door
 from countersign.replies import Button, Reply
 from integrations.slack.blocks import notice_view, reason_view
 from integrations.slack.roundtrips import FILL, Pressed, metadata, read_button
+from store.audits import AuditEvent
 from store.databases import WriteSession
 from store.people import Person
 
@@ -47,7 +49,7 @@ async def handle_click(connection: Connection, payload: Mapping[str, Any], *, tr
         if isinstance(person, Stranger):
             return await _told(connection, click, Reply(text=person.sentence))
         if click.pressed.intent == FILL:
-            return await _fill(connection, click)
+            return await _fill(connection, click, person)
         if click.pressed.ask:
             return _ask_reason(click)
         reply = await _pressed(connection, click, person)
@@ -87,11 +89,16 @@ async def _told(connection: Connection, click: Click, reply: Reply) -> Opening |
     return None
 
 
-async def _fill(connection: Connection, click: Click) -> Opening | None:
+async def _fill(connection: Connection, click: Click, person: Person) -> Opening | None:
     rulebook = await connection.hub.rulebook()
     command = rulebook.registry.find(click.pressed.target)
     if command is None:
         return await _told(connection, click, Reply(text="This command does not exist any more."))
+    offer = rulebook.offer(person, command, Request(command.permission, Door.slack, click.source.place))
+    if isinstance(offer, Refused):
+        detail = {"reason": offer.reason, "door": Door.slack.value, "intent": FILL, "command": command.name}
+        await connection.hub.record([AuditEvent("request:refused", person.name, None, detail)])
+        return await _told(connection, click, Reply(text=offer.sentence))
     known = {one.name for one in command.schema.parameters} | set(OPTIONS)
     given = {name: value for name, value in click.pressed.answers.items() if name in known}
     return Opening(click.trigger, form_of(form_for(rulebook, command, given), click.source), click.source, click.key, _AGAIN)

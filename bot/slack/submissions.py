@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from bot.presses import Press
+from commands.authorizing import Allowed, Request
 from commands.submit import without_options
 from countersign.errors import BadArgument, CountersignError, MissingArguments
 from countersign.invocations import Door, Invocation
@@ -87,7 +88,9 @@ async def _arguments(connection: Connection, sent: Sent) -> Json:
     command = (await connection.hub.rulebook()).registry.find(sent.carried.get("target", ""))
     if command is None:
         return notice(Reply(text="This command does not exist any more."))
-    command.schema.validate(without_options(sent.answers))
+    offer = (await connection.hub.rulebook()).offer(sent.person, command, Request(command.permission, Door.slack, sent.source.place))
+    if isinstance(offer, Allowed):
+        command.schema.validate(without_options(sent.answers))
     invocation = Invocation(
         key=sent.key,
         door=Door.slack,
