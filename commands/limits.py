@@ -57,13 +57,22 @@ async def count_run(session: WriteSession, counted: Sequence[Counted], run: UUID
 
     In the order of their names, so that two transactions never wait for each other.
     """
-    together = await session.begin_nested()
-    for one in sorted(counted, key=lambda each: (each.limit.rule, each.limit.subject)):
-        if free := await use(session, one.limit, run):
-            await together.rollback()
-            return one.refusal(free)
-    await together.commit()
+    try:
+        async with session.begin_nested():
+            for one in sorted(counted, key=lambda each: (each.limit.rule, each.limit.subject)):
+                if free := await use(session, one.limit, run):
+                    raise _NoRoom(one.refusal(free))
+    except _NoRoom as full:
+        return full.refusal
     return None
+
+
+class _NoRoom(Exception):
+    """Takes back what was counted before."""
+
+    def __init__(self, refusal: Refused) -> None:
+        super().__init__(refusal.sentence)
+        self.refusal = refusal
 
 
 def _counted(match: Match, entry: LimitEntry, command: str, person: Person) -> Counted:
