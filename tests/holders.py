@@ -71,6 +71,8 @@ class Lodge:
     web: Web
     services: Services
     holders: dict[str, Holder] = field(default_factory=dict)
+    fresh: bool = True
+    """Whether workers read policy, people and keys anew for each piece of work, as they do within two seconds anyway."""
 
     async def holder(self, name: str) -> Holder:
         """The person, always with the same token and authenticator."""
@@ -86,7 +88,8 @@ class Lodge:
                 execute = await find_due(session, statuses=_EXECUTE, quiet=0, limit=100)
             if not plan and not execute:
                 return
-            self.services.forget()
+            if self.fresh:
+                self.services.forget()
             await plan_runs(self.services, plan)
             await execute_runs(self.services, execute)
 

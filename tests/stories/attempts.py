@@ -374,7 +374,7 @@ async def an_enrolment_by_a_row(raid: Raid, mark: Mark) -> None:
 
 async def a_policy_of_ones_own(raid: Raid, mark: Mark) -> None:
     """Forged clicks of admins, for a policy in which Eve approves everything, or for a role for her."""
-    text = raid.loot["policy"].replace("eve: {groups: [staff]}", "eve: {groups: [leads, admins]}")
+    text = raid.loot["policy"].replace("eve: {groups: [staff]}", "eve: {groups: [staff, leads, admins]}")
     if raid.dice.random() < 0.5:
         asked = await raid.asked("policy apply", "max", text=text)
     else:

@@ -20,6 +20,7 @@ from store.databases import reading, transaction
 from store.people import find_person
 from tests.fakes.authenticators import Authenticator
 from tests.holders import Lodge
+from tests.hubs import until
 
 Proof = Mapping[str, Any]
 REFUSED = ("42501", "23505")  # insufficient privilege, unique violation; anything else is a mistake of the story
@@ -117,8 +118,14 @@ class Raid:
         answer = await self.lodge.web.hub.submit(person, one)
         if answer.run_id is None:
             return None
-        await plan_runs(self.lodge.services, [answer.run_id])
-        return await self.mark(answer.run_id, str(arguments.get("where", "")))
+        run = answer.run_id
+        await plan_runs(self.lodge.services, [run])
+
+        async def planned() -> bool:
+            return (await self.one("SELECT status FROM runs WHERE id = :id", id=run)).status not in ("submitted", "planning")
+
+        await until(planned, what="another lane plans it")
+        return await self.mark(run, str(arguments.get("where", "")))
 
     async def mark(self, run: UUID, where: str) -> Mark | None:
         query = (
@@ -129,10 +136,9 @@ class Raid:
             row = (await session.execute(text(query), {"id": run})).first()
         return Mark(str(run), row.number, row.digest, row.id, where) if row else None
 
-    async def events(self) -> int:
-        """How much the record holds."""
-        async with reading(self.web) as session:
-            return int((await session.execute(text("SELECT count(*) FROM audit_events"))).scalar_one())
+    async def events(self, mark: Mark) -> int:
+        """How much the record holds about a run."""
+        return int((await self.one("SELECT count(*) AS events FROM audit_events WHERE run_id = :id", id=UUID(mark.id))).events)
 
     async def one(self, statement: str, **values: Any) -> Any:
         async with reading(self.web) as session:
