@@ -19,6 +19,7 @@ from store.switches import KINDS, Switch, find_switches
 from store.workers import find_workers
 
 from .hubs import Hub
+from .levels import levels_text
 from .watchers import check_watcher, is_watcher
 
 ROLES: Final = ("planning", "executing", "housekeeping")
@@ -57,12 +58,23 @@ async def ready(request: Request) -> Response:
 
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
-    """Prometheus text, for this machine or with the token of the settings; the readiness of each part is among it."""
+    """Prometheus text, for this machine or with the token of the settings; the readiness of each part is among it.
+
+    Service levels come from rows: without a database they are left out.
+    """
     check_watcher(request)
     parts = await find_parts(request.app.state.hub)
     await _stopped(request.app.state.hub)
     await _policy_problem(request.app.state.hub, parts)
-    return Response(await asyncio.to_thread(generate_latest), media_type=CONTENT_TYPE_LATEST)
+    levels = b""
+
+    async def found(hub: Hub) -> str:
+        nonlocal levels
+        levels = await levels_text(hub)
+        return "ok"
+
+    await _asked(found, request.app.state.hub)
+    return Response(await asyncio.to_thread(generate_latest) + levels, media_type=CONTENT_TYPE_LATEST)
 
 
 async def find_parts(hub: Hub) -> dict[str, str]:

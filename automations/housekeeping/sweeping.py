@@ -18,15 +18,19 @@ from commands.loading import Loaded, tell_admins
 from commands.policies import PolicyError
 from countersign.runs import RunStatus
 from store.claims import find_due
+from store.levels import BATCH as COUNTED_AT_ONCE
+from store.levels import count_ended
 from store.passkeys import forget_challenges
 from store.workers import note_worker, save_choices
 
 from .dispatching import Dispatcher
+from .tending import BATCH as TENDED_AT_ONCE
 from .tending import ask_for_reviews, tend_requests
 
 _log = logging.getLogger(__name__)
 SWEEP_SECONDS: Final = 1.0
 QUIET_SECONDS: Final = 1.0
+TENDING_SECONDS: Final = 2.0
 CHOICES_SECONDS: Final = 30.0
 _WORK: Final = {
     PLANNING: (RunStatus.submitted, RunStatus.planning),
@@ -42,8 +46,9 @@ async def sweep(services: Services, dispatcher: Dispatcher) -> None:
         try:
             await switches.tend(services)
             await _hint_what_is_due(services, dispatcher)
-            await tend_requests(services)
+            await _tend_all(services)
             await ask_for_reviews(services)
+            await count_all(services)
             async with services.transaction() as session:
                 await tend_grants(session, chat=fallback_of(services))
             async with services.reading() as session:
@@ -63,6 +68,13 @@ async def sweep(services: Services, dispatcher: Dispatcher) -> None:
         await asyncio.sleep(SWEEP_SECONDS)
 
 
+async def count_all(services: Services) -> None:
+    """Counts the requests that have ended into the service levels."""
+    async with services.statement() as session:
+        while await count_ended(session) == COUNTED_AT_ONCE:
+            pass
+
+
 async def refresh_choices(services: Services) -> None:
     """Asks every choice source for its values; one that fails keeps its last ones."""
     values = {}
@@ -75,6 +87,13 @@ async def refresh_choices(services: Services) -> None:
                 _log.exception("choices of %s could not be refreshed", source.name)
     async with services.transaction() as session:
         await save_choices(session, values)
+
+
+async def _tend_all(services: Services) -> None:
+    """Many may be due at once, when people come or go; what else there is to do does not wait long for them."""
+    until = time.monotonic() + TENDING_SECONDS
+    while await tend_requests(services) == TENDED_AT_ONCE and time.monotonic() < until:
+        pass
 
 
 async def _hint_what_is_due(services: Services, dispatcher: Dispatcher) -> None:
