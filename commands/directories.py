@@ -22,10 +22,11 @@ from store.directories import (
     settle_words,
     take_words,
 )
-from store.rosters import SCIM, Membership, forget_vouchers, sync_memberships, vouch
+from store.rosters import SCIM, Membership, find_memberships, forget_vouchers, sync_memberships, vouch
 from store.secrets import Opener
 from store.tokens import find_token
 
+from .lastadmins import sparing_an_admin
 from .policies import Policy
 
 BATCH: Final = 500
@@ -62,12 +63,7 @@ async def follow_feed(session: WriteSession, policy: Policy, opener: Opener, *, 
     await settle_words(session, sorted(proved), refused, because=_UNPROVED)
     if refused:
         await record(session, [AuditEvent("directory:refused", "countersign", None, {"words": len(refused), "because": _UNPROVED})])
-    if "scim" in policy.file.directories:
-        people = await _follow_people(session, policy)
-        await _follow_groups(session, policy, people)
-    else:
-        await forget_vouchers(session, source=SCIM, active=True)
-        await _sync(session, set(), source=SCIM)
+    await sparing_an_admin(session, policy, lambda spared: _follow_all(session, policy, spared), source=SCIM)
     return len(words)
 
 
@@ -78,12 +74,28 @@ async def follow_slack(session: WriteSession, policy: Policy, state: SlackState)
     )
     linked = {row.account: row.person for row in rows}
     mapped = policy.file.directories["slack"].groups if "slack" in policy.file.directories else {}
-    if state.groups is not None:
-        await _sync(session, _wanted(state.groups, mapped, linked), source=state.source)
-    changed = await vouch(session, {linked[one]: False for one in state.deactivated if one in linked}, source=state.source)
-    back = {linked[one] for one in state.active if one in linked}
-    changed |= await forget_vouchers(session, source=state.source, active=False, people=back)
-    await _tell(session, changed, source=state.source)
+
+    async def make_so(spared: frozenset[str]) -> None:
+        if state.groups is not None:
+            await _sync(session, _wanted(state.groups, mapped, linked), source=state.source, spared=spared)
+        gone = {linked[one]: False for one in state.deactivated if one in linked and linked[one] not in spared}
+        changed = await vouch(session, gone, source=state.source)
+        back = {linked[one] for one in state.active if one in linked}
+        changed |= await forget_vouchers(session, source=state.source, active=False, people=back)
+        await _tell(session, changed, source=state.source)
+
+    await sparing_an_admin(session, policy, make_so, source=state.source)
+
+
+async def _follow_all(session: WriteSession, policy: Policy, spared: frozenset[str]) -> None:
+    """Everything that the feed ever said, as it stands now; nothing is taken from those `spared`."""
+    if "scim" in policy.file.directories:
+        people = await _follow_people(session, policy, spared)
+        await _follow_groups(session, policy, people, spared)
+        return
+    held = {row.person for row in await session.execute(text("SELECT person FROM vouchers WHERE source = :source"), {"source": SCIM})}
+    await forget_vouchers(session, source=SCIM, active=True, people=held - spared)
+    await _sync(session, set(), source=SCIM, spared=spared)
 
 
 async def _proved(session: ReadSession, words: Sequence[Word], opener: Opener) -> set[int]:
@@ -102,7 +114,7 @@ async def _proved(session: ReadSession, words: Sequence[Word], opener: Opener) -
     return proved
 
 
-async def _follow_people(session: WriteSession, policy: Policy) -> dict[UUID, str]:
+async def _follow_people(session: WriteSession, policy: Policy, spared: frozenset[str]) -> dict[UUID, str]:
     """Whom each user of the directory is here; new ones are made, and those it let go are let go here."""
     users = await find_all_resources(session, USER)
     names = await _named(session, policy, users)
@@ -110,7 +122,7 @@ async def _follow_people(session: WriteSession, policy: Policy) -> dict[UUID, st
     for resource, body in users.items():
         if resource in names:
             name = names[resource]
-            said[name] = said.get(name, False) or (body is not None and bool(body.get("active", True)))
+            said[name] = said.get(name, False) or name in spared or (body is not None and bool(body.get("active", True)))
     await _describe(session, policy, users, names)
     await _tell(session, await vouch(session, said, source=SCIM), source=SCIM)
     return names
@@ -167,17 +179,18 @@ async def _describe(
             used |= {email: name} if email else {}
 
 
-async def _follow_groups(session: WriteSession, policy: Policy, people: Mapping[UUID, str]) -> None:
+async def _follow_groups(session: WriteSession, policy: Policy, people: Mapping[UUID, str], spared: frozenset[str]) -> None:
     mapped = policy.file.directories["scim"].groups
     wanted = set()
     for resource, body in (await find_all_resources(session, GROUP)).items():
         for ours in {mapped[one] for one in _names_of(resource, body or {}) if one in mapped} if body else ():
             wanted |= {(people[one], ours) for one in _members(body or {}) if one in people}
-    await _sync(session, wanted, source=SCIM)
+    await _sync(session, wanted, source=SCIM, spared=spared)
 
 
-async def _sync(session: WriteSession, wanted: Collection[tuple[str, str]], *, source: str) -> None:
-    added, removed = await sync_memberships(session, wanted, source=source)
+async def _sync(session: WriteSession, wanted: Collection[tuple[str, str]], *, source: str, spared: frozenset[str]) -> None:
+    kept = {(one.person, one.group) for name in spared for one in await find_memberships(session, name) if one.source == source}
+    added, removed = await sync_memberships(session, kept | set(wanted), source=source)
     await record(session, [*_changes("added", added), *_changes("removed", removed)])
 
 

@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from commands.directories import SlackState, follow_slack
 from commands.lastadmins import LastAdmin, has_admin, keeping_an_admin
 from commands.policies import BoundPolicy
 from kit.bots import Bot, Member
 from kit.fixtures import open_bot
+from store.audits import search
 from store.databases import reading, transaction
 from store.embedded import DatabaseUrls
-from store.people import deactivate, find_lasting_people, find_person
+from store.people import Account, find_lasting_people, find_person, link_account
+from store.rosters import deactivate
 
 GONE = "Nobody would be an admin any more, so nobody could change that again; nothing was changed."
 STAFF = "people: {max: {groups: [admins]}, lin: {groups: [staff]}}\nroles: {admin: ['*:*'], reader: ['shop:read']}\n"
@@ -114,3 +117,18 @@ async def test_where_there_never_was_an_admin_nothing_is_kept(office: Bot) -> No
     policy = await policy_of(office)
     async with transaction(office.owner) as session, keeping_an_admin(session, policy):
         await deactivate(session, "max")
+
+
+async def test_whom_slack_lets_go_is_let_go_and_the_last_admin_stays(office: Bot) -> None:
+    async with transaction(office.owner) as session:
+        for name in ("kim", "lin", "max"):
+            await link_account(session, Account("slack", "T1", f"U{name}"), name, by="test")
+    policy = await policy_of(office)
+    for _ in range(2):
+        async with transaction(office.services.engine) as session:
+            await follow_slack(session, policy, SlackState("T1", None, ["Ukim", "Ulin", "Umax"], ()))
+    async with reading(office.services.engine) as session:
+        people = {name: await find_person(session, name) for name in ("kim", "lin", "max")}
+        (spared,) = [one for one in await search(session, kind="person:spared", limit=10) if one.actor == "lin"]
+    assert {name: one.active for name, one in people.items() if one} == {"kim": False, "lin": True, "max": False}
+    assert spared.detail["source"] == "slack:T1"
