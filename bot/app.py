@@ -17,6 +17,7 @@ from bot.api.callers import bearer
 from bot.api.problems import Problem
 from commands.policies import PolicyError
 from countersign.errors import CountersignError
+from countersign.invocations import Door
 from store.settings import Settings
 
 from .hubs import open_hub
@@ -97,7 +98,10 @@ async def _handled(request: Request, error: Exception) -> Response:
         first = error.errors()[0]
         name = str(first["loc"][-1])
         error = Problem(422, "wrong_parameter", f"{name}: {first['msg'].replace('Input should', 'should')}.", {"field": name})
-    return _answered(request, problems.problem_of(error))
+    problem = problems.problem_of(error)
+    if console.is_page(request) and problem.reason in console.NOISE:
+        request.app.state.refusals.count(door=Door.browser, reason=problem.reason)
+    return _answered(request, problem)
 
 
 def _broken(request: Request, status: int, reason: str, sentence: str) -> Response:

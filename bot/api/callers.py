@@ -25,8 +25,8 @@ READ: Final = "read"
 SUBMIT: Final = "submit"
 DECIDE: Final = "decide"
 ALL: Final = "admin"
-# Controls that decide could otherwise be typed with a token that may only ask.
-_WANTED: Final = {"approve": DECIDE, "deny": DECIDE}
+# What decides, or lets somebody else decide, could otherwise be typed with a token that may only ask.
+_WANTED: Final = dict.fromkeys(("approve", "break-glass", "delegate", "deny", "review"), DECIDE)
 bearer = HTTPBearer(auto_error=False, description="A personal token: countersign token issue")
 
 

@@ -12,6 +12,7 @@ from starlette.responses import StreamingResponse
 from bot.hubs import Answer
 from bot.presses import Press
 from bot.rooms import Message, Room
+from countersign.errors import CountersignError
 from countersign.invocations import Door
 
 from .bodies import Body, body_of, documented
@@ -153,15 +154,11 @@ def _data(data: str) -> str:
 async def _told(request: Request, changes: AsyncIterator[Message | None]) -> AsyncIterator[str]:
     yield ": here\n\n"
     async for one in changes:
-        if one is None:
-            # A stream must not outlive the token that opened it.
-            try:
-                await find_caller(request)
-            except Problem:
-                return
-            yield ": still here\n\n"
-        else:
-            yield event("message", json.dumps(one.as_json()), number=one.cursor)
+        try:  # a stream must not outlive the token that opened it, not by one message
+            await find_caller(request)
+        except (Problem, CountersignError):
+            return
+        yield ": still here\n\n" if one is None else event("message", json.dumps(one.as_json()), number=one.cursor)
 
 
 async def _checked(request: Request, channel: str) -> Room:

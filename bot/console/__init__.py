@@ -2,5 +2,6 @@
 
 from .pages import is_page, problem_page
 from .routes import mount
+from .sessions import NOISE
 
-__all__ = ["is_page", "mount", "problem_page"]
+__all__ = ["NOISE", "is_page", "mount", "problem_page"]

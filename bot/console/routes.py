@@ -126,6 +126,7 @@ async def come_in(request: Request, token: str) -> Response:
     check_origin(request, own=_hub(request).settings.url)
     session = await enter(_hub(request), token)
     if session is None:
+        request.app.state.refusals.count(door=Door.browser, reason="wrong_link")
         return pages.enter_page(alive=False)
     response = RedirectResponse("/", 303)
     set_cookie(response, _hub(request).settings, session)
@@ -214,17 +215,14 @@ async def _told(request: Request, here: Here, changes: AsyncIterator[Message | N
     if shown := await _stopped(request):
         yield part_event("stopped", pages.stopped_part(shown))
     async for one in changes:
-        if (stopped := await _stopped(request)) != shown:
-            yield part_event("stopped", pages.stopped_part(stopped))
-            shown = stopped
-        if one is not None:
-            yield event("message", pages.message_part(here, one), number=one.cursor)
-            continue
-        try:  # a stream must not outlive the session that opened it
+        try:  # a stream must not outlive the session that opened it, not by one message
             await find_visitor(request, acting_as=here.visitor.person.name)
         except (Problem, CountersignError):
             return
-        yield ": still here\n\n"
+        if (stopped := await _stopped(request)) != shown:
+            yield part_event("stopped", pages.stopped_part(stopped))
+            shown = stopped
+        yield ": still here\n\n" if one is None else event("message", pages.message_part(here, one), number=one.cursor)
 
 
 async def _stopped(request: Request) -> list[str]:

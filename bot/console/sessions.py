@@ -12,6 +12,7 @@ from starlette.responses import Response
 from bot.api.problems import Problem
 from bot.hubs import Hub
 from bot.rooms import Room
+from commands.authorizing import INACTIVE
 from store.audits import AuditEvent, record
 from store.databases import ReadSession, WriteSession
 from store.people import Person, find_person
@@ -20,6 +21,8 @@ from store.tokens import Token, end_token, find_token, issue_token, spend_token
 
 SESSION_SECONDS: Final = 12 * 3600
 DEMO: Final = "demo"
+NOISE: Final = frozenset({"no_session", "csrf", "foreign_origin", INACTIVE.reason})
+"""Why a request is refused before anybody may act; such refusals are counted."""
 NO_SESSION: Final = "You are not signed in here. Open the link that `countersign up` or `countersign login` printed; it works once."
 
 
@@ -55,8 +58,10 @@ async def find_visitor(request: Request, *, acting_as: str) -> Visitor:
     if person is None and DEMO in token.scopes and hub.settings.demo:
         cast = await _cast(hub, request.app.state.room)
         person = next((one for one in cast if one.name == acting_as), cast[0] if cast else None)
-    if person is None or not person.active:
+    if person is None:
         raise Problem(401, "no_session", NO_SESSION)
+    if not person.active:
+        raise Problem(401, INACTIVE.reason, INACTIVE.sentence)
     return Visitor(person, tuple(one.name for one in cast), _csrf(value), request.state.trace, token.fresh)
 
 

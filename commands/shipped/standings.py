@@ -40,6 +40,8 @@ async def standing_allow(ctx: PlanningContext, what: str, people: list[str], use
     if always_asked(found):
         why = "is of critical risk" if found.risk is Risk.critical else "gives somebody a role"
         raise PlanRefused(f"{found.name} {why}: each of its runs is approved by itself.")
+    if found.visibility == "private":
+        raise PlanRefused(f"{found.name} is private and a standing approval is not, so each of its runs is approved by itself.")
     if not 1 <= uses <= MOST_USES or not timedelta(0) < duration <= LONGEST:
         raise PlanRefused(f"A standing approval is for 1 to {MOST_USES} uses and at most 90 days.")
     conditions = read_conditions(found, read_arguments(found, words).arguments)

@@ -13,6 +13,20 @@ from store.embedded import DatabaseUrls
 from store.people import deactivate
 from tests.automations.carts import write_cart
 
+PRIVATE = '''
+from countersign import Context, Plan, PlanningContext, command, step
+
+
+@step(idempotent=True)
+async def look(ctx: Context, where: str) -> None:
+    """Looks."""
+
+
+@command("peek", permission="cart:fill", visibility="private")
+async def peek(ctx: PlanningContext, where: str) -> Plan:
+    """Look into somebody's cart."""
+    return Plan("looked", look(where))
+'''
 RULE = {"name": "carts", "command": "cart", "approve": {"stages": [{"of": "group:leads"}]}}
 
 
@@ -20,6 +34,7 @@ RULE = {"name": "carts", "command": "cart", "approve": {"stages": [{"of": "group
 async def crew(bot_database: DatabaseUrls, tmp_path: Path) -> AsyncIterator[Bot]:
     """Ada and Eve fill carts; Lin and Kim lead; Max approves in general."""
     write_cart(tmp_path)
+    (tmp_path / "commands" / "peek.py").write_text(PRIVATE)
     async with open_bot(bot_database, tmp_path, commands=tmp_path / "commands") as bot:
         bot.cast("ada", "eve", may=["cart:fill", "countersign:use"])
         bot.cast("lin", "kim", may=["countersign:approve", "cart:fill"])
@@ -116,3 +131,9 @@ async def test_an_approver_who_leaves_between_the_use_and_the_start_stops_it(cre
 async def test_what_cannot_stand_is_refused_with_a_sentence(crew: Bot, what: str, sentence: str) -> None:
     run = await member(crew, "ada").say(f"standing allow '{what}' ada 2 2h")
     assert sentence in run.outcome
+
+
+async def test_what_is_private_is_not_allowed_in_a_list_that_everybody_reads(crew: Bot) -> None:
+    run = await member(crew, "ada").say("standing allow 'peek where=here' ada 2 2h")
+    assert status(run) is RunStatus.failed
+    assert run.outcome.startswith("peek is private and a standing approval is not")

@@ -8,11 +8,12 @@ from typing import Any
 
 import httpx
 
-from store.databases import WriteSession
+from store.databases import WriteSession, transaction
+from store.people import deactivate
 from store.tokens import end_token
 from tests.bot.plans import plan_by_hand
 from tests.bot.webs import Web, served
-from tests.hubs import World
+from tests.hubs import World, disposing
 
 CARD = {"title": "#1 deploy api v2", "fallback": "ada asks", "text": "api: v1 → v2", "tone": "waiting"}
 
@@ -133,6 +134,21 @@ async def test_a_stream_ends_with_its_token(world: World, monkeypatch: Any) -> N
             await web.hub.committed(end)
             async with asyncio.timeout(5):
                 assert [one async for one in events] == []
+
+
+async def test_who_has_left_is_not_told_one_message_more(world: World) -> None:
+    """However busy the channel is: nothing waits for a heartbeat."""
+    async with served(world) as web, await web.caller("ada") as ada, await web.caller("lin") as lin, disposing(world.engine()) as worker:
+        run = (await lin.post("/api/v1/room/say", json={"text": "deploy api v2", "channel": "ops"})).json()["run"]
+        async with _stream(ada, channel="ops") as events, _stream(lin, channel="ops") as others:
+            await web.show(run, CARD)
+            assert (await anext(events))["data"]["card"]
+            async with transaction(worker) as session:
+                assert await deactivate(session, "ada")
+            await web.show(run, CARD | {"title": "for those who are here"}, kind="direct")
+            assert [one async for one in events] == []
+            assert await anext(others)
+            assert (await anext(others))["data"]["card"]["title"] == "for those who are here"
 
 
 @asynccontextmanager
