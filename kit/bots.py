@@ -39,6 +39,8 @@ from store.rosters import ADMIN, forget_vouchers
 from store.runs import RunRow, find_run
 from store.secrets import find_secrets
 
+from .signers import Signers
+
 _PLAN = (RunStatus.submitted, RunStatus.planning)
 _EXECUTE = (RunStatus.queued, RunStatus.running, RunStatus.undoing)
 
@@ -99,6 +101,13 @@ class Member:
     async def deny(self, run: RunHandle, *, reason: str = "", expect: str = "") -> str:
         return await self._press(run, "deny", expect, reason=reason)
 
+    async def sign(self, run: RunHandle, verdict: str = "approve", *, expect: str = "", reason: str = "") -> str:
+        """Decides with a passkey of one's own, which is enrolled the first time: commands of critical risk want it."""
+        said = await self.bot.signers.decide(await self.bot.person(self.name), run.id, verdict, reason)
+        assert expect.lower() in said.lower(), f"{self.name} was told: {said}"
+        await self.bot.refresh()
+        return said
+
     async def cancel(self, run: RunHandle, *, expect: str = "") -> str:
         return await self._press(run, "cancel", expect)
 
@@ -119,9 +128,9 @@ class Bot:
 
     def __init__(self, hub: Hub, services: Services, owner: AsyncEngine) -> None:
         self.hub, self.services, self.owner = hub, services, owner
+        self.signers = Signers(hub, services)
         self._may: dict[str, set[str]] = {}
         self._sections: dict[str, Any] = {}
-        self._text = ""
         self._runs: dict[UUID, RunHandle] = {}
         self._dirty = True
         self._held = False
@@ -192,10 +201,6 @@ class Bot:
         self._sections.update(sections)
         self._dirty = True
 
-    def policy_file(self, text: str) -> None:
-        """A whole policy as a file has it, people included, instead of what `cast` and `policy` make; takes effect as they do."""
-        self._text, self._dirty = text, True
-
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
         """As if no worker executed meanwhile: approved runs wait."""
@@ -245,7 +250,7 @@ class Bot:
         if not self._dirty:
             return
         self._dirty = False
-        compiled = compile_policy(self._text or _policy_of(self._may, self._sections))
+        compiled = compile_policy(_policy_of(self._may, self._sections))
         async with transaction(self.owner) as session:
             await apply_policy(session, digest=compiled.digest, body=compiled.body, by="kit")
             await save_people(session, {name: entry.model_dump() for name, entry in compiled.file.people.items()})

@@ -8,6 +8,7 @@ from commands.controls import ControlContext
 from commands.passkeys import NewKey, fingerprint, read_key
 from commands.policies import ADMIN
 from commands.sites import Site, WrongPasskey
+from commands.stepups import ENROL
 from countersign import Context, Plan, PlanningContext, PlanRefused, StepFailed, command, step
 from countersign.approvals import Approval
 from countersign.commands import control
@@ -69,7 +70,7 @@ async def passkey_list(ctx: ControlContext) -> Reply:
     everybody = is_admin(ctx.rulebook.policy, ctx.person)
     keys = await (find_all_passkeys(ctx.session) if everybody else find_passkeys(ctx.session, [ctx.person.name]))
     if not keys:
-        return Reply(text="There are no passkeys yet." if everybody else "You have no passkey yet; enrol one in the browser.")
+        return Reply(text="There are no passkeys yet." if everybody else f"You have no passkey yet: {ENROL}")
     lines = [f"{fingerprint(one.data)}  {one.person.ljust(12)} {one.added_at:%Y-%m-%d}  {one.label}" for one in keys]
     return Reply(text="Passkeys in use. To end one: passkey revoke FINGERPRINT", code="\n".join(lines))
 
