@@ -40,7 +40,8 @@ async def call_control(session: WriteSession, rulebook: Rulebook, person: Person
         **({"refused": refused[:200]} if refused else {}),
     }
     await record(session, [AuditEvent("control:asked", person.name, None, detail)])
-    await keep_answer(session, invocation.key, reply.model_dump(mode="json"))
+    kept = Reply(text="This was shown once and is kept nowhere; ask again.") if call.command.once else reply
+    await keep_answer(session, invocation.key, kept.model_dump(mode="json"))
     return reply
 
 

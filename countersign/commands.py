@@ -31,6 +31,7 @@ class Command:
     """What can be asked. `code_version` is filled in by the registry from the command's own distribution.
 
     A `quiet` one is listed only to those to whom a role gives its permission; everybody else who may use it can still type it.
+    The answer of one that says `once` is shown once and kept nowhere.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Command:
     visibility: Visibility = "staff"
     may_loosen: bool = False
     quiet: bool = False
+    once: bool = False
     origin: str = ""
     code_version: str = ""
 
@@ -101,7 +103,7 @@ def command(
     return make
 
 
-def control(name: str, *, permission: str = "countersign:use", quiet: bool = False) -> Callable[[Function], Command]:
+def control(name: str, *, permission: str = "countersign:use", quiet: bool = False, once: bool = False) -> Callable[[Function], Command]:
     """Makes a use case a command that answers at once in the door's own transaction; only Countersign ships these."""
 
     def make(function: Function) -> Command:
@@ -114,6 +116,7 @@ def control(name: str, *, permission: str = "countersign:use", quiet: bool = Fal
                 permission=permission,
                 kind="control",
                 quiet=quiet,
+                once=once,
                 risk=Risk.read,
                 origin=function.__module__,
             )

@@ -70,6 +70,25 @@ async def issue_token(session: WriteSession, *, kind: str, person: str | None, l
     return value
 
 
+async def keep_code(session: WriteSession, code: str, *, kind: str, person: str, lifetime: float) -> None:
+    """Keeps the hash of a code that a person is shown, to be used up by `spend_token` within `lifetime` seconds."""
+    await session.execute(
+        text(
+            "INSERT INTO tokens (id, hash, kind, person, label, scopes, expires_at)"
+            " VALUES (:id, :hash, :kind, :person, :kind, '{}', countersign_now() + cast(:lifetime AS interval))"
+        ),
+        {"id": UUID(bytes=uuid7().bytes), "hash": _hash(code), "kind": kind, "person": person, "lifetime": f"{lifetime} seconds"},
+    )
+
+
+async def end_codes(session: WriteSession, *, person: str, kind: str) -> None:
+    """Ends this person's live codes."""
+    await session.execute(
+        text("UPDATE tokens SET ended_at = countersign_now() WHERE person = :person AND kind = :kind AND ended_at IS NULL"),
+        {"person": person, "kind": kind},
+    )
+
+
 async def find_token(session: ReadSession, value: str, *, kind: str) -> Token | None:
     """The live token of this kind with this value."""
     row = (

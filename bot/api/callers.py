@@ -25,8 +25,9 @@ READ: Final = "read"
 SUBMIT: Final = "submit"
 DECIDE: Final = "decide"
 ALL: Final = "admin"
-# What decides, or lets somebody else decide, could otherwise be typed with a token that may only ask.
-_WANTED: Final = dict.fromkeys(("approve", "break-glass", "delegate", "deny", "review"), DECIDE)
+# What decides, or lets somebody else decide, could otherwise be typed with a token that may only ask; whoever links an account gives it
+# all that they may.
+_WANTED: Final = {**dict.fromkeys(("approve", "break-glass", "delegate", "deny", "review"), DECIDE), "link code": ALL}
 bearer = HTTPBearer(auto_error=False, description="A personal token: countersign token issue")
 
 

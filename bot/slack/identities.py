@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from bot.hubs import Hub
+from commands.linking import finish_link
 from countersign.invocations import Door
 from integrations.slack.clients import SlackUser
 from store.audits import AuditEvent, record
@@ -26,7 +27,11 @@ _GUEST = Stranger("Guests cannot run this; ask a full member of the workspace.",
 _BOT = Stranger("Apps and bots cannot ask here; give them a service account and a token.", "unknown_account")
 _GONE = Stranger("This Slack account is deactivated.", "actor_inactive")
 _UNKNOWN = Stranger("Slack knows no such account.", "unknown_account")
-_UNLINKED = Stranger("This Slack account belongs to nobody Countersign knows; ask an admin to add you to the policy.", "unknown_account")
+_UNLINKED = Stranger(
+    "This Slack account belongs to nobody Countersign knows; ask an admin to add you to the policy,"
+    " or, if you can sign in to the browser room, get a code there with: link code",
+    "unknown_account",
+)
 _TWICE = Stranger(
     "Somebody with your e-mail address already uses another account of this workspace; ask an admin to link this one.", "unknown_account"
 )
@@ -46,10 +51,24 @@ class Identities:
         """
         found = await self._find(user, claimed)
         if isinstance(found, Stranger):
-            actor = f"slack:{(claimed or self._workspace.team)[:40]}:{user[:40]}"
-            detail = {"reason": found.reason, "door": Door.slack.value, "trace": trace}
-            await self._hub.record([AuditEvent("request:refused", actor, None, detail)])
+            await self._note(found, user, claimed, trace)
         return found
+
+    async def prove(self, user: str, code: str, *, claimed: str, trace: str) -> str:
+        """What became of a code that an account typed to be linked; a sentence for it alone.
+
+        Raises SlackSilent, NothingDone or NotConfirmed.
+        """
+        teams = await self._teams()
+        account = await self._accounts.find(user)
+        refusal = _FOREIGN if claimed and claimed not in teams else _refused(account, teams)
+        if refusal is not None:
+            await self._note(refusal, user, claimed, trace)
+            return refusal.sentence
+        assert account is not None  # noqa: S101  _refused() says so
+        key = Account("slack", account.team, user)
+        answer = await self._hub.committed(lambda session: finish_link(session, key, code, trace=trace))
+        return answer.sentence
 
     async def named(self, user: str) -> Person | None:
         """The person whom a text mentions; None for somebody who could not ask either."""
@@ -58,9 +77,7 @@ class Identities:
 
     async def _find(self, user: str, claimed: str) -> Person | Stranger:
         identity = (await self._hub.rulebook()).policy.identity("slack")
-        teams = identity.teams or ((self._workspace.team,) if self._workspace.team else ())
-        if not teams:
-            raise SlackSilent
+        teams = await self._teams()
         if claimed and claimed not in teams:
             return _FOREIGN
         account = await self._accounts.find(user)
@@ -72,6 +89,19 @@ class Identities:
         if person is None and identity.link_by_email and account.email:
             return await self._link(key, account.email)
         return person or _UNLINKED
+
+    async def _teams(self) -> tuple[str, ...]:
+        """The workspaces whose full members may act."""
+        identity = (await self._hub.rulebook()).policy.identity("slack")
+        teams = identity.teams or ((self._workspace.team,) if self._workspace.team else ())
+        if not teams:
+            raise SlackSilent
+        return teams
+
+    async def _note(self, stranger: Stranger, user: str, claimed: str, trace: str) -> None:
+        actor = f"slack:{(claimed or self._workspace.team)[:40]}:{user[:40]}"
+        detail = {"reason": stranger.reason, "door": Door.slack.value, "trace": trace}
+        await self._hub.record([AuditEvent("request:refused", actor, None, detail)])
 
     async def _link(self, key: Account, email: str) -> Person | Stranger:
         async def work(session: WriteSession) -> Person | Stranger:

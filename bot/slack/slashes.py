@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from bot.deadlines import answering
+from commands.linking import code_in
 from countersign.errors import CountersignError
 from countersign.invocations import Door, Invocation
 from store.people import Person
@@ -26,6 +27,8 @@ async def handle_slash(connection: Connection, form: Mapping[str, Any], *, trace
     source = Source.of_slash(form)
     try:
         with answering():
+            if code := code_in(_typed(form)):
+                return said(await connection.identities.prove(source.user, code, claimed=source.claimed, trace=trace))
             person = await connection.identities.find(source.user, claimed=source.claimed, trace=trace)
             if isinstance(person, Stranger):
                 return said(person.sentence)

@@ -9,6 +9,7 @@ from .grants import access_extend, access_list, access_request, access_return
 from .helps import show_help, whoami
 from .histories import audit, run, runs
 from .inboxes import inbox
+from .links import link_code
 from .passkeys import passkey_add, passkey_list, passkey_revoke
 from .policychanges import apply
 from .standings import standing_allow, standing_end, standing_list
@@ -31,6 +32,7 @@ __all__ = [
     "grant",
     "inbox",
     "link",
+    "link_code",
     "passkey_add",
     "passkey_list",
     "passkey_revoke",

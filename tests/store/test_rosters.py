@@ -127,7 +127,8 @@ async def test_the_web_may_write_none_of_it(tables: Tables) -> None:
 async def test_the_web_makes_and_changes_no_token_of_a_directory(tables: Tables) -> None:
     async with transaction(tables.worker) as session:
         value = await issue_token(session, kind="scim", person=None, label="hr", scopes=(), lifetime=600)
-    insert = "INSERT INTO tokens (id, hash, kind, label, scopes, expires_at) VALUES (gen_random_uuid(), 'x', {}, 'x', '{{}}', now() + interval '1h')"
+    insert = "INSERT INTO tokens (id, hash, kind, label, scopes, expires_at)"
+    insert += " VALUES (gen_random_uuid(), 'x', {}, 'x', '{{}}', now() + interval '1h')"
     assert not await tables.may("web", insert.format("'scim'"))
     assert await tables.may("web", insert.format("'api'"))
     for sql in (

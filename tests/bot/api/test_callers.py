@@ -1,6 +1,7 @@
 """Tokens: whose they are, what they may be used for, and when they stop working."""
 
 import pytest
+from sqlalchemy import text
 
 from bot.refusals import Refusals
 from store.audits import search
@@ -82,10 +83,19 @@ async def test_who_has_left_is_out_at_once(web: Web, world: World) -> None:
     async with await web.caller("ada") as ada:
         assert (await ada.get("/api/v1/runs")).status_code == 200
         async with disposing(world.engine()) as engine, transaction(engine) as session:
-            await deactivate(session, "ada")
+            await session.execute(text("UPDATE people SET active = false WHERE name = 'ada'"))
         answer = await ada.get("/api/v1/runs")
     assert answer.status_code == 401
     assert "was ended" in answer.json()["detail"]
+
+
+async def test_who_was_deactivated_has_no_token_any_more(web: Web, world: World) -> None:
+    async with await web.caller("ada") as ada:
+        async with disposing(world.engine()) as engine, transaction(engine) as session:
+            assert await deactivate(session, "ada")
+        answer = await ada.get("/api/v1/runs")
+    assert answer.status_code == 401
+    assert answer.json()["detail"].startswith("This token is not known, has expired or was ended")
 
 
 async def test_strangers_leave_one_row_a_minute_and_not_a_thousand(web: Web) -> None:

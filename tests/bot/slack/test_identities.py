@@ -7,7 +7,9 @@ from unittest.mock import patch
 import pytest
 
 from bot.slack import accounts
+from countersign.invocations import Door, Invocation, Place
 from store.embedded import DatabaseUrls
+from store.people import find_person
 from tests.bot.slack.doors import Slack, slack_of
 from tests.hubs import POLICY, World
 
@@ -107,3 +109,35 @@ async def test_when_slack_does_not_say_who_it_is_nothing_is_done(slack: Slack) -
     assert told.ephemeral is not None
     assert "Slack did not say who you are" in told.ephemeral.content
     assert await slack.rows("SELECT 1 FROM runs") == []
+
+
+async def test_who_is_known_nowhere_by_e_mail_links_the_account_by_a_code(slack: Slack) -> None:
+    slack.fake.add_user("U0ADA9", name="ada", email="private@example.test")
+    slack.fake.world.channel("C_OPS").members.add("U0ADA9")
+    stranger = slack.fake.user("U0ADA9")
+    refused = await stranger.slash("/cs", "whoami", channel="C_OPS")
+    assert refused.ephemeral is not None
+    assert "get a code there with: link code" in refused.ephemeral.content
+    person = await slack.hub.read(lambda session: find_person(session, "ada"))
+    assert person is not None
+    invocation = Invocation(key="k" * 8, door=Door.browser, place=Place("room"), text="link code")
+    shown = (await slack.hub.submit(person, invocation)).reply
+    assert shown.code.startswith("/countersign link ")
+    code = shown.code.removeprefix("/countersign link ")
+    again = (await slack.hub.submit(person, invocation)).reply
+    assert again.text == "This was shown once and is kept nowhere; ask again."
+    assert not await slack.rows("SELECT 1 FROM inbox WHERE answer::text LIKE :code", code=f"%{code}%")
+    slack.fake.add_user("U0GUEST", name="guest", guest="single")
+    slack.fake.world.channel("C_OPS").members.add("U0GUEST")
+    guest = await slack.fake.user("U0GUEST").slash("/cs", f"link {code}", channel="C_OPS")
+    assert guest.ephemeral is not None
+    assert "Guests cannot run this" in guest.ephemeral.content, "a code makes nobody a member"
+    linked = await stranger.slash("/cs", f"link {code}", channel="C_OPS")
+    assert linked.ephemeral is not None
+    assert "this account acts as ada from now on" in linked.ephemeral.content
+    told = await stranger.slash("/cs", "whoami", channel="C_OPS")
+    assert told.ephemeral is not None
+    assert "You are ada." in told.ephemeral.content
+    typed_in_chat = await stranger.slash("/cs", "link code", channel="C_OPS")
+    assert typed_in_chat.ephemeral is not None
+    assert "Ask for the code where you are signed in" in typed_in_chat.ephemeral.content
