@@ -18,7 +18,7 @@ from store.workers import find_choices
 
 from .authorizing import Allowed, Refused, Request, authorize
 from .loading import Loaded, load_policy
-from .policies import BoundPolicy, covers
+from .policies import APPROVE, BoundPolicy, covers
 from .registries import Registry
 
 
@@ -80,12 +80,35 @@ def uses_passkeys(rulebook: Rulebook) -> bool:
     return rulebook.policy.signed or critical or any(one.approve and one.approve.step_up == "passkey" for one in rulebook.policy.file.rules)
 
 
+def uses_roles(rulebook: Rulebook) -> bool:
+    """Whether there is a role that somebody could be given."""
+    return bool(rulebook.policy.file.roles)
+
+
+def uses_voters(rulebook: Rulebook) -> bool:
+    """Whether policy says who approves. Where everybody may, nobody has to be stood in for or spared being asked."""
+    file, approvals = rulebook.policy.file, [one.approval for one in rulebook.registry.commands.values()]
+    claimed = rulebook.policy.named & {APPROVE, *(one.by for one in approvals if one)}
+    return bool(claimed or file.profile == "strict" or file.owners or file.freezes or any(one.approve for one in file.rules))
+
+
+def uses_breaking(rulebook: Rulebook) -> bool:
+    """Whether a role names the permission to go past the approvers."""
+    return "countersign:break-glass" in rulebook.policy.named
+
+
 def _always(_: Rulebook) -> bool:
     return True
 
 
 # What is not used does not show: commands by their first word, and when there is any sense in them. Whoever knows one may still type it.
-_WHEN: Final[Mapping[str, Callable[[Rulebook], bool]]] = {"access": uses_access, "passkey": uses_passkeys}
+_WHEN: Final[Mapping[str, Callable[[Rulebook], bool]]] = {
+    "access": uses_access,
+    "passkey": uses_passkeys,
+    **dict.fromkeys(("grant", "revoke"), uses_roles),
+    **dict.fromkeys(("delegate", "undelegate", "standing"), uses_voters),
+    **dict.fromkeys(("review", "reviews"), uses_breaking),
+}
 
 
 async def read_rulebook(

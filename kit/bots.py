@@ -131,6 +131,7 @@ class Bot:
         self.signers = Signers(hub, services)
         self._may: dict[str, set[str]] = {}
         self._sections: dict[str, Any] = {}
+        self._text = ""
         self._runs: dict[UUID, RunHandle] = {}
         self._dirty = True
         self._held = False
@@ -201,6 +202,10 @@ class Bot:
         self._sections.update(sections)
         self._dirty = True
 
+    def policy_file(self, text: str) -> None:
+        """A whole policy as a file has it, people included, instead of what `cast` and `policy` make; takes effect as they do."""
+        self._text, self._dirty = text, True
+
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
         """As if no worker executed meanwhile: approved runs wait."""
@@ -250,7 +255,7 @@ class Bot:
         if not self._dirty:
             return
         self._dirty = False
-        compiled = compile_policy(_policy_of(self._may, self._sections))
+        compiled = compile_policy(self._text or _policy_of(self._may, self._sections))
         async with transaction(self.owner) as session:
             await apply_policy(session, digest=compiled.digest, body=compiled.body, by="kit")
             await save_people(session, {name: entry.model_dump() for name, entry in compiled.file.people.items()})

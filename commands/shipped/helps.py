@@ -44,7 +44,7 @@ async def whoami(ctx: ControlContext) -> Reply:
         f"groups       {', '.join(groups) or 'none'}",
         *([f"departments  {', '.join(departments)}"] if departments else []),
         *([f"manager      {person.manager}"] if person.manager else []),
-        f"permissions  {', '.join(permissions) or 'none by role'}",
+        f"permissions  {', '.join(permissions) or 'those of the profile'}",
         f"profile      {policy.profile}",
         f"time zone    {person.timezone}",
     ]

@@ -32,7 +32,7 @@ async def test_whoami_says_whom_it_takes_one_for(people: People) -> None:
     told = await said(ada, "whoami")
     assert told.startswith("You are ada.")
     assert "cart:fill" in told
-    assert "none by role" in await said(eve, "whoami")
+    assert "those of the profile" in await said(eve, "whoami")
 
 
 async def test_runs_and_a_run_are_told(people: People) -> None:
