@@ -74,14 +74,14 @@ async def _tell(services: Services, rows: Sequence[Any]) -> list[Telling]:
 
 async def _tell_runs(services: Services, session: ReadSession, rows: Sequence[Any]) -> list[Telling]:
     runs = await find_runs(session, sorted({row.run_id for row in rows}))
-    switches = services.switches
+    rulebook, switches = await services.current_rulebook(session), services.switches
     cards: dict[tuple[UUID, bool], Card] = {}
     tellings = []
     for row in rows:
         run = runs[row.run_id]
         shared = row.kind == "card"
         if (run.id, shared) not in cards:
-            cards[run.id, shared] = card_of(await read_facts(session, run, switches=switches, address=services.settings.url), shared=shared)
+            cards[run.id, shared] = card_of(await read_facts(session, run, rulebook=rulebook, switches=switches), shared=shared)
         tellings.append(Telling(row, run, cards[run.id, shared]))
     return tellings
 
@@ -115,4 +115,4 @@ async def _put_off(services: Services, one: Telling, later: Later) -> None:
 
 
 def _delivered(one: Telling, channel: str | None, remote: str | None) -> Delivered:
-    return Delivered(one.row.id, one.row.wanted, one.card, remote_channel=channel, remote_id=remote)
+    return Delivered(one.row.id, one.row.wanted, one.card, remote_channel=channel, remote_id=remote, first=not one.row.shown)

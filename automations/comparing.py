@@ -6,7 +6,12 @@ from typing import Any
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """At least one line; facts watched first, then steps, then whatever else the digest covers."""
+    """At least one line, for two plans with different digests."""
+    return different_lines(old, new) or ["the command's code or arguments"]
+
+
+def different_lines(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What is different: facts watched first, then steps, then whatever else people see; none when it is the same."""
     lines = [
         f"{name}: {_value(before)} → {_value(after)}"
         for name in sorted({*old.get("watched", {}), *new.get("watched", {})})
@@ -17,7 +22,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
             lines.append(_step(before, after))
     if old.get("summary") != new.get("summary") and new.get("summary"):
         lines.append(f"now: {new['summary']}")
-    return lines or ["the command's code or arguments"]
+    return lines
 
 
 def _step(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> str:

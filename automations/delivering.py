@@ -5,7 +5,7 @@ from typing import Final
 
 from countersign.replies import Reply
 from integrations.slack.blocks import card_blocks, fallback_text, reply_blocks
-from integrations.slack.clients import SlackClient
+from integrations.slack.clients import Posted, SlackClient
 from integrations.slack.errors import SlackBusy, SlackRefused, SlackUnclear, SlackUnreachable
 from integrations.slack.texts import inert
 from store.people import find_accounts, find_person
@@ -35,9 +35,10 @@ class Slack(Deliverer):
 
     async def deliver(self, one: Telling) -> tuple[str | None, str | None]:
         try:
-            return await (self._reply(one) if isinstance(one.shown, Reply) else self._card(one))
+            how = self._line if one.row.follows else self._reply if isinstance(one.shown, Reply) else self._card
+            return await how(one)
         except SlackBusy as error:
-            raise Later(error.retry_after, str(error), whole_channel=one.row.remote_channel or one.row.channel) from None
+            raise Later(error.retry_after, str(error), whole_channel=_channel_of(one)) from None
         except SlackUnclear as error:
             raise Later(_pause(one), str(error), unclear=True) from None
         except SlackUnreachable as error:
@@ -54,13 +55,26 @@ class Slack(Deliverer):
             await self._client.update(one.row.remote_channel, one.row.remote_id, blocks, said)
             return None, None
         channel = one.row.remote_channel or await self._channel(one)
-        key = str(one.row.id)
-        since = one.row.created_at.timestamp() - 60
-        if one.row.posting and (found := await self._client.find_by_key(channel, key, since, thread=_thread(one))):
+        if found := await self._posted_before(one, channel, _thread(one)):
             await self._client.update(found.channel, found.ts, blocks, said)
             return found.channel, found.ts
-        posted = await self._client.post(channel, blocks, said, thread=_thread(one), key=key)
+        posted = await self._client.post(channel, blocks, said, thread=_thread(one), key=str(one.row.id))
         return posted.channel, posted.ts
+
+    async def _line(self, one: Telling) -> tuple[str | None, str | None]:
+        """Into the thread of the card that it follows, once."""
+        assert isinstance(one.shown, Reply)  # noqa: S101  deliver() has chosen
+        channel, thread = one.row.card_channel, one.row.card_thread
+        found = await self._posted_before(one, channel, thread) or await self._client.post(
+            channel, reply_blocks(one.shown), fallback_text(one.shown), thread=thread, key=str(one.row.id)
+        )
+        return found.channel, found.ts
+
+    async def _posted_before(self, one: Telling, channel: str, thread: str | None) -> Posted | None:
+        """The message itself, where an earlier try may have posted it and nobody knows."""
+        if not one.row.posting:
+            return None
+        return await self._client.find_by_key(channel, str(one.row.id), one.row.created_at.timestamp() - 60, thread=thread)
 
     async def _reply(self, one: Telling) -> tuple[str | None, str | None]:
         """By the response_url while it lives, then directly."""
@@ -122,6 +136,11 @@ class Slack(Deliverer):
 def _pause(one: Telling) -> float:
     """Seconds: 1, 2, 4 … at most 5 minutes."""
     return float(min(300, 2 ** max(0, one.row.attempts - 1)))
+
+
+def _channel_of(one: Telling) -> str:
+    """The channel that is too busy, if it is known."""
+    return str(one.row.card_channel or one.row.remote_channel or one.row.channel)
 
 
 def _thread(one: Telling) -> str | None:

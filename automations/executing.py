@@ -12,6 +12,7 @@ from commands.authorizing import Refused
 from commands.breaking import involved_in, tell_everybody
 from commands.rulebooks import Rulebook
 from commands.starts import signed_facts
+from commands.targets import target_of
 from countersign.approvals import Approval
 from countersign.commands import Command
 from countersign.errors import PlanRefused, Stopped
@@ -155,7 +156,8 @@ async def _begin(services: Services, rulebook: Rulebook, work: Work, digest: str
     because = "the plan is what was approved"
     begun = Move(run.id, RunStatus.running, by="countersign", attempt=work.attempt, because=because, keep_lease=True, detail=detail)
     async with services.transaction() as session:
-        await mark_start(session, run.id, revision=run.revision, attempt=work.attempt, worker=services.name, digest=digest)
+        target = target_of(work.command, run.arguments) if work.command else ""
+        await mark_start(session, run.id, revision=run.revision, attempt=work.attempt, worker=services.name, digest=digest, target=target)
         if not await move(session, [begun]):
             raise LostClaim
         if broken_by:

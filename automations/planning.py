@@ -10,6 +10,7 @@ from uuid6 import uuid7
 
 from commands.audiences import Audience, audience_for
 from commands.authorizing import Refused, required_approval
+from commands.edit import EDITED
 from commands.limits import count_run, limits_for
 from commands.rulebooks import Rulebook
 from commands.standings import standing_for
@@ -33,6 +34,7 @@ from store.secrets import find_secrets, keep_secrets
 from store.standings import StandingRow, use_standing
 
 from .audiences import approver_messages, asker_message, card_places, reply_to, signers_wanted, voters_wanted
+from .comparing import different_lines
 from .makingplans import Made, find_timing, make_plan, request_of, still_allowed
 from .services import Services
 from .switching import without_held
@@ -204,7 +206,8 @@ def _finished(services: Services, rulebook: Rulebook, people: Sequence[Person], 
     if made.reply is not None:
         return _answered(services, job, made.reply)
     if not run.dry_run:
-        return ask_or_queue(services, rulebook, people, run, job.person, made, revision=run.revision + 1, attempt=attempt)
+        apart = _told_apart(run, made)
+        return ask_or_queue(services, rulebook, people, run, job.person, apart, revision=run.revision + 1, attempt=attempt)
     held = f" It would be refused now: {made.timing.sentence}" if isinstance(made.timing, Refused) else ""
     told = Move(
         run.id,
@@ -217,6 +220,14 @@ def _finished(services: Services, rulebook: Rulebook, people: Sequence[Person], 
         code_version=rulebook.registry.commands[run.command].code_version,
     )
     return Finish(told, messages=[asker_message(run, fallback=fallback_of(services))], secrets=made.secrets)
+
+
+def _told_apart(run: RunRow, made: Made) -> Made:
+    """The plan made after an edit says what was changed and what is different for it, so that nobody has to look for it."""
+    old, new = run.plan or {}, made.plan or {}
+    if not old.get(EDITED):
+        return made
+    return replace(made, plan={**new, "changed": [*old[EDITED], *different_lines(old, new)], "changed_by": run.edited_by})
 
 
 def _answered(services: Services, job: _Job, said: Reply) -> Finish:

@@ -1,13 +1,15 @@
 """A pressed button is a use case with frozen arguments; the right to press it is decided now."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from commands.authorizing import Refused
 from commands.cancel import Cancelled, cancel
+from commands.converse import answer_form, answer_question, ask, comment, form_to
 from commands.decide import Decided, Vote, decide
+from commands.edit import Change, Unfit, edit, edit_form, form_of
 from commands.ending import EXTEND
 from commands.resume import Choice, Resumed, resume
 from commands.rulebooks import Rulebook
@@ -16,10 +18,11 @@ from commands.submit import form_for
 from commands.voting import may_see
 from countersign.approvals import Approval
 from countersign.invocations import Door
-from countersign.replies import Reply
+from countersign.replies import Form, Reply
 from countersign.tallies import Verdict
 from store.approvals import find_request
 from store.audits import AuditEvent, record
+from store.conversations import find_question
 from store.databases import WriteSession
 from store.grants import find_grant
 from store.inbox import find_answer, keep_answer, take_key
@@ -31,7 +34,7 @@ from store.runs import find_run
 class Press:
     """One click: `intent` and `target` come from the button, `digest` is the plan that was shown; `key` makes a repeat the same click.
 
-    `fresh` says that whoever clicks has just logged in.
+    `fresh` says that whoever clicks has just logged in. `answers` are those of a form that the button has opened, once it is sent.
     """
 
     key: str
@@ -41,6 +44,12 @@ class Press:
     digest: str = ""
     reason: str = ""
     fresh: bool = False
+    answers: Mapping[str, Any] | None = None
+
+    @property
+    def text(self) -> str:
+        """What was written into a form that asks for words alone."""
+        return str((self.answers or {}).get("text") or "")
 
 
 async def press(session: WriteSession, rulebook: Rulebook, person: Person, one: Press) -> Reply:
@@ -83,7 +92,7 @@ async def _details(session: WriteSession, rulebook: Rulebook, person: Person, ru
     rule = Approval.of_json(request.rule) if request else None
     if run is None or not may_see(rulebook, await find_person(session, person.name) or person, run, rule):
         return await _refused(session, person, one, Refused("There is no such run.", "not_found_or_foreign"))
-    return Reply(card=await tell(session, run, details=True, address=rulebook.address))
+    return Reply(card=await tell(session, run, rulebook=rulebook, details=True))
 
 
 async def _extend(session: WriteSession, rulebook: Rulebook, person: Person, grant_id: UUID, one: Press) -> Reply:
@@ -95,6 +104,40 @@ async def _extend(session: WriteSession, rulebook: Rulebook, person: Person, gra
         return Reply(text=f"The role {grant.role} has ended already. To ask for it again: access request {grant.role} 1h")
     form = form_for(rulebook, command, {"role": grant.role, "duration": "1h"})
     return Reply(text=f"For how much longer do you need the role {grant.role}? Others approve it again.", form=form)
+
+
+async def _edit(session: WriteSession, rulebook: Rulebook, person: Person, run_id: UUID, one: Press) -> Reply:
+    """Opens the form that is filled in with what is asked now; sent back with something that does not fit, it comes again."""
+    if one.answers is None:
+        return _opened(await edit_form(session, rulebook, person, run_id, door=one.door))
+    answer = await edit(session, rulebook, person, Change(run_id, one.answers, one.door, whole=True, digest=one.digest))
+    run = await find_run(session, run_id) if isinstance(answer, Unfit) else None
+    command = rulebook.registry.find(run.command) if run else None
+    if not isinstance(answer, Unfit) or run is None or command is None:
+        return Reply(text=answer.sentence)
+    problems = dict.fromkeys(answer.about, answer.sentence)
+    form = form_of(rulebook, command, run, given=one.answers).model_copy(update={"problems": problems})
+    return Reply(text=answer.sentence, form=form)
+
+
+async def _comment(session: WriteSession, rulebook: Rulebook, person: Person, run_id: UUID, one: Press) -> Reply:
+    if one.answers is None:
+        return _opened(form_to(one.intent, run_id))
+    what = ask if one.intent == "ask" else comment
+    return Reply(text=(await what(session, rulebook, person, run_id, words=one.text, door=one.door)).sentence)
+
+
+async def _answer(session: WriteSession, rulebook: Rulebook, person: Person, question_id: UUID, one: Press) -> Reply:
+    if one.answers is None:
+        return _opened(await answer_form(session, rulebook, person, question_id, door=one.door))
+    question = await find_question(session, question_id)
+    run_id = question[0] if question else question_id
+    answer = await answer_question(session, rulebook, person, run_id, words=one.text, door=one.door, question=question_id)
+    return Reply(text=answer.sentence)
+
+
+def _opened(form: Form | Refused) -> Reply:
+    return Reply(text=f"{form.title}:", form=form) if isinstance(form, Form) else Reply(text=form.sentence)
 
 
 async def _unknown(session: WriteSession, person: Person, one: Press) -> Reply:
@@ -118,6 +161,10 @@ _HANDLERS: Final[dict[str, Handler]] = {
     "deny": _vote,
     "cancel": _cancel,
     "details": _details,
+    "edit": _edit,
+    "comment": _comment,
+    "ask": _comment,
+    "answer": _answer,
     EXTEND: _extend,
     **{f"resume_{choice.value}": _resume for choice in Choice},
 }

@@ -5,7 +5,7 @@ import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -28,8 +28,19 @@ _CHANNEL: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}\Z")
 
 
 @dataclass(frozen=True)
+class Line:
+    """One line beneath a card."""
+
+    text: str
+    at: datetime
+
+
+@dataclass(frozen=True)
 class Message:
-    """What is shown in one place: a card that is kept current, or a reply that only its reader sees, perhaps about no run."""
+    """What is shown in one place: a card that is kept current, with what was said about it, or a reply that only its reader sees.
+
+    A reply may be about no run.
+    """
 
     id: UUID
     run: UUID | None
@@ -40,6 +51,7 @@ class Message:
     changed: datetime
     card: Card | None = None
     reply: Reply | None = None
+    beneath: tuple[Line, ...] = ()
 
     @property
     def cursor(self) -> int:
@@ -57,6 +69,7 @@ class Message:
             "changed": self.changed.isoformat(),
             "card": self.card.model_dump(mode="json") if self.card else None,
             "reply": self.reply.model_dump(mode="json") if self.reply else None,
+            "beneath": [{"text": one.text, "at": one.at.isoformat()} for one in self.beneath],
         }
 
 
@@ -162,4 +175,5 @@ def _message(row: Any) -> Message:
         changed=row.edited_at or row.created_at,
         card=None if row.kind == "reply" else Card.model_validate(row.card),
         reply=Reply.model_validate(row.card) if row.kind == "reply" else None,
+        beneath=tuple(Line(one["text"], datetime.fromtimestamp(one["at"], UTC)) for one in row.beneath),
     )

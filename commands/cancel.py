@@ -68,6 +68,6 @@ def may_stop(rulebook: Rulebook, person: Person, run: RunRow, rule: Approval | N
     """Stopping is safer than going on, so everybody concerned may."""
     if not person.active:
         return False
-    if person.name == run.asker or is_admin(rulebook.policy, person):
+    if person.name in (run.asker, run.handed_to, run.edited_by) or is_admin(rulebook.policy, person):
         return True
     return rule is not None and not isinstance(may_vote(rulebook.policy, person, rule, matter_of(rulebook, run)), Refused)

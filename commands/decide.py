@@ -29,6 +29,7 @@ from store.people import Person, find_all_people, find_person
 from store.runs import Move, RunRow, find_run, move, postpone
 
 from .authorizing import INACTIVE, Allowed, Refused
+from .lines import say_vote
 from .proofs import kept_proof
 from .rulebooks import Rulebook
 from .starts import later_start, shown_start
@@ -82,6 +83,8 @@ async def decide(session: WriteSession, rulebook: Rulebook, person: Person, vote
     await record(session, [_event(person, vote, request, run, row, refusal)])
     if refusal is not None or request is None or run is None:
         return refusal or Refused("There is no such request.", "not_found_or_foreign")
+    if row is not None:
+        await say_vote(session, run, row)
     return await settle(session, request, run, await read_ballot(session, rulebook, request, run), vote, by=person.name)
 
 
@@ -174,6 +177,8 @@ async def _too_late(session: ReadSession, request: ApprovalRequestRow, run: RunR
     by = f" by {' and '.join(names)}" if names and request.state in ("approved", "denied") else ""
     if request.state in ("approved", "denied"):
         return f"Run #{run.number} was already {request.state}{by}; it is {_words(run.status)}."
+    if run.edited_by and run.status in (RunStatus.submitted, RunStatus.planning):
+        return f"{run.edited_by} has changed what run #{run.number} asks for; its new plan comes in a moment, and is decided anew."
     return f"Run #{run.number} does not wait for an approval any more; it is {_words(run.status)}."
 
 

@@ -5,8 +5,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, Self
 
+from countersign.arguments import Parsed
 from countersign.calendars import zone_of
 from countersign.commands import Command
 from countersign.errors import CountersignError
@@ -32,11 +33,36 @@ class Line:
     words: tuple[str, ...]
 
 
+class Words(Parsed):
+    """All the words that are left, each as it was typed: `name=value …` about another command. As text only the names are left of them."""
+
+    __slots__ = ("all",)
+    hint = "name=value …"
+
+    def __init__(self, words: Sequence[str] = ()) -> None:
+        self.all = tuple(words)
+
+    @classmethod
+    def parse(cls, value: Any) -> Self:
+        if isinstance(value, cls):
+            return value
+        try:
+            words = split(value).words if isinstance(value, str) and value.strip() else value or ()
+        except NotUnderstood as error:
+            raise ValueError(str(error)) from None
+        if not isinstance(words, list | tuple) or not all(isinstance(one, str) for one in words):
+            raise ValueError("should be written as name=value …")
+        return cls(words)
+
+    def __str__(self) -> str:
+        return " ".join(f"{one.partition('=')[0][:40]}=…" for one in self.all)
+
+
 @dataclass(frozen=True)
 class Call:
     """Arguments as typed for one command, and the options that every command understands."""
 
-    arguments: Mapping[str, str]
+    arguments: Mapping[str, Any]
     dry_run: bool = False
     reason: str = ""
     at: str = ""
@@ -83,7 +109,7 @@ def find_command(line: Line, names: Mapping[str, Command]) -> tuple[Command | No
 
 @dataclass
 class _Reading:
-    named: dict[str, str] = field(default_factory=dict)
+    named: dict[str, Any] = field(default_factory=dict)
     positional: list[str] = field(default_factory=list)
     options: dict[str, str] = field(default_factory=dict)
 
@@ -97,6 +123,9 @@ def read_arguments(command: Command, words: Sequence[str]) -> Call:
     rest = list(words)
     known = {one.name for one in command.schema.parameters}
     while rest:
+        if _are_words(command, reading) and rest[0] != "--help":
+            reading.named[command.schema.parameters[-1].name] = rest
+            break
         word = rest.pop(0)
         if word == "--":
             reading.positional.extend(rest)
@@ -115,6 +144,32 @@ def read_arguments(command: Command, words: Sequence[str]) -> Call:
         at=reading.options.get("at", ""),
         help="help" in reading.options,
     )
+
+
+def read_changes(command: Command, words: Sequence[str]) -> dict[str, str]:
+    """Values for arguments of this command, each by its name; raises NotUnderstood for anything else."""
+    reading = _Reading()
+    rest = list(words)
+    known = {one.name: one for one in command.schema.parameters}
+    while rest:
+        word = rest.pop(0)
+        name, given, value = word.removeprefix("--").partition("=")
+        key = name.replace("-", "_").lower()
+        if key not in known or not (given or word.startswith("--")):
+            names = ", ".join(known) or "none"
+            raise NotUnderstood(f"'{word[:40]}' changes nothing: write name=value for arguments of {command.name} ({names}).")
+        if not given and not known[key].boolean and not rest:
+            raise NotUnderstood(f"{word} needs a value.")
+        _give(command, reading, key, value if given else "yes" if known[key].boolean else rest.pop(0))
+    return reading.named
+
+
+def _are_words(command: Command, reading: _Reading) -> bool:
+    """Whether what comes now is all for the last argument."""
+    parameters = command.schema.parameters
+    if not parameters or parameters[-1].kind is not Words or parameters[-1].name in reading.named:
+        return False
+    return len(reading.named) + len(reading.positional) >= len(parameters) - 1
 
 
 def _read_option(command: Command, reading: _Reading, option: str, rest: list[str]) -> None:

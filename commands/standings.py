@@ -98,7 +98,7 @@ async def holds(session: ReadSession, rulebook: Rulebook, row: StandingRow, run:
     if ballot.tally().outcome is not Outcome.approved:
         return False
     matter = matter_of(rulebook, run, at=ballot.now)
-    barred = ballot.case.barred | matter.barred | {run.asker}
+    barred = ballot.case.barred | matter.barred | {run.asker, matter.holder}
     here = replace(ballot, case=replace(ballot.case, barred=barred), matter=matter)
     return here.meets(replace(rule, editor_may=False, asker_may=False))
 

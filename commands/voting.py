@@ -35,7 +35,10 @@ _WORDS: Final = {
 
 @dataclass(frozen=True)
 class Matter:
-    """What a vote is about, as selectors look at it. `at` None means at any time: whoever is in a schedule's rotation is on call."""
+    """What a vote is about, as selectors look at it. `at` None means at any time: whoever is in a schedule's rotation is on call.
+
+    `barred` has changed it last; to the `holder` the asker has handed it over.
+    """
 
     asker: str
     command: Command | None = None
@@ -43,6 +46,7 @@ class Matter:
     manager: str = ""
     barred: frozenset[str] = frozenset()
     at: datetime | None = None
+    holder: str = ""
 
 
 def matter_of(rulebook: Rulebook, run: RunRow, *, at: datetime | None = None) -> Matter:
@@ -52,8 +56,9 @@ def matter_of(rulebook: Rulebook, run: RunRow, *, at: datetime | None = None) ->
         command=rulebook.registry.find(run.command),
         arguments=run.arguments,
         manager=rulebook.managers.get(run.asker, ""),
-        barred=barred_from(run),
+        barred=frozenset(filter(None, [run.edited_by])),
         at=at,
+        holder=run.handed_to or "",
     )
 
 
@@ -63,11 +68,6 @@ def rule_of(request: ApprovalRequestRow) -> Approval | None:
         return Approval.of_json(request.rule)
     except (TypeError, ValueError, KeyError, AttributeError):
         return None
-
-
-def barred_from(run: RunRow) -> frozenset[str]:
-    """Who besides the asker has made the request what it is, and so does not vote on it."""
-    return frozenset(one for one in (run.edited_by, run.handed_to) if one)
 
 
 def belongs(policy: Policy, person: Person, voters: Voters, matter: Matter) -> bool:
@@ -85,6 +85,8 @@ def may_vote(policy: Policy, person: Person, rule: Approval, matter: Matter, *, 
         return Refused("Service accounts never vote.", "service_account")
     if person.name == matter.asker and not rule.asker_may:
         return Refused("You asked for this; someone else must approve your request.", "self_approval")
+    if person.name == matter.holder:
+        return Refused("This request was handed over to you; someone else must approve it.", "self_approval")
     if person.name in matter.barred and person.name != matter.asker and not rule.editor_may:
         return Refused("You changed this request last; someone else must approve it.", "self_approval")
     chosen = all_sets(rule) if sets is None else sets
@@ -245,7 +247,7 @@ async def read_ballots(
         one = Ballot(
             policy=rulebook.policy,
             rule=filled(rulebook.policy, rule, people.values(), matter),
-            case=Case(run.asker, request.digest, request.opened_at, request.expires_at, matter.barred),
+            case=Case(run.asker, request.digest, request.opened_at, request.expires_at, matter.barred, matter.holder),
             matter=matter,
             people=people,
             decisions=rows,

@@ -72,7 +72,10 @@ class Input(_Value):
 
 
 class Form(_Value):
-    """Questions whose answers go to `intent` with `target`; for `intent="submit"` the target is a command's name."""
+    """Questions whose answers go to `intent` with `target`; for `intent="submit"` the target is a command's name.
+
+    `carried` goes back with the answers. `problems` says, by the input's name, what was wrong with an answer given before.
+    """
 
     title: str
     intent: str
@@ -80,6 +83,7 @@ class Form(_Value):
     inputs: tuple[Input, ...]
     submit_label: str = "Send"
     carried: dict[str, str] = {}
+    problems: dict[str, str] = {}
 
 
 class Reply(_Value):

@@ -70,7 +70,8 @@ Belongs = Callable[[str, Voters], bool]
 class Case:
     """What is decided about: the digest, who asked and so never votes, and the two ends of the time to decide.
 
-    `barred` are further people who never vote: whoever edited the arguments last, and to whom the request was handed over.
+    `barred` are further people who never vote, unless the rule lets editors: whoever edited the arguments last. `holder` is to whom the
+    asker handed the request over; they stand on the asker's side and never vote either.
     """
 
     asker: str
@@ -78,11 +79,13 @@ class Case:
     opened_at: datetime
     expires_at: datetime
     barred: frozenset[str] = field(default_factory=frozenset)
+    holder: str = ""
 
     def out(self, rule: Approval) -> frozenset[str]:
         """Everybody whose approval never counts under the rule."""
         barred = frozenset[str]() if rule.editor_may else self.barred
-        return barred - {self.asker} if rule.asker_may else barred | {self.asker}
+        barred = barred - {self.asker} if rule.asker_may else barred | {self.asker}
+        return barred | {self.holder} if self.holder else barred
 
 
 def evaluate(rule: Approval, case: Case, decisions: Iterable[Decision], *, now: datetime, belongs: Belongs) -> Tally:

@@ -115,6 +115,25 @@ class Member:
         """One of the four buttons of an interrupted run: happened, again, undo or stop."""
         return await self._press(run, f"resume_{choice}", expect)
 
+    async def edit(self, run: RunHandle, *, expect: str = "", digest: str = "", **arguments: Any) -> str:
+        """Sends the card's Edit form with these arguments; those left out get their defaults."""
+        return await self.send("edit", run.id, expect=expect, digest=digest or run.digest, **arguments)
+
+    async def do(self, text: str, *, expect: str = "") -> str:
+        """Types what answers at once, such as `withdraw 12`; returns the answer, which contains `expect`."""
+        reply = (await self.ask(text)).reply
+        assert expect.lower() in reply.text.lower(), f"{self.name} was told: {reply.text}"
+        await self.bot.refresh()
+        return reply.text
+
+    async def send(self, intent: str, target: UUID | str, *, expect: str = "", digest: str = "", **answers: Any) -> str:
+        """Sends the form that a button with this intent has opened; returns the answer, which contains `expect`."""
+        click = Press(str(uuid4()), intent, str(target), Door.browser, digest=digest, answers=answers)
+        reply = await self.bot.hub.press(await self.bot.person(self.name), click)
+        assert expect.lower() in reply.text.lower(), f"{self.name} was told: {reply.text}"
+        await self.bot.refresh()
+        return reply.text
+
     async def _press(self, run: RunHandle, intent: str, expect: str, *, reason: str = "", digest: str = "") -> str:
         click = Press(str(uuid4()), intent, str(run.id), Door.browser, digest=digest or run.digest, reason=reason)
         reply = await self.bot.hub.press(await self.bot.person(self.name), click)
@@ -228,6 +247,21 @@ class Bot:
         async with reading(self.services.engine) as session:
             return list(await find_trail(session, run.id))
 
+    async def beneath(self, run: RunHandle) -> dict[str, list[str]]:
+        """What stands beneath each card of a run, by its channel or `@person`, as it was shown, first to last."""
+        async with reading(self.services.engine) as session:
+            rows = await session.execute(
+                text(
+                    "SELECT channel, person, card ->> 'text' AS said FROM messages WHERE run_id = :run AND follows IS NOT NULL"
+                    " AND shown > 0 ORDER BY line"
+                ),
+                {"run": run.id},
+            )
+            found: dict[str, list[str]] = {}
+            for row in rows:
+                found.setdefault(f"@{row.person}" if row.person else row.channel, []).append(row.said)
+            return found
+
     async def card(self, run: RunHandle) -> Card:
         """The card of a run as the asker sees it."""
         answer = await Member(self, (await self._row(run)).asker).ask(f"run {run.id}")
@@ -238,7 +272,7 @@ class Bot:
         for run_id in ids:
             async with reading(self.services.engine) as session:
                 run = await find_run(session, run_id)
-                if run is None or run.digest is None:
+                if run is None or run.digest is None or run.status == RunStatus.failed:
                     continue
                 person = (await find_people(session, [run.asker]))[run.asker]
                 secrets = await find_secrets(session, run_id, self.services.opener)

@@ -211,15 +211,26 @@ async def prolong(session: WriteSession, request_id: UUID, *, until: datetime) -
 
 
 async def reopen_request(session: WriteSession, request_id: UUID) -> bool:
-    """Opens an approved request again, because an approval was taken back; False when its time to decide is over."""
+    """Opens an approved request again, because an approval was taken back; False when its time to decide is over by now."""
     row = await session.execute(
         text(
-            "UPDATE approval_requests SET state = 'open', closed_at = NULL, valid_until = NULL, next_due = countersign_now()"
-            " WHERE id = :id AND state = 'approved' AND expires_at > countersign_now() RETURNING 1"
+            "UPDATE approval_requests SET state = 'open', closed_at = NULL, valid_until = NULL, next_due = countersign_now(),"
+            " audience = NULL, voters = NULL WHERE id = :id AND state = 'approved' RETURNING expires_at > countersign_now() AS in_time"
         ),
         {"id": request_id},
     )
-    return row.first() is not None
+    return bool(row.scalar_one_or_none())
+
+
+async def supersede_requests(session: WriteSession, run_id: UUID) -> None:
+    """Voids the requests of a run, also one that is approved already: what they were about is not asked any more."""
+    await session.execute(
+        text(
+            "UPDATE approval_requests SET state = 'superseded', closed_at = countersign_now(), next_due = NULL"
+            " WHERE run_id = :run AND state IN ('open', 'approved')"
+        ),
+        {"run": run_id},
+    )
 
 
 async def note_stage(

@@ -155,15 +155,29 @@ async def settle_step(session: WriteSession, run_id: UUID, *, revision: int, hap
     return row.first() is not None
 
 
-async def mark_start(session: WriteSession, run_id: UUID, *, revision: int, attempt: int, worker: str, digest: str) -> None:
-    """A worker's word that it checked everything and began to carry out exactly this digest. Only workers may write the journal."""
+async def mark_start(
+    session: WriteSession, run_id: UUID, *, revision: int, attempt: int, worker: str, digest: str, target: str = ""
+) -> None:
+    """A worker's word that it checked everything and began to carry out exactly this digest, on this target if it has one.
+
+    Only workers may write the journal.
+    """
     await session.execute(
         text(
-            "INSERT INTO steps (run_id, revision, position, phase, name, state, attempt, worker, ended_at, result) VALUES"
+            "WITH aimed AS (INSERT INTO targets (run_id, target) SELECT :run, :target WHERE :target <> '' ON CONFLICT DO NOTHING)"
+            " INSERT INTO steps (run_id, revision, position, phase, name, state, attempt, worker, ended_at, result) VALUES"
             " (:run, :revision, :position, 'do', 'start', 'done', :attempt, :worker, countersign_now(), to_jsonb(cast(:digest AS text)))"
             " ON CONFLICT DO NOTHING"
         ),
-        {"run": run_id, "revision": revision, "position": START, "attempt": attempt, "worker": worker, "digest": digest},
+        {
+            "run": run_id,
+            "revision": revision,
+            "position": START,
+            "attempt": attempt,
+            "worker": worker,
+            "digest": digest,
+            "target": target,
+        },
     )
 
 

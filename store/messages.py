@@ -7,12 +7,13 @@ from typing import Any, Final
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
-from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy import BigInteger, ForeignKey, Index, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 from uuid6 import uuid7
 
 from .bases import Base, Identifier, Stamp
+from .conversations import LINES
 from .databases import ReadSession, WriteSession
 
 
@@ -32,6 +33,18 @@ class MessageRow(Base):
         ),
         Index("ix_messages_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL AND dead_at IS NULL")),
         Index("ix_messages_place", "platform", "channel", "created_at"),
+        Index("ix_messages_follows", "follows", "line", postgresql_where=text("follows IS NOT NULL")),
+        Index(
+            "uq_messages_line",
+            "run_id",
+            "platform",
+            "team",
+            "channel",
+            "person",
+            "line",
+            unique=True,
+            postgresql_where=text("line IS NOT NULL"),
+        ),
     )
 
     id: Mapped[Identifier]
@@ -59,6 +72,8 @@ class MessageRow(Base):
     error: Mapped[str] = mapped_column(server_default=text("''"))
     dead_at: Mapped[datetime | None]
     created_at: Mapped[Stamp]
+    follows: Mapped[UUID | None] = mapped_column(ForeignKey("messages.id"))
+    line: Mapped[int | None] = mapped_column(BigInteger)
 
 
 @dataclass(frozen=True)
@@ -105,54 +120,60 @@ def as_rows(messages: Sequence[NewMessage]) -> Jsonb:
     return Jsonb([one.__dict__ | {"id": str(one.id), "run_id": str(one.run_id) if one.run_id else None} for one in messages])
 
 
-_TAKE = text("""
-WITH chosen AS (SELECT id, posting FROM messages WHERE due_at <= countersign_now() AND dead_at IS NULL
-                  AND (lease_until IS NULL OR lease_until < countersign_now())
+# What is beneath a card comes after the card itself, and each line after the one before; a line that cannot be delivered holds up none.
+_READY: Final = """(m.follows IS NULL OR (EXISTS (SELECT FROM messages f WHERE f.id = m.follows AND f.shown > 0)
+ AND NOT EXISTS (SELECT FROM messages e WHERE e.follows = m.follows AND e.line < m.line AND e.shown = 0 AND e.dead_at IS NULL)))"""
+_TAKE = text(f"""
+WITH chosen AS (SELECT id, posting, follows FROM messages m WHERE due_at <= countersign_now() AND dead_at IS NULL
+                  AND (lease_until IS NULL OR lease_until < countersign_now()) AND {_READY}
                 ORDER BY urgent DESC, due_at LIMIT :limit FOR UPDATE SKIP LOCKED)
 UPDATE messages m SET lease_until = countersign_now() + interval '30 seconds', attempts = m.attempts + 1,
        posting = m.posting OR (m.remote_id IS NULL AND m.platform <> 'room')
-FROM chosen c WHERE m.id = c.id
+FROM chosen c LEFT JOIN messages f ON f.id = c.follows WHERE m.id = c.id
 RETURNING m.id, m.run_id, m.kind, m.platform, m.team, m.channel, m.thread, m.person, m.wanted, m.shown, m.attempts, c.posting,
-          m.remote_channel, m.remote_id, m.card, m.account, m.created_at,
+          m.remote_channel, m.remote_id, m.card, m.account, m.created_at, m.follows, f.remote_channel AS card_channel,
+          CASE WHEN f.thread <> '' AND f.remote_channel = f.channel THEN f.thread ELSE f.remote_id END AS card_thread,
           coalesce(m.answer_to, (SELECT r.answer_to FROM runs r WHERE r.id = m.run_id AND m.kind = 'reply')) AS answer_to
-""")
+""")  # noqa: S608  built from constants
 
 
 async def take_due(session: WriteSession, *, limit: int) -> list[Any]:
     """Takes due messages for 30 s, urgent ones first; a reply's `answer_to` is its own or that of its run.
 
     Intent before effect: what is to be posted is marked with the taking, and whoever takes it again after a crash sees `posting`, so that
-    a post whose outcome is unclear is looked for before it is made again.
+    a post whose outcome is unclear is looked for before it is made again. What `follows` a card goes into `card_thread` of `card_channel`.
     """
     return list((await session.execute(_TAKE, {"limit": limit})).all())
 
 
 @dataclass(frozen=True)
 class Delivered:
-    """What is shown now: the version of the run's state, the card, and where the platform keeps it."""
+    """What is shown now: the version of the run's state, the card, and where the platform keeps it; `first` when it was not before."""
 
     id: UUID
     version: int
     card: dict[str, Any]
     remote_channel: str | None = None
     remote_id: str | None = None
+    first: bool = False
 
 
-_DONE = text("""
+_DONE = text(f"""
 WITH done AS (UPDATE messages m SET shown = d.version, card = d.card, remote_channel = coalesce(d.remote_channel, m.remote_channel),
        remote_id = coalesce(d.remote_id, m.remote_id), edited_at = countersign_now(), lease_until = NULL, attempts = 0, posting = false,
        error = '', wanted_at = CASE WHEN m.wanted > d.version AND m.kind <> 'reply' THEN countersign_now() END,
        due_at = CASE WHEN m.wanted > d.version AND m.kind <> 'reply' THEN
                                  CASE WHEN m.urgent THEN countersign_now() ELSE countersign_now() + interval '2 seconds' END END
-FROM jsonb_to_recordset(cast(:rows AS jsonb)) AS d(id uuid, version int, card jsonb, remote_channel text, remote_id text)
-WHERE m.id = d.id RETURNING m.platform, m.channel, m.person),
+FROM jsonb_to_recordset(cast(:rows AS jsonb)) AS d(id uuid, version int, card jsonb, remote_channel text, remote_id text, first bool)
+WHERE m.id = d.id RETURNING m.id, m.run_id, m.kind, m.platform, m.team, m.channel, m.person, d.first),
+beneath AS ({LINES.format(cards="(SELECT * FROM done WHERE first)", said="conversations")}),
 places AS (SELECT DISTINCT CASE WHEN person <> '' THEN '@' || person ELSE channel END AS place FROM done WHERE platform = 'room')
 SELECT pg_notify('countersign_room', place) FROM places
-""")
+""")  # noqa: S608  built from constants
 
 
 async def mark_delivered(session: WriteSession, delivered: Sequence[Delivered]) -> None:
-    """Records what is shown; a message whose run has moved on meanwhile stays due.
+    """Records what is shown; a message whose run has moved on meanwhile stays due. Beneath a new card comes what was said before it.
 
     Open rooms are told which places changed: a channel, or `@person` for what is for one person alone.
     """
@@ -185,16 +206,15 @@ async def put_off_channel(session: WriteSession, *, platform: str, channel: str,
     )
 
 
+_NEXT = text(f"""
+SELECT extract(epoch FROM min(greatest(due_at, coalesce(lease_until, due_at))) - countersign_now()) AS seconds
+FROM messages m WHERE due_at IS NOT NULL AND dead_at IS NULL AND {_READY}
+""")  # noqa: S608  built from constants
+
+
 async def next_due(session: ReadSession) -> float | None:
-    """Seconds until the next message is due (0 when one is due now); None when none waits."""
-    row = (
-        await session.execute(
-            text(
-                "SELECT extract(epoch FROM min(greatest(due_at, coalesce(lease_until, due_at))) - countersign_now()) AS seconds"
-                " FROM messages WHERE due_at IS NOT NULL AND dead_at IS NULL"
-            )
-        )
-    ).one()
+    """Seconds until the next message is due (0 when one is due now); None when none waits, or only what has to come after another."""
+    row = (await session.execute(_NEXT)).one()
     return None if row.seconds is None else max(0.0, float(row.seconds))
 
 
@@ -208,12 +228,12 @@ class Backlog:
 
 
 async def find_backlog(session: ReadSession) -> list[Backlog]:
-    """The messages of each platform that are not shown as they are wanted; those that cannot be delivered are not among them."""
+    """The messages of each platform that are not shown as they are wanted, without lines beneath them and what cannot be delivered."""
     rows = await session.execute(
         text(
             "SELECT platform, count(*) AS waiting, greatest(0, extract(epoch FROM countersign_now()"
             " - min(CASE WHEN shown = 0 THEN created_at ELSE coalesce(wanted_at, due_at) END))) AS oldest"
-            " FROM messages WHERE due_at IS NOT NULL AND dead_at IS NULL GROUP BY platform"
+            " FROM messages WHERE due_at IS NOT NULL AND dead_at IS NULL AND follows IS NULL GROUP BY platform"
         )
     )
     return [Backlog(row.platform, row.waiting, float(row.oldest)) for row in rows]
@@ -231,17 +251,37 @@ async def find_told(session: ReadSession, run_ids: Sequence[UUID]) -> dict[UUID,
     return found
 
 
+_IN_PLACE = text("""
+SELECT p.id, p.run_id, p.kind, p.person, p.card, p.shown, p.created_at, greatest(p.edited_at, b.edited_at) AS edited_at,
+       coalesce(b.beneath, '[]') AS beneath
+FROM (SELECT * FROM messages WHERE platform = :platform AND channel = :channel AND (person = '' OR person = :person)
+        AND card IS NOT NULL AND shown > 0 AND follows IS NULL ORDER BY created_at DESC LIMIT :limit) p
+CROSS JOIN LATERAL (SELECT max(l.edited_at) AS edited_at,
+                           jsonb_agg(jsonb_build_object('text', l.card ->> 'text', 'at', extract(epoch FROM l.created_at)) ORDER BY l.line)
+                           AS beneath
+                    FROM (SELECT * FROM messages f WHERE f.follows = p.id AND f.shown > 0 ORDER BY f.line DESC LIMIT 50) l) b
+ORDER BY p.created_at
+""")
+
+
 async def find_in_place(session: ReadSession, *, platform: str, channel: str, person: str, limit: int) -> list[Any]:
-    """What a room shows in a channel to a person, oldest first: the channel's cards and what is for this person alone."""
-    rows = await session.execute(
-        text(
-            "SELECT * FROM (SELECT id, run_id, kind, person, card, shown, created_at, edited_at FROM messages"
-            " WHERE platform = :platform AND channel = :channel AND (person = '' OR person = :person) AND card IS NOT NULL AND shown > 0"
-            " ORDER BY created_at DESC LIMIT :limit) latest ORDER BY created_at"
-        ),
-        {"platform": platform, "channel": channel, "person": person, "limit": limit},
-    )
+    """What a room shows in a channel to a person, oldest first: the channel's cards and what is for this person alone.
+
+    `beneath` is what follows a card: its last lines, first to last, each with `text` and `at` in seconds since 1970; `edited_at` counts
+    them in.
+    """
+    rows = await session.execute(_IN_PLACE, {"platform": platform, "channel": channel, "person": person, "limit": limit})
     return list(rows.all())
+
+
+async def find_chat(session: ReadSession, run_id: UUID) -> tuple[str, str] | None:
+    """The platform and team where a run is shown; None while it is shown nowhere."""
+    row = await session.execute(
+        text("SELECT platform, team FROM messages WHERE run_id = :run AND kind <> 'reply' ORDER BY kind, created_at LIMIT 1"),
+        {"run": run_id},
+    )
+    found = row.first()
+    return (found.platform, found.team) if found else None
 
 
 async def find_message_by_remote(session: ReadSession, *, platform: str, remote_channel: str, remote_id: str) -> Any | None:

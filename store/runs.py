@@ -306,6 +306,11 @@ async def postpone(session: WriteSession, run_id: UUID, start_at: datetime) -> N
     )
 
 
+async def hand_over(session: WriteSession, run_id: UUID, person: str | None) -> None:
+    """Who holds the request besides its asker from now on; None gives it back to the asker alone."""
+    await session.execute(text("UPDATE runs SET handed_to = :person WHERE id = :id"), {"id": run_id, "person": person})
+
+
 async def note_outcome(session: WriteSession, run_id: UUID, sentence: str) -> None:
     """What a run that waits for an approval tells, for instance that nobody can give it; changes nothing else."""
     await session.execute(

@@ -109,10 +109,10 @@ class Keys:
 
 
 async def keep_secrets(session: WriteSession, run: UUID, found: Mapping[str, bytes]) -> None:
-    """Keeps sealed secrets by mark, those that planners and steps made; what is kept already stays."""
+    """Keeps sealed secrets by mark, those that planners, steps and edits made; what is kept already stays."""
     for mark, sealed in found.items():
         await session.execute(
-            text("INSERT INTO secrets (run_id, mark, sealed) VALUES (:run, :mark, :sealed) ON CONFLICT (run_id, mark) DO NOTHING"),
+            text("INSERT INTO secrets (run_id, mark, sealed) VALUES (:run, :mark, :sealed) ON CONFLICT DO NOTHING"),
             {"run": run, "mark": mark, "sealed": sealed},
         )
 

@@ -5,6 +5,7 @@ from . import (
     audiences,
     audits,
     breaks,
+    conversations,
     delegations,
     directories,
     grants,
@@ -21,6 +22,7 @@ from . import (
     secrets,
     standings,
     switches,
+    targets,
     tokens,
     workers,
 )
@@ -33,6 +35,7 @@ __all__ = [
     "audiences",
     "audits",
     "breaks",
+    "conversations",
     "delegations",
     "directories",
     "grants",
@@ -50,6 +53,7 @@ __all__ = [
     "secrets",
     "standings",
     "switches",
+    "targets",
     "tokens",
     "workers",
 ]

@@ -27,7 +27,7 @@ DECIDE: Final = "decide"
 ALL: Final = "admin"
 # What decides, or lets somebody else decide, could otherwise be typed with a token that may only ask; whoever links an account gives it
 # all that they may.
-_WANTED: Final = {**dict.fromkeys(("approve", "break-glass", "delegate", "deny", "review"), DECIDE), "link code": ALL}
+_WANTED: Final = {**dict.fromkeys(("approve", "ask", "break-glass", "delegate", "deny", "review", "takeback"), DECIDE), "link code": ALL}
 bearer = HTTPBearer(auto_error=False, description="A personal token: countersign token issue")
 
 

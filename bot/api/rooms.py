@@ -39,6 +39,7 @@ class Pressed(Body):
     target: Annotated[str, Field(max_length=100)]
     digest: Annotated[str, Field(max_length=100)] = ""
     reason: Annotated[str, Field(max_length=500)] = ""
+    answers: dict[str, JsonValue] | None = None
     key: Key = ""
 
 
@@ -102,8 +103,12 @@ async def fill(request: Request, caller: Asker, filled: Annotated[Filled, Depend
 
 @router.post("/press", openapi_extra=documented(Pressed))
 async def press(request: Request, caller: Presser, pressed: Annotated[Pressed, Depends(body_of(Pressed))]) -> dict[str, Any]:
-    """Press a button of a card: send its intent, target and digest as they are."""
-    one = Press(pressed.key or str(uuid4()), pressed.intent, pressed.target, Door.terminal, pressed.digest, pressed.reason)
+    """Press a button of a card: send its intent, target and digest as they are.
+
+    Where the reply has a form whose intent is not `submit`, its answers go the same way, with what the form carries.
+    """
+    key = pressed.key or str(uuid4())
+    one = Press(key, pressed.intent, pressed.target, Door.terminal, pressed.digest, pressed.reason, answers=pressed.answers)
     reply = await room_of(request).press(caller.person, one)
     return {"reply": reply.model_dump(mode="json")}
 

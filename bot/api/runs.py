@@ -1,6 +1,5 @@
 """Asking for runs, reading them, deciding on them and stopping them."""
 
-from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
 
@@ -16,16 +15,16 @@ from commands.rulebooks import Rulebook
 from countersign.invocations import Door, Invocation, Place
 from countersign.runs import RunStatus
 from countersign.tallies import Verdict
-from store.audits import record
 from store.databases import ReadSession, WriteSession
 from store.journals import find_lines
 from store.runs import RunRow, search_runs
 
+from .acting import acted
 from .bodies import Body, body_of, documented
 from .callers import DECIDE, READ, SUBMIT, Caller, caller_with
 from .pages import After, Limit, numbers_in, page
 from .problems import Problem, refused
-from .stories import find_visible, hidden, read_visible, sees, summary_of, tell
+from .stories import read_visible, sees, summary_of, tell
 
 router = APIRouter(prefix="/runs", tags=["runs"])
 Reader = Annotated[Caller, Depends(caller_with(READ))]
@@ -170,7 +169,7 @@ async def vote(caller: Decider, reference: str, wanted: Annotated[NewDecision, D
         )
         return await decide(session, rulebook, caller.person, one)
 
-    answer = await _acted(caller, reference, act)
+    answer = await acted(caller, reference, act)
     return {"sentence": answer.sentence, "status": answer.status, "missing": answer.missing}
 
 
@@ -181,7 +180,7 @@ async def stop(caller: Stopper, reference: str) -> dict[str, Any]:
     async def act(session: WriteSession, rulebook: Rulebook, run_id: UUID) -> Any:
         return await cancel(session, rulebook, caller.person, run_id, door=Door.api)
 
-    return {"sentence": (await _acted(caller, reference, act)).sentence}
+    return {"sentence": (await acted(caller, reference, act)).sentence}
 
 
 @router.post("/{reference}/resume", openapi_extra=documented(NewChoice))
@@ -191,37 +190,17 @@ async def choose(caller: Decider, reference: str, wanted: Annotated[NewChoice, D
     async def act(session: WriteSession, rulebook: Rulebook, run_id: UUID) -> Any:
         return await resume(session, rulebook, caller.person, run_id, choice=Choice(wanted.choice), door=Door.api)
 
-    return {"sentence": (await _acted(caller, reference, act)).sentence}
+    return {"sentence": (await acted(caller, reference, act)).sentence}
 
 
 async def looked(caller: Caller, reference: str) -> dict[str, Any]:
     """One run as its reader sees it; raises Problem 404."""
-    address = (await caller.hub.rulebook()).address
-
-    async def find(session: ReadSession, run: RunRow) -> dict[str, Any]:
-        return await tell(session, run, address=address)
-
-    return await read_visible(caller.hub, caller.person, reference, find, door=Door.api, trace=caller.trace)
-
-
-async def _acted(caller: Caller, reference: str, act: Callable[[WriteSession, Rulebook, UUID], Awaitable[Any]]) -> Any:
-    """Runs one use case on a run the caller may see; a refusal, which is committed and audited like anything else, becomes a problem."""
     rulebook = await caller.hub.rulebook()
 
-    async def work(session: WriteSession) -> Any:
-        try:
-            run = await find_visible(session, rulebook, caller.person, reference)
-        except Problem as problem:  # a try on a hidden run is a fact too, so it is committed and not raised through
-            await record(session, [hidden(caller.person, reference, door=Door.api, trace=caller.trace)])
-            return problem
-        return await act(session, rulebook, run.id)
+    async def find(session: ReadSession, run: RunRow) -> dict[str, Any]:
+        return await tell(session, rulebook, run)
 
-    answer = await caller.hub.committed(work, what="Ask for the run to see whether it counted.")
-    if isinstance(answer, Problem):
-        raise answer
-    if isinstance(answer, Refused):
-        raise refused(answer.reason, answer.sentence)
-    return answer
+    return await read_visible(caller.hub, caller.person, reference, find, door=Door.api, trace=caller.trace)
 
 
 def raise_refusal(answer: Answer) -> None:

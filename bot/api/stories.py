@@ -13,6 +13,7 @@ from countersign.permissions import Risk
 from countersign.schemas import SECRET_KEY
 from store.approvals import find_request
 from store.audits import AuditEvent
+from store.conversations import Line, find_lines
 from store.databases import ReadSession
 from store.people import Person
 from store.runs import RunRow, find_by_reference
@@ -87,9 +88,9 @@ def summary_of(run: RunRow) -> dict[str, Any]:
     }
 
 
-async def tell(session: ReadSession, run: RunRow, *, address: str = "") -> dict[str, Any]:
+async def tell(session: ReadSession, rulebook: Rulebook, run: RunRow) -> dict[str, Any]:
     """Everything about one run."""
-    facts = await read_facts(session, run, lines=20, address=address)
+    facts = await read_facts(session, run, lines=20, rulebook=rulebook)
     request = facts.request
     decisions = [
         {"person": one.person, "verdict": one.verdict, "reason": one.reason, "door": one.door, "at": one.decided_at.isoformat()}
@@ -111,6 +112,8 @@ async def tell(session: ReadSession, run: RunRow, *, address: str = "") -> dict[
     }
     return summary_of(run) | {
         "origins": run.origins,
+        "edited_by": run.edited_by,
+        "handed_to": run.handed_to,
         "plan": without_secrets(run.plan),
         "digest": run.digest,
         "revision": run.revision,
@@ -119,8 +122,15 @@ async def tell(session: ReadSession, run: RunRow, *, address: str = "") -> dict[
         "result": without_secrets(run.result),
         "approval": approval,
         "steps": steps,
+        "conversation": [line_of(one) for one in await find_lines(session, run.id)],
         "card": card_of(facts).model_dump(mode="json"),
     }
+
+
+def line_of(line: Line) -> dict[str, Any]:
+    """One line of what was said about a run; `said` goes on after the person's name."""
+    about = str(line.about) if line.about else None
+    return {"id": str(line.id), "kind": line.kind, "person": line.person, "said": line.said, "at": line.at.isoformat(), "about": about}
 
 
 def without_secrets(data: Any) -> Any:

@@ -1,6 +1,7 @@
 """The tree of commands: what a person at a terminal asks of a hub is here, each role of the hub is executed."""
 
 from .asking import approve, cancel, deny, run, runs
+from .conversing import answer, ask, comment, edit, handover, takeback, withdraw
 from .endings import new_app
 from .inboxes import inbox
 from .logins import login
@@ -20,6 +21,13 @@ app.command("inbox")(inbox)
 app.command("approve")(approve)
 app.command("deny")(deny)
 app.command("cancel")(cancel)
+app.command("edit")(edit)
+app.command("withdraw")(withdraw)
+app.command("takeback")(takeback)
+app.command("handover")(handover)
+app.command("comment")(comment)
+app.command("ask")(ask)
+app.command("answer")(answer)
 
 policy = new_app()
 add_roles(policy, group="policy")

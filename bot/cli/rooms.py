@@ -127,14 +127,18 @@ class Room:
 
     def _fill(self, form: Mapping[str, Any]) -> None:
         """Asks the questions of a form one by one; an empty line keeps what is there."""
-        answers: dict[str, str] = dict(form.get("carried", {}))
+        carried: dict[str, str] = dict(form.get("carried", {}))
+        answers: dict[str, str] = {}
         for one in form["inputs"]:
             given = self._asked(one)
             if given is None:
                 self._terminal.show(["Nothing was sent."])
                 return
             answers[str(one["name"])] = given
-        body = {"channel": self._channel, "command": form["target"], "answers": answers, "key": new_key()}
+        if form.get("intent", "submit") != "submit":
+            self._pressed({"intent": form["intent"], "target": form["target"], "digest": carried.get("digest", ""), "answers": answers})
+            return
+        body = {"channel": self._channel, "command": form["target"], "answers": {**carried, **answers}, "key": new_key()}
         self._answered(self._client.post("/room/form", body))
 
     def _asked(self, one: Mapping[str, Any]) -> str | None:
@@ -154,9 +158,12 @@ class Room:
             return
         reason = (self._terminal.ask("Why? ") or "").strip() if button.get("ask_reason") else ""
         body = {name: button.get(name, "") for name in ("intent", "target", "digest")}
-        answer = self._client.post("/room/press", {**body, "reason": reason, "key": new_key()})
+        self._pressed({**body, "reason": reason})
+
+    def _pressed(self, body: Mapping[str, Any]) -> None:
+        answer = self._client.post("/room/press", {**body, "key": new_key()})
         self._acted = time.monotonic()
-        self._touched.add(str(button["target"]))
+        self._touched.add(str(body["target"]))
         self._answered({"reply": answer["reply"], "form": answer["reply"].get("form")})
 
     def _wait_for_quiet(self) -> None:

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .cards import card_lines, is_coloured, pressable, reply_lines
+from .cards import card_lines, inert, is_coloured, pressable, reply_lines
 from .inputs import Terminal
 
 
@@ -36,7 +36,7 @@ class View:
             if message.get("reply"):
                 self.reply(message["reply"])
             elif message.get("card"):
-                self._card(name, message["card"])
+                self._card(name, message["card"], [inert(one["text"]) for one in message.get("beneath", ())])
 
     def reply(self, reply: Mapping[str, Any]) -> None:
         """Shows what is for this person alone."""
@@ -50,10 +50,11 @@ class View:
         with self._lock:
             return self._buttons.get(number)
 
-    def _card(self, name: str, card: Mapping[str, Any]) -> None:
+    def _card(self, name: str, card: Mapping[str, Any], beneath: Sequence[str]) -> None:
         before = self._lines.get(name)
         numbers = self._numbered(name, pressable(card))
         lines = card_lines(card, numbers=numbers, colour=self._colour)
+        lines[-1:-1] = [f"  ↳ {one}" for one in beneath]
         self._lines[name] = lines
         if before is None or before[-1] != lines[-1]:
             self._terminal.show([*lines, ""])

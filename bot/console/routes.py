@@ -49,10 +49,10 @@ async def show(request: Request, channel: Channel = "ops", acting_as: As = "", f
 async def look_at(request: Request, reference: str, acting_as: As = "") -> Response:
     """One run, where cards send those who have to decide in the browser. Looking decides nothing."""
     here = Here(await find_visitor(request, acting_as=acting_as), "")
-    address = (await _hub(request).rulebook()).address
+    rulebook = await _hub(request).rulebook()
 
     async def find(session: ReadSession, run: RunRow) -> Reply:
-        return Reply(card=await tell(session, run, details=True, address=address))
+        return Reply(card=await tell(session, run, rulebook=rulebook, details=True))
 
     visitor = here.visitor
     found = await read_visible(_hub(request), visitor.person, reference, find, door=Door.browser, trace=visitor.trace)
@@ -96,6 +96,7 @@ async def fill(request: Request) -> Response:
 @router.post("/room/press")
 async def press(request: Request) -> Response:
     here, fields = await _posted(request)
+    answers = {name.removeprefix(ANSWER): value for name, value in fields.items() if name.startswith(ANSWER)}
     one = Press(
         key=_key(fields),
         intent=fields.get("intent", ""),
@@ -104,9 +105,10 @@ async def press(request: Request) -> Response:
         digest=fields.get("digest", ""),
         reason=fields.get("reason", "")[:500],
         fresh=here.visitor.fresh,
+        answers=answers or None,
     )
     reply = await room_of(request).press(here.visitor.person, one)
-    return await _answered(request, here, Said(reply, reply.form))
+    return await _answered(request, here, Said(reply, reply.form, bad=bool(reply.form and reply.form.problems)))
 
 
 @router.get("/room/events")

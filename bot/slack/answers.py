@@ -39,7 +39,7 @@ def notice(reply: Reply) -> Json:
 
 def form_of(form: Form, source: Source) -> Json:
     """The form as a view that knows where it was opened."""
-    carried = {"intent": form.intent, "target": form.target, **source.carried()}
+    carried = {**form.carried, "intent": form.intent, "target": form.target, **source.carried()}
     return form_view(form, private_metadata=metadata(**carried), callback_id="form")
 
 

@@ -53,6 +53,8 @@ async def handle_click(connection: Connection, payload: Mapping[str, Any], *, tr
         if click.pressed.ask:
             return _ask_reason(click)
         reply = await _pressed(connection, click, person)
+        if reply.form is not None:
+            return Opening(click.trigger, form_of(reply.form, click.source), click.source, click.key, _AGAIN)
         return _shown(click, reply) if click.source.home else None
     except CountersignError as error:
         return _shown(click, Reply(text=str(error)))
@@ -75,7 +77,7 @@ async def _pressed(connection: Connection, click: Click, person: Person) -> Repl
 
     async def work(session: WriteSession) -> Reply:
         reply = await press(session, rulebook, person, one)
-        if not click.source.home:
+        if not click.source.home and reply.form is None:
             await queue(session, click.source, reply, key=click.key, sealer=rulebook.sealer, person=person.name)
         return reply
 

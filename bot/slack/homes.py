@@ -46,9 +46,9 @@ async def _view(connection: Connection, source: Source, trace: str) -> dict[str,
 
 async def _cards(session: ReadSession, rulebook: Rulebook, person: Person) -> tuple[list[Card], list[Card], str]:
     """What waits, reviews first, because they are few and nobody else may be left to sign them; the own runs; where there is more."""
-    reviews = [await tell(session, one.run, address=rulebook.address) for one in await reviews_for(session, rulebook, person)]
+    reviews = [await tell(session, one.run, rulebook=rulebook) for one in await reviews_for(session, rulebook, person)]
     inbox = await waiting_for(session, rulebook, person, limit=MOST_RUNS)
     asked = await search_runs(session, asker=person.name, limit=MOST_RUNS)
     waiting = [card_of_waiting(one, rulebook) for one in inbox.waiting]
-    mine = [await tell(session, run, address=rulebook.address) for run in asked]
+    mine = [await tell(session, run, rulebook=rulebook) for run in asked]
     return [*reviews, *waiting], mine, "There is more: /countersign inbox" if inbox.more else ""

@@ -84,6 +84,23 @@ async def handle_submission(connection: Connection, payload: Mapping[str, Any], 
         return _complaint(view, str(error))
 
 
+async def _form(connection: Connection, sent: Sent) -> Json:
+    return await (_arguments if sent.carried.get("intent") == "submit" else _answers)(connection, sent)
+
+
+async def _answers(connection: Connection, sent: Sent) -> Json:
+    """A form that a button had opened: what it asked goes to the button's use case."""
+    intent, target, digest = (sent.carried.get(name, "") for name in ("intent", "target", "digest"))
+    press = Press(sent.key, intent, target, Door.slack, digest, answers=dict(sent.answers))
+    reply = await connection.hub.press(sent.person, press)
+    if reply.form is None:
+        return notice(reply)
+    names = tuple(reply.form.problems)
+    if not names:
+        return {"response_action": "update", "view": form_of(reply.form, sent.source)}
+    raise BadArgument(names[0], reply.text.removeprefix(f"{names[0]}: ")) if len(names) == 1 else MissingArguments(names)
+
+
 async def _arguments(connection: Connection, sent: Sent) -> Json:
     command = (await connection.hub.rulebook()).registry.find(sent.carried.get("target", ""))
     if command is None:
@@ -136,4 +153,4 @@ def _complaint(view: Mapping[str, Any], problem: str, *, about: tuple[str, ...] 
 
 
 Handler = Callable[[Connection, Sent], Awaitable[Json]]
-_HANDLERS: Final[dict[str, Handler]] = {"form": _arguments, "line": _line, "reason": _reason}
+_HANDLERS: Final[dict[str, Handler]] = {"form": _form, "line": _line, "reason": _reason}

@@ -2,6 +2,8 @@
 
 from .accesses import grant, link, revoke
 from .breakings import break_it, review, reviews
+from .changes import edit_run, hand_over, take_back, withdraw_run
+from .conversations import answer_about, ask_about, comment_on
 from .decisions import approve, cancel_run, deny
 from .delegations import delegate, delegate_for, undelegate
 from .explanations import explain
@@ -20,16 +22,21 @@ __all__ = [
     "access_list",
     "access_request",
     "access_return",
+    "answer_about",
     "apply",
     "approve",
+    "ask_about",
     "audit",
     "break_it",
     "cancel_run",
+    "comment_on",
     "delegate",
     "delegate_for",
     "deny",
+    "edit_run",
     "explain",
     "grant",
+    "hand_over",
     "inbox",
     "link",
     "link_code",
@@ -51,6 +58,8 @@ __all__ = [
     "stop_integration",
     "switch_off_again",
     "switches",
+    "take_back",
     "undelegate",
     "whoami",
+    "withdraw_run",
 ]

@@ -1,13 +1,18 @@
 """help and whoami."""
 
+from typing import Final
+
 from commands.authorizing import Request
 from commands.controls import ControlContext
+from commands.inboxes import waiting_for
 from commands.switches import sentences
 from countersign.commands import Command, control
 from countersign.errors import CountersignError
 from countersign.permissions import Risk
 from countersign.replies import Reply
+from countersign.runs import RunStatus
 from store.rosters import POLICY, find_memberships
+from store.runs import search_runs
 
 
 @control("help")
@@ -16,6 +21,7 @@ async def show_help(ctx: ControlContext, command: str = "") -> Reply:
     request = Request(permission="countersign:use", door=ctx.invocation.door, place=ctx.invocation.place)
     allowed, listed = ctx.rulebook.commands_for(ctx.person, request), ctx.rulebook.listed_for(ctx.person, request)
     if not command:
+        listed = sorted({*listed, *await _for_those_concerned(ctx, allowed)}, key=lambda one: one.name)
         stopped = "".join(f"{one}\n" for one in sentences(ctx.rulebook.switches))
         return Reply(text=f"{stopped}What you may run here. For one of them: help COMMAND", code="\n".join(_lines(listed)))
     name = command.strip().removeprefix("/").lower()
@@ -54,6 +60,20 @@ async def whoami(ctx: ControlContext) -> Reply:
 def _from(source: str) -> str:
     """Where a group comes from, unless the policy says so."""
     return "" if source == POLICY else " (from Slack)" if source.startswith("slack:") else " (from the directory)"
+
+
+_LATEST: Final = 20
+_HOLDERS: Final = {"edit", "withdraw", "handover", "comment", "answer"}
+_VOTERS: Final = {"edit", "takeback", "comment", "ask"}
+
+
+async def _for_those_concerned(ctx: ControlContext, allowed: list[Command]) -> list[Command]:
+    """What one does with an open request, for those who asked for one or are asked about one."""
+    asked = await search_runs(ctx.session, asker=ctx.person.name, limit=_LATEST)
+    holds = any(one.status in (RunStatus.awaiting_approval, RunStatus.queued) for one in asked)
+    votes = bool((await waiting_for(ctx.session, ctx.rulebook, ctx.person, limit=1)).waiting)
+    names = (_HOLDERS if holds else set()) | (_VOTERS if votes else set())
+    return [one for one in allowed if one.name in names]
 
 
 def _lines(commands: list[Command]) -> list[str]:

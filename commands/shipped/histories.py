@@ -28,7 +28,7 @@ async def runs(ctx: ControlContext, command: str = "", mine: bool = False) -> Re
 async def run(ctx: ControlContext, number: str) -> Reply:
     """Show one run: its plan, its decisions, its steps and the end of its log."""
     row = await find_visible(ctx, number)
-    return Reply(card=await tell(ctx.session, row, details=True, address=ctx.rulebook.address))
+    return Reply(card=await tell(ctx.session, row, rulebook=ctx.rulebook, details=True))
 
 
 @control("audit", permission="countersign:audit")

@@ -42,7 +42,7 @@ def reply_blocks(reply: Reply) -> list[Json]:
     page.codes(reply.code)
     if reply.card is not None:
         page.card(reply.card)
-    if reply.form is not None and reply.form.intent == "submit":
+    if reply.form is not None:
         page.blocks.append(_row([_fill_button(reply.form)]))
     return page.finished()
 
@@ -181,6 +181,10 @@ def _confirm(button: Button) -> Json:
 
 
 def _fill_button(form: Form) -> Json:
+    """Opens the form again; one that a button has opened is opened by the same press."""
+    if form.intent != "submit":
+        value = button_value(Button(label="Fill in", intent=form.intent, target=form.target))
+        return {"type": "button", "text": plain("Fill in", 75), "action_id": f"{PREFIX}{form.intent}:0", "value": value, "style": "primary"}
     return {"type": "button", "text": plain("Fill in", 75), "action_id": f"{PREFIX}{FILL}:0", "value": fill_value(form), "style": "primary"}
 
 

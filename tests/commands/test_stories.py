@@ -82,6 +82,7 @@ def test_a_card_that_waits_says_who_what_and_until_when() -> None:
     assert [(one.label, one.digest, bool(one.confirm)) for one in card.buttons] == [
         ("Approve", "d" * 64, True),
         ("Deny", "d" * 64, False),
+        ("Edit", "", False),
         ("Details", "", False),
         ("Cancel", "", False),
     ]
@@ -228,6 +229,7 @@ def test_where_a_passkey_signs_a_card_only_shows_the_way_to_the_browser() -> Non
     card = stepped_up("passkey")
     assert [(one.intent, one.link) for one in card.buttons] == [
         ("open", "https://ops.example.test/runs/7"),
+        ("edit", ""),
         ("details", ""),
         ("cancel", ""),
     ]

@@ -62,6 +62,9 @@ function show(fresh) {
     keep(before, after);
     const focused = before.contains(document.activeElement) ? place(before, document.activeElement) : "";
     before.replaceWith(after);
+    old.querySelector(":scope > .beneath")?.remove();
+    const beneath = fresh.querySelector(":scope > .beneath");
+    if (beneath) after.after(beneath);
     old.dataset.version = fresh.dataset.version;
     if (focused) after.querySelector(focused)?.focus();
   }

@@ -1,0 +1,61 @@
+"""The preformatted lines of a card: its steps and how far they are, what has changed, the preview and the end of the log."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from countersign.runs import RunStatus
+from store.journals import Phase, StepState
+
+from .storyfacts import ASKING, Facts
+
+
+def code_of(facts: Facts, *, room: int, details: bool) -> str:
+    """Before it starts: the steps and the preview; after: how far each step is and the end of the log. At most `room` lines."""
+    plan = facts.run.plan or {}
+    asking = facts.run.status in ASKING
+    steps = [_step_line(facts, position, one) for position, one in enumerate(plan.get("steps", ()))]
+    by = f"changed by {plan['changed_by']}" if plan.get("changed_by") else "changed since it was approved"
+    changed = [f"{by}: {one}" for one in plan.get("changed") or ()] if asking else []
+    preview = str(plan.get("preview") or "").splitlines() if details or asking else []
+    log = list(facts.lines) if details or facts.run.status != RunStatus.succeeded else []
+    parts = _fitted([steps, changed, preview, log], room)
+    return "\n".join(line[:200] for part in parts for line in part)[-2_800:]
+
+
+def _fitted(parts: Sequence[Sequence[str]], room: int) -> list[list[str]]:
+    """Every part cut so that together they take `room` lines, the longest first. The log, the last part, keeps its end."""
+    sizes = [len(part) for part in parts]
+    while sum(sizes) > room:
+        sizes[max(range(len(sizes)), key=lambda n: (sizes[n], n))] -= 1
+    fitted = []
+    for n, (part, size) in enumerate(zip(parts, sizes, strict=True)):
+        if size in (0, len(part)):
+            fitted.append(list(part[:size]))
+        elif n == len(parts) - 1:
+            fitted.append(list(part[-size:]))
+        else:
+            fitted.append([*part[: size - 1], f"… and {len(part) - size + 1} more"])
+    return fitted
+
+
+def _step_line(facts: Facts, position: int, step: Mapping[str, Any]) -> str:
+    done = next((one for one in facts.steps if one.position == position and one.phase == Phase.do), None)
+    undone = next((one for one in facts.steps if one.position == position and one.phase == Phase.undo), None)
+    mark = {None: "·", StepState.calling: "▸", StepState.done: "✓", StepState.failed: "✗", StepState.not_done: "·"}[
+        StepState(done.state) if done else None
+    ]
+    line = f"{mark} {step['title']}"
+    if undone is not None:
+        line += " ↩ undone" if undone.state == StepState.done else " ↩ undo failed" if undone.state == StepState.failed else " ↩ undoing"
+    elif done is not None and done.error:
+        line += f": {done.error}"
+    elif done is not None and done.state == StepState.calling and done.progress:
+        line += f"  {_bar(done.progress)}"
+    return line
+
+
+def _bar(progress: Mapping[str, Any]) -> str:
+    total = float(progress.get("total") or 0)
+    share = min(1.0, float(progress.get("done") or 0) / total) if total else 0.0
+    filled = round(share * 10)
+    return f"{'█' * filled}{'░' * (10 - filled)} {share:.0%} {progress.get('note', '')}".rstrip()
