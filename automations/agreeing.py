@@ -93,6 +93,8 @@ async def find_agreement(
         return Agreement(False, ended=ended)
     if found is None or (signed and rule and not _in_time(rule, run, trail, now=found[0].now)):
         return Agreement(False, _AGAIN)
+    if signed and not _by_whom_it_says(run, trail):
+        return Agreement(False, "according to the record somebody else has asked for this")
     ballot, given = found
     return await _signed(services, run, ballot, given=given) if signed else Agreement(given, _AGAIN)
 
@@ -160,6 +162,12 @@ async def _signed(services: Services, run: RunRow, ballot: Ballot, *, given: boo
 
 def _end_in(trail: Sequence[AuditRow]) -> str:
     return next((_ENDS[one.kind] for one in trail if one.kind in _ENDS), "")
+
+
+def _by_whom_it_says(run: RunRow, trail: Sequence[AuditRow]) -> bool:
+    """Whether the people who may not vote, the asker and whoever changed the request last, are those of the record."""
+    asked = [one.actor for one in trail if one.kind == f"run:{RunStatus.submitted}"]
+    return bool(asked) and asked[0] == run.asker and asked[-1] in (run.asker, run.edited_by)
 
 
 def _in_time(rule: Approval, run: RunRow, trail: Sequence[AuditRow], *, now: datetime) -> bool:

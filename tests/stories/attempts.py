@@ -126,9 +126,10 @@ async def others_who_hold_keys(raid: Raid, mark: Mark) -> None:
 
 
 async def the_asker_signs_too(raid: Raid, mark: Mark) -> None:
+    """Ada may approve what others ask for; the raider says that somebody else has asked for this."""
     await raid.vote(mark, "ada", await raid.signed(mark, "ada"))
     await raid.vote(mark, "kim", await raid.signed(mark, "kim"))
-    await raid.change(mark, asker=raid.dice.choice(["ada", "eve", "max"]))
+    await raid.change(mark, asker=raid.dice.choice(["ada", "eve", "zoe", "zoe"]))
     await raid.push(mark)
 
 

@@ -39,7 +39,8 @@ async def pause(ctx: PlanningContext, where: str, what: str) -> Plan:
 POLICY = """
 profile: strict
 people:
-  ada: {groups: [developers]}
+  ada: {groups: [developers, leads]}
+  zoe: {groups: [developers]}
   lin: {groups: [leads]}
   kim: {groups: [leads]}
   max: {groups: [admins]}
