@@ -144,7 +144,7 @@ class Team:
     async def _home(self, session: ReadSession, who: str) -> dict[str, Any]:
         rulebook = await self.bot.hub.rulebook()
         inbox = await waiting_for(session, rulebook, await self.bot.person(who))
-        mine = [await tell(session, one, address=rulebook.address) for one in await search_runs(session, asker=who, limit=12)]
+        mine = [await tell(session, one, rulebook=rulebook) for one in await search_runs(session, asker=who, limit=12)]
         return home_view([card_of_waiting(one, rulebook) for one in inbox.waiting], mine)
 
     async def end_of_day(self, who: str, *, until: str) -> None:
@@ -216,8 +216,12 @@ async def tuesday(team: Team) -> None:
     assert (run.status, run.outcome) == ("denied", "Denied by kim: The sale ends at noon")
     assert "The sale ends at noon" in await team.ask("ada", f"run {run.id}")
     withdrawn = await team.say("lin", "release v4")
-    await team.press("lin", "cancel", withdrawn)
+    await team.ask("lin", f"withdraw {withdrawn.id} --reason 'v5 comes instead'")
+    await team.bot.refresh()
     assert withdrawn.status == "cancelled"
+    cancelled = await team.say("max", "release v4")
+    await team.press("max", "cancel", cancelled)
+    assert cancelled.status == "cancelled"
     await team.end_of_day("lin", until="23h")
 
 
