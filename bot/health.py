@@ -13,6 +13,7 @@ from commands.policies import PolicyError
 from commands.switches import kinds, sentences
 from countersign.errors import CountersignError
 from store.databases import reading
+from store.directories import find_directories
 from store.migrating import is_current
 from store.policies import find_policy
 from store.switches import KINDS, Switch, find_switches
@@ -51,8 +52,13 @@ async def ready(request: Request) -> Response:
     body: dict[str, Any] = {"status": "ready" if whole else "not ready", "parts": parts}
     if on := await _stopped(request.app.state.hub):
         body["stopped"] = sentences(on) if inside else kinds(on)
+    warnings = {}
     if problem := await _policy_problem(request.app.state.hub, parts):
-        body["warnings"] = {"policy": problem if inside else "the one applied last cannot be loaded; the log says why"}
+        warnings["policy"] = problem if inside else "the one applied last cannot be loaded; the log says why"
+    if silent := await _silent(request.app.state.hub):
+        warnings["directories"] = silent if inside else "one does not answer; the log says why"
+    if warnings:
+        body["warnings"] = warnings
     return JSONResponse(body, status_code=200 if whole else 503)
 
 
@@ -119,6 +125,24 @@ async def _stopped(hub: Hub) -> tuple[Switch, ...]:
     for kind in KINDS:
         STOPPED.labels(kind=kind).set(sum(one.kind == kind for one in on))
     return on
+
+
+async def _silent(hub: Hub) -> str:
+    """Which source of people and groups does not answer; what it said last stays in force meanwhile."""
+    silent: list[str] = []
+
+    async def found(_: Hub) -> str:
+        async with reading(hub.engine) as session:
+            rows = await find_directories(session)
+        silent.extend(
+            f"{one.source}: {one.error}; heard of {f'at {one.read_at:%Y-%m-%d %H:%M} UTC' if one.read_at else 'never'}"
+            for one in rows
+            if one.error
+        )
+        return "ok"
+
+    await _asked(found, hub)
+    return "; ".join(silent)
 
 
 async def _asked(question: Callable[[Hub], Awaitable[str]], hub: Hub) -> str:

@@ -155,7 +155,7 @@ class Bot:
         self._dirty = True
         self._held = False
         self._switches = SwitchTender()
-        self._follower = Follower(services, None)
+        self._follower = Follower(services)
 
     def cast(self, *names: str, may: Iterable[str] = ()) -> Sequence[Member]:
         """People with these permissions; called again, it adds to what somebody may. Takes effect with the next thing anybody does."""

@@ -164,15 +164,13 @@ class SlackClient:
         answer = await self._ask("users.info", user=id)
         return _slack_user(answer["user"])
 
-    async def users(self) -> tuple[list[SlackUser], int]:
-        """Every account of the workspace, deactivated ones too, and how many calls that took; Slack allows twenty a minute."""
-        found: list[SlackUser] = []
-        cursor, pages = "", 0
-        while cursor or not pages:
-            page = await self._ask("users.list", limit=USERS_A_PAGE, cursor=cursor or None)
-            found += [_slack_user(one) for one in page["members"]]
-            cursor, pages = (page.get("response_metadata") or {}).get("next_cursor") or "", pages + 1
-        return found, pages
+    async def users(self, cursor: str = "") -> tuple[list[SlackUser], str]:
+        """A page of the workspace's accounts, deactivated ones too, and the cursor of the next one, empty at the end.
+
+        Slack allows twenty such calls a minute.
+        """
+        page = await self._ask("users.list", limit=USERS_A_PAGE, cursor=cursor or None)
+        return [_slack_user(one) for one in page["members"]], (page.get("response_metadata") or {}).get("next_cursor") or ""
 
     async def user_groups(self) -> dict[str, list[str]]:
         """The members of every user group that is not disabled, by its id; needs the scope usergroups:read."""

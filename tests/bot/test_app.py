@@ -164,3 +164,12 @@ async def test_ready_says_that_the_policy_applied_last_cannot_be_loaded_and_goes
     assert "cannot be loaded: policy line 1: profil is not a key that is known here; did you mean profile?" in ready["warnings"]["policy"]
     assert "the one before it, stays in force" in ready["warnings"]["policy"]
     assert "countersign_policy_loaded 0.0" in numbers
+
+
+async def test_a_source_of_people_that_is_silent_is_said_and_makes_nothing_less_ready(web: Web, world: World) -> None:
+    async with disposing(world.engine()) as engine, transaction(engine) as session:
+        assert await take_turn(session, "slack", seconds=60)
+        await note_reading(session, "slack", error="missing_scope")
+    async with web.client() as anybody:
+        told = (await anybody.get("/ready")).json()
+    assert told["warnings"] == {"directories": "slack: missing_scope; heard of never"}
