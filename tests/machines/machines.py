@@ -349,7 +349,7 @@ def _approvals(trail: list[Any], digest: str) -> list[Said]:
     for one in trail:
         if one.kind == "decision:approve" and one.detail["digest"] == digest:
             said[one.actor] = Said(one.actor, one.detail.get("on_behalf", ""), int(one.detail.get("stage", 0)), one.at)
-        elif one.kind == "decision:takeback":
+        elif one.kind == "takeback:made":
             said.pop(one.actor, None)
     return list(said.values())
 
