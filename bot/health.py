@@ -134,11 +134,10 @@ async def _silent(hub: Hub) -> str:
     async def found(_: Hub) -> str:
         async with reading(hub.engine) as session:
             rows = await find_directories(session)
-        silent.extend(
-            f"{one.source}: {one.error}; heard of {f'at {one.read_at:%Y-%m-%d %H:%M} UTC' if one.read_at else 'never'}"
-            for one in rows
-            if one.error
-        )
+        for one in rows:
+            if one.error:
+                heard = f"{one.read_at:%Y-%m-%d %H:%M} UTC" if one.read_at else "never"
+                silent.append(f"{one.source}: {one.error}; heard of last: {heard}")
         return "ok"
 
     await _asked(found, hub)

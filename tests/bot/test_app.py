@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from store.databases import transaction
+from store.directories import note_reading, take_turn
 from store.policies import apply_policy
 from store.settings import WrongSetting
 from tests.bot.webs import Web, served, web_of
-from tests.hubs import World
+from tests.hubs import World, disposing
 
 
 async def test_every_answer_says_how_a_browser_must_treat_it(web: Web) -> None:
@@ -172,4 +173,4 @@ async def test_a_source_of_people_that_is_silent_is_said_and_makes_nothing_less_
         await note_reading(session, "slack", error="missing_scope")
     async with web.client() as anybody:
         told = (await anybody.get("/ready")).json()
-    assert told["warnings"] == {"directories": "slack: missing_scope; heard of never"}
+    assert told["warnings"] == {"directories": "slack: missing_scope; heard of last: never"}
