@@ -5,16 +5,14 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 from commands.passkeys import NewKey, written_key
-from commands.sites import Site
 from countersign.invocations import Door
 from countersign.plans import plan_digest
 from store.databases import reading
 from store.passkeys import find_passkeys
 from tests.fakes.authenticators import UP, UV, Authenticator, Key, encoded, request
-from tests.stories.raids import Attempt, Mark, Raid, garbage, spoiled
+from tests.stories.raids import SITE, Attempt, Mark, Raid, garbage, spoiled
 
 HOLDERS: Final = ("lin", "kim")
-SITE: Final = Site.of("http://127.0.0.1:8000")
 
 
 async def say_queued(raid: Raid, mark: Mark) -> None:
@@ -110,7 +108,7 @@ async def a_key_of_ones_own(raid: Raid, mark: Mark) -> None:
     """Signed by the raider's key, said to be the holder's."""
     for name in HOLDERS:
         holder = await raid.lodge.holder(name)
-        options = await holder.options(mark.id)
+        options = await raid.options(mark, name)
         theirs = holder.authenticator.keys
         key = Key("localhost", next(iter(theirs.values())).handle, id=raid.dice.choice([next(iter(theirs)), raid.dice.randbytes(32)]))
         await raid.vote(mark, name, raid.own.sign(options, key=key))
@@ -155,7 +153,7 @@ async def signed_elsewhere(raid: Raid, mark: Mark) -> None:
 async def revoked_keys(raid: Raid, mark: Mark) -> None:
     for name in HOLDERS:
         old: Key = raid.loot["revoked"][name]
-        challenge = (await (await raid.lodge.holder(name)).options(mark.id))["publicKey"]["challenge"]
+        challenge = (await raid.options(mark, name))["publicKey"]["challenge"]
         options = {"publicKey": {"challenge": challenge, "allowCredentials": []}}
         await raid.vote(mark, name, raid.own.sign(options, key=old))
     await raid.sql("UPDATE passkeys SET revoked_at = NULL, revoked_by = NULL")
@@ -166,7 +164,7 @@ async def copied_keys(raid: Raid, mark: Mark) -> None:
     """Copies of both holders' keys, made before they signed what was done."""
     for name in HOLDERS:
         key: Key = raid.loot["copies"][name]
-        options = await (await raid.lodge.holder(name)).options(mark.id)
+        options = await raid.options(mark, name)
         await raid.vote(mark, name, raid.own.sign(options, key=key, count=raid.dice.randrange(key.count + 1)))
     await raid.push(mark)
 
@@ -368,7 +366,7 @@ async def an_enrolment_by_a_row(raid: Raid, mark: Mark) -> None:
     await raid.hint(asked, 2)
     async with reading(raid.web) as session:
         assert key.id not in {one.credential for one in await find_passkeys(session, [victim])}, "the raider's key is enrolled"
-    options = await (await raid.lodge.holder(victim)).options(mark.id)
+    options = await raid.options(mark, victim)
     await raid.vote(mark, victim, raid.own.sign(options, key=key))
     await raid.push(mark)
 
@@ -468,7 +466,7 @@ async def through_the_doors(raid: Raid, mark: Mark) -> None:
 async def somebody_elses_signature(raid: Raid, mark: Mark) -> None:
     """Challenges of the raider's making: for another person, verdict or request."""
     holder = await raid.lodge.holder("eve")
-    challenge = (await (await raid.lodge.holder("lin")).options(mark.id))["publicKey"]["challenge"]
+    challenge = (await raid.options(mark, "lin"))["publicKey"]["challenge"]
     options = {"publicKey": {"challenge": challenge, "allowCredentials": [{"id": encoded(one)} for one in holder.authenticator.keys]}}
     proof = holder.authenticator.sign(options)
     await raid.vote(mark, raid.dice.choice(["lin", "eve"]), proof)

@@ -15,14 +15,20 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from automations.executing import execute_runs
 from automations.planning import plan_runs
+from commands.proofs import request_options
+from commands.signing import to_sign
+from commands.sites import Site
 from countersign.invocations import Door, Invocation, Place
+from store.approvals import find_request
 from store.databases import reading, transaction
+from store.passkeys import find_passkeys
 from store.people import find_person
 from tests.fakes.authenticators import Authenticator
 from tests.holders import Lodge
 from tests.hubs import until
 
 Proof = Mapping[str, Any]
+SITE = Site.of("http://127.0.0.1:8000")
 REFUSED = ("42501", "23505")  # insufficient privilege, unique violation; anything else is a mistake of the story
 
 
@@ -107,7 +113,16 @@ class Raid:
     async def signed(self, mark: Mark, name: str, verdict: str = "approve", *, by: Authenticator | None = None, **wrong: Any) -> Proof:
         """What somebody's authenticator signs for this run as it is now, rightly or (on another site, for instance) wrongly."""
         holder = await self.lodge.holder(name)
-        return deepcopy((by or holder.authenticator).sign(await holder.options(mark.id, verdict), **wrong))
+        return deepcopy((by or holder.authenticator).sign(await self.options(mark, name, verdict), **wrong))
+
+    async def options(self, mark: Mark, name: str, verdict: str = "approve") -> dict[str, Any]:
+        """What there is to sign, without asking anybody's door for it."""
+        async with reading(self.web) as session:
+            found = await find_request(session, UUID(mark.id))
+            assert found is not None
+            signed = await to_sign(session, found, person=name, verdict=verdict)
+            known = await find_passkeys(session, [name])
+        return request_options(SITE, challenge=signed.challenge, known=known)
 
     async def asked(self, command: str, asker: str, **arguments: Any) -> Mark | None:
         """A request in anybody's name; None when no approval is asked for."""
