@@ -12,6 +12,7 @@ from tests.rules.measures import ROOT, tracked_files
 
 # Read by the command line or by `countersign up` alone.
 TOOLS = {"URL", "TOKEN", "WORKER_DATABASE_URL"}
+ROOMS = "tests|docs|examples|benchmarks|store|bot|commands|automations|integrations|countersign|kit"
 
 
 def test_the_page_of_settings_is_current() -> None:
@@ -34,8 +35,8 @@ def test_every_variable_and_test_that_is_named_exists(page: str) -> None:
     known = {name.upper() for name in Settings.model_fields} | TOOLS
     named = {one for one in re.findall(rf"{PREFIX}([A-Z_]+)", text) if "__" not in one and one.strip("_")}
     assert named <= known, f"{page} names {sorted(named - known)}"
-    paths = re.findall(r"`((?:tests|docs|examples|benchmarks|store|bot|commands|automations|integrations|countersign|kit)/[\w/.-]+)`", text)
-    missing = [one for one in paths if not (ROOT / one).exists() and not (ROOT / page).parent.joinpath(one).exists()]
+    named_paths = re.findall(rf"`((?:{ROOMS})/[\w/.-]+)(?:::(\w+))?`", text)
+    missing = [f"{path}::{function}" if function else path for path, function in named_paths if not _exists(page, path, function)]
     assert not missing, f"{page} names {missing}"
 
 
@@ -52,6 +53,20 @@ def test_the_page_of_runbooks_names_every_key() -> None:
     text = (ROOT / "docs/authors/runbooks.md").read_text(encoding="utf-8")
     keys = {key for model in (Declaration, ArgumentDeclaration, ApprovalDeclaration) for key in model.model_fields}
     assert not [key for key in sorted(keys) if f"`{key}`" not in text]
+
+
+def test_a_test_that_is_not_there_is_missed() -> None:
+    assert _exists("README.md", "tests/rules/test_docs.py", "test_a_test_that_is_not_there_is_missed")
+    assert not _exists("README.md", "tests/rules/test_docs.py", "test_nothing_of_the_kind")
+    assert not _exists("README.md", "tests/rules/test_nothing.py", "")
+
+
+def _exists(page: str, path: str, function: str) -> bool:
+    """Whether the file is there, seen from the checkout or from the page, and has the function if one is named."""
+    found = next((one for one in (ROOT / path, (ROOT / page).parent / path) if one.exists()), None)
+    return found is not None and (
+        not function or re.search(rf"^(async )?def {function}\(", found.read_text(encoding="utf-8"), re.MULTILINE) is not None
+    )
 
 
 def _commands() -> set[str]:
