@@ -20,15 +20,18 @@ from .requests import Request as Request
 from .rules import approval_of
 
 
-def authorize(policy: BoundPolicy, person: Person, request: Request) -> Allowed | Refused:
-    """Whether this person may do this, here, now. No grant means refused; every rule that concerns it must pass."""
+def authorize(policy: BoundPolicy, person: Person, request: Request, *, found: Sequence[Match] | None = None) -> Allowed | Refused:
+    """Whether this person may do this, here, now. No grant means refused; every rule that concerns it must pass.
+
+    `found` are the rules that concern it, for who has looked already.
+    """
     if not person.active:
         return INACTIVE
     rules = policy.rules_for(request.command)
     if broken := broken_among(rules, request):
         sentence = f"The policy cannot be read for this command, so nobody may run it: {broken.rule.place} {broken.broken}."
         return Refused(sentence, f"broken_rule:{broken.rule.line}")
-    found = find_matches(policy, person, request)
+    found = find_matches(policy, person, request) if found is None else found
     if refusal := next(filter(None, (refusal_by(one, request) for one in found)), None):
         return refusal
     answer = held(policy, person, request.permission, request.command)
@@ -47,6 +50,7 @@ def required_approval(
     alone: bool,
     plan: Approval | None = None,
     freezes: Sequence[BoundFreeze] = (),
+    found: Sequence[Match] | None = None,
 ) -> tuple[Approval | None, tuple[str, ...]]:
     """The strictest approval that the author, the plan, the matching rules and the profile ask for, and where each part comes from.
 
@@ -56,19 +60,20 @@ def required_approval(
     """
     command = request.command
     assert command is not None  # noqa: S101  only commands are planned
-    matched = [one for one in find_matches(policy, person, request) if one.rule.approve or one.rule.step_up]
-    found = [(approval_of(one.rule.approve), one.source) for one in matched if one.rule.approve]
+    concerned = find_matches(policy, person, request) if found is None else found
+    matched = [one for one in concerned if one.rule.approve or one.rule.step_up]
+    asked = [(approval_of(one.rule.approve), one.source) for one in matched if one.rule.approve]
     # What could not be read may add to what is asked, and takes the place of nothing.
     rules = [one.rule for one in matched if one.rule.approve and not one.problem]
     author = command.approval if command.approval and command.approval.applies_to(request.arguments) else None
     if author and not (command.may_loosen and rules) and not any(one.replaces_author for one in rules):
-        found.append((author, f"the author of {command.name}"))
+        asked.append((author, f"the author of {command.name}"))
     if plan:
-        found.append((plan, "this plan"))
+        asked.append((plan, "this plan"))
     if not rules and (default := _default(command.risk)):
-        found.append((default, f"profile {policy.profile}, risk {command.risk.name}"))
-    found += [(_in_stages(one), f"{one.bound.rule.place}") for one in freezes]
-    wanted = [(one, source) for one, source in found if one]
+        asked.append((default, f"profile {policy.profile}, risk {command.risk.name}"))
+    asked += [(_in_stages(one), f"{one.bound.rule.place}") for one in freezes]
+    wanted = [(one, source) for one, source in asked if one]
     stepping = [one for one in matched if one.rule.step_up]
     if not wanted and stepping:
         wanted = [(Approval(by=APPROVE), stepping[0].source)]
@@ -108,7 +113,7 @@ def held(policy: Policy, person: Person, permission: str, command: Command | Non
     return Refused(f"This needs the permission {permission}; {held}.", "missing_permission")
 
 
-def _reason_wanted(policy: BoundPolicy, person: Person, request: Request, found: list[Match]) -> Refused | None:
+def _reason_wanted(policy: BoundPolicy, person: Person, request: Request, found: Sequence[Match]) -> Refused | None:
     """Asked last, of those who may: by rules, and by the approval, because there is no use in asking people before it is given."""
     refusals = (reason_refused(one, request) for one in found)
     if refusal := next(filter(None, refusals), None):
@@ -117,7 +122,7 @@ def _reason_wanted(policy: BoundPolicy, person: Person, request: Request, found:
     asked = any(one.rule.approve and one.rule.approve.reason for one in found)
     if command is None or not (asked or (command.approval and command.approval.reason)):
         return None
-    approval, _ = required_approval(policy, person, request, alone=False)
+    approval, _ = required_approval(policy, person, request, alone=False, found=found)
     patterns = approval.reasons if approval else ()
     return next(filter(None, (reason_missing(request, one) for one in patterns)), None)
 

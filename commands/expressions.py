@@ -41,6 +41,11 @@ class Expression:
     names: Mapping[str, Name]
     program: Any
 
+    @property
+    def is_personal(self) -> bool:
+        """Whether it looks at who asks."""
+        return any(name.startswith("person.") for name in self.names)
+
     def holds(self, scene: Scene) -> bool:
         """Whether it is true here and now. Raises Unreadable when it cannot be evaluated; what then happens is the rule's to say."""
         values, missing = _values(self.names, scene)

@@ -7,7 +7,7 @@ from typing import Final
 from countersign.approvals import matches
 from store.people import Person
 
-from .expressions import Unreadable, contains
+from .expressions import Expression, Unreadable, contains
 from .policies import BoundPolicy
 from .requests import Refused, Request
 from .rules import BoundRule, OnlyEntry, Rule, listed
@@ -40,9 +40,15 @@ def find_matches(policy: BoundPolicy, person: Person, request: Request) -> list[
     A rule that demands or refuses something concerns it also when its expression cannot be evaluated; one that gives something does not,
     and neither does any in the way of the command that replaces the policy, unless it names that command.
     """
-    scene = Scene(person, request, policy.groups_of(person), policy.roles_of(person))
-    found = [_match(one, scene) for one in policy.rules_for(request.command) if _applies(one, scene)]
-    return [one for one in found if one is not None and not (one.problem and _yields(one.rule, request))]
+    if not policy.rules_for(request.command):
+        return []
+    return matches_in(policy, Scene(person, request, policy.groups_of(person), policy.roles_of(person)))
+
+
+def matches_in(policy: BoundPolicy, scene: Scene) -> list[Match]:
+    """The same, for who knows the asker's groups and roles already."""
+    found = [_match(one, scene) for one in policy.rules_for(scene.request.command) if _applies(one, scene)]
+    return [one for one in found if one is not None and not (one.problem and _yields(one.rule, scene.request))]
 
 
 def refusal_by(match: Match, request: Request) -> Refused | None:
@@ -100,8 +106,17 @@ def _applies(bound: BoundRule, scene: Scene) -> bool:
 def _match(bound: BoundRule, scene: Scene) -> Match | None:
     if bound.test is None:
         return Match(bound.rule)
+    if scene.known is None or bound.test.is_personal:
+        return _tested(bound, bound.test, scene)
+    if id(bound) not in scene.known:
+        scene.known[id(bound)] = _tested(bound, bound.test, scene)
+    found: Match | None = scene.known[id(bound)]
+    return found
+
+
+def _tested(bound: BoundRule, test: Expression, scene: Scene) -> Match | None:
     try:
-        return Match(bound.rule) if bound.test.holds(scene) else None
+        return Match(bound.rule) if test.holds(scene) else None
     except Unreadable as error:
         if scene.request.offered:
             return Match(bound.rule) if bound.rule.allow else None

@@ -234,6 +234,7 @@ def targets_of(rule: Rule, commands: Mapping[str, Command]) -> list[Command]:
     ]
 
 
+@lru_cache(maxsize=1_000)
 def approval_of(entry: ApproveEntry) -> Approval | None:
     """The rule's approval; None when its count is 0, which loosens what an author allowed to be loosened."""
     if not entry.count:

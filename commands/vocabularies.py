@@ -27,12 +27,16 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class Scene:
-    """Who asks for what, as expressions look at it; `groups` and `roles` include what is inherited."""
+    """Who asks for what, as expressions look at it; `groups` and `roles` include what is inherited.
+
+    `known` is shared by the scenes of one request with other people: it keeps the answers of expressions that do not look at the person.
+    """
 
     person: Person
     request: Request
     groups: frozenset[str] = frozenset()
     roles: frozenset[str] = frozenset()
+    known: dict[int, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from .arguments import Duration
@@ -182,11 +183,11 @@ def merged(found: Sequence[Approval], *, general: str = "") -> Approval:
     if first and stages and not met:
         stages.insert(0, first.steps[0])
     base = first if first and not stages else Approval(stages=tuple(stages))
-    reminders = [Duration.parse(one.remind) for one in found if one.remind]
+    reminders = [_length(one.remind) for one in found if one.remind]
     return replace(
         base,
-        expires=str(min(Duration.parse(one.expires) for one in found)),
-        valid=min((one.valid for one in found), key=Duration.parse),
+        expires=str(min(_length(one.expires) for one in found)),
+        valid=min((one.valid for one in found), key=_length),
         deny=min(one.deny for one in found),
         asker_may=all(one.asker_may for one in found),
         editor_may=all(one.editor_may for one in found),
@@ -217,6 +218,12 @@ def _shortest_form(short: Iterable[Approval], general: str) -> Approval:
     first = max(short, key=lambda one: one.count)
     also = {permission for one in short for permission in (one.by, *one.also)} - {first.by, general}
     return Approval(by=first.by, count=first.count, also=tuple(sorted(also)))
+
+
+@lru_cache(maxsize=256)
+def _length(text: str) -> Duration:
+    """The lengths that rules are written with are few."""
+    return Duration.parse(text)
 
 
 def _stage_as_json(stage: Stage) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Chat-neutral output. All text is plain: a door escapes it and never reads markup in it."""
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Limit
@@ -87,9 +87,13 @@ class Form(_Value):
 
 
 class Reply(_Value):
-    """An answer that changes nothing: a sentence or lines of text, an optional card, optional preformatted lines, optional form."""
+    """An answer that changes nothing: a sentence or lines of text, an optional card, optional preformatted lines, optional form.
+
+    `data` is the same for programs: REST and `--json` give it, people are not shown it.
+    """
 
     text: str = ""
     card: Card | None = None
     code: str = ""
     form: Form | None = None
+    data: dict[str, Any] = {}
