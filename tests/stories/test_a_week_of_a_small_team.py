@@ -184,6 +184,7 @@ async def test_a_week_needs_no_policy_edit_and_shows_nothing_that_is_not_used(te
     await friday(team)
     kept = {one.status for one in await _runs(team)}
     assert kept >= {"succeeded", "denied", "expired", "cancelled", "rolled_back", "answered"}
+    await one_day(team)
 
 
 def test_the_story_would_notice() -> None:
@@ -261,6 +262,16 @@ async def friday(team: Team) -> None:
     await team.press("ada", "deny", run, reason="Not on a Friday")
     team.read = 0
     await team.end_of_day("ada", until="3d")
+
+
+async def one_day(team: Team) -> None:
+    """The team has grown, and its policy says who approves: now help lists what goes with that, and still nothing else."""
+    said = await team.ask("ada", "help")
+    assert not re.search("/(delegate|standing|grant|review|access|passkey|stop)", said)
+    team.bot.policy_file(policy_of("ada", "lin", "max", "ivo") + "roles: {approver: ['countersign:approve', 'countersign:break-glass']}\n")
+    said = await team.ask("ada", "help")
+    assert {"delegate", "undelegate", "standing", "grant", "review"} <= set(re.findall("/([a-z-]+)", said))
+    assert not re.search("/(access|passkey|stop|break-glass)", said)
 
 
 async def _runs(team: Team) -> list[Any]:
