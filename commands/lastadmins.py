@@ -53,18 +53,24 @@ async def sparing_an_admin(
     """
     await session.execute(_ONE_AT_A_TIME)
     admins = sorted(one.name for one in await find_lasting_people(session) if has_admin(policy, [one]))
-    point = await session.begin_nested()
-    await change(frozenset())
-    if not admins or has_admin(policy, await find_lasting_people(session)):
-        await point.commit()
+    try:
+        async with session.begin_nested():
+            await change(frozenset())
+            if admins and not has_admin(policy, await find_lasting_people(session)):
+                raise _NobodyLeft
+    except _NobodyLeft:
+        await change(frozenset(admins[:1]))
+    else:
         return
-    await point.rollback()
-    await change(frozenset(admins[:1]))
     day = (await session.execute(text("SELECT countersign_now()::date"))).scalar_one()
     if await take_key(session, f"spared:{admins[0]}:{source}:{day}"):
         detail = {"source": source, "because": "the last admin; make somebody else one, and it is done"}
         await record(session, [AuditEvent("person:spared", admins[0], None, detail)])
         _log.warning("%s says that %s is gone, who is the last admin and therefore stays", source, admins[0])
+
+
+class _NobodyLeft(Exception):
+    """Takes the change back."""
 
 
 def has_admin(policy: Policy, people: Iterable[Person]) -> bool:
