@@ -14,6 +14,7 @@ from .inboxes import inbox
 from .links import link_code
 from .passkeys import passkey_add, passkey_list, passkey_revoke
 from .policychanges import apply
+from .policyreads import diff, matrix, suggest
 from .standings import standing_allow, standing_end, standing_list
 from .switches import stop_changes, stop_command, stop_everything, stop_integration, switch_off_again, switches
 
@@ -33,6 +34,7 @@ __all__ = [
     "delegate",
     "delegate_for",
     "deny",
+    "diff",
     "edit_run",
     "explain",
     "grant",
@@ -40,6 +42,7 @@ __all__ = [
     "inbox",
     "link",
     "link_code",
+    "matrix",
     "passkey_add",
     "passkey_list",
     "passkey_revoke",
@@ -56,6 +59,7 @@ __all__ = [
     "stop_command",
     "stop_everything",
     "stop_integration",
+    "suggest",
     "switch_off_again",
     "switches",
     "take_back",

@@ -1,0 +1,113 @@
+"""policy diff: what was asked in the last days, decided again under two policies. Pure, but for reading what was recorded."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from countersign.commands import Command
+from countersign.invocations import Door, Place
+from countersign.values import written
+from store.people import Person
+from store.usages import Recorded
+
+from .authorizing import authorize, required_approval
+from .policies import BoundPolicy, Policy
+from .requests import Refused, Request
+from .voting import written_stage
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a policy does with a request: a sentence for people, and what is compared."""
+
+    allowed: bool
+    told: str
+    approval: Mapping[str, Any] | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {"allowed": self.allowed, "because": self.told, "approval": self.approval}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One request that two policies decide differently."""
+
+    recorded: Recorded
+    old: Outcome
+    new: Outcome
+
+    def as_json(self) -> dict[str, Any]:
+        one = self.recorded
+        asked = {"number": one.number, "asker": one.asker, "command": one.command, "arguments": one.arguments, "at": one.at.isoformat()}
+        return asked | {"old": self.old.as_json(), "new": self.new.as_json()}
+
+    def __str__(self) -> str:
+        one = self.recorded
+        arguments = " ".join(f"{name}={written(value)[:60]}" for name, value in one.arguments.items() if value not in (None, ""))
+        return f"#{one.number} {one.asker}: {one.command} {arguments}".strip() + f"\n    {self.old.told} → {self.new.told}"
+
+
+@dataclass(frozen=True)
+class Side:
+    """One policy and the people as it makes them."""
+
+    policy: BoundPolicy
+    people: Mapping[str, Person]
+    alone: bool = False
+
+    def outcome(self, recorded: Recorded, command: Command) -> Outcome:
+        """What becomes of the request at the time at which it was asked. Limits are not counted again."""
+        person = self.people.get(recorded.asker)
+        if person is None or not person.active:
+            return Outcome(False, f"refused: {recorded.asker} is not active")
+        request = Request(
+            command.permission,
+            Door(recorded.door),
+            Place(**recorded.place) if recorded.place else Place("api"),
+            command,
+            recorded.arguments,
+            reason=recorded.reason,
+            now=recorded.at,
+        )
+        answer = authorize(self.policy, person, request)
+        if isinstance(answer, Refused):
+            return Outcome(False, f"refused: {answer.sentence}")
+        approval, _ = required_approval(self.policy, person, request, alone=self.alone) if command.kind == "command" else (None, ())
+        if approval is None:
+            return Outcome(True, "allowed, no approval")
+        stages = ", then ".join(written_stage(stage) for stage in approval.steps)
+        step_up = f", with {approval.step_up}" if approval.step_up else ""
+        return Outcome(True, f"approved by {stages}{step_up}", approval.as_json())
+
+
+def differences(old: Side, new: Side, asked: Iterable[Recorded], commands: Mapping[str, Command]) -> Iterator[Difference]:
+    """The requests that are decided differently, in the order given; those of commands that are gone are left out."""
+    for one in asked:
+        command = commands.get(one.command)
+        if command is None:
+            continue
+        before, after = old.outcome(one, command), new.outcome(one, command)
+        if (before.allowed, before.approval, before.allowed or before.told) != (after.allowed, after.approval, after.allowed or after.told):
+            yield Difference(one, before, after)
+
+
+def people_under(
+    policy: Policy, people: Iterable[Person], *, groups: Mapping[str, frozenset[str]], vouched: frozenset[str]
+) -> dict[str, Person]:
+    """Everybody as a policy that is not in force would make them: its own people and groups, beside what other sources say."""
+    found = {
+        one.name: replace(one, active=one.name in vouched, groups=groups.get(one.name, frozenset())) for one in people if not one.service
+    }
+    found |= {one.name: one for one in people if one.service}
+    for name, entry in policy.file.people.items():
+        known = found.get(name, Person(name, True, frozenset(), frozenset()))
+        found[name] = replace(known, active=entry.active, groups=frozenset(entry.groups) | groups.get(name, frozenset()))
+    return found
+
+
+def summary(count: int, found: Sequence[Difference], *, days: int) -> str:
+    """The sentence above the list."""
+    if not count:
+        return f"Nothing was asked in the last {days} days."
+    asked = f"Of {count:,} requests of the last {days} days"
+    return f"{asked} all would be decided as they were." if not found else f"{asked} {len(found):,} would be decided differently."
