@@ -21,7 +21,8 @@ async def show_help(ctx: ControlContext, command: str = "") -> Reply:
     request = Request(permission="countersign:use", door=ctx.invocation.door, place=ctx.invocation.place)
     allowed, listed = ctx.rulebook.commands_for(ctx.person, request), ctx.rulebook.listed_for(ctx.person, request)
     if not command:
-        listed = sorted({*listed, *await _for_those_concerned(ctx, allowed)}, key=lambda one: one.name)
+        always = [one for one in listed if one.name not in _HOLDERS | _VOTERS]
+        listed = sorted([*always, *await _for_those_concerned(ctx, allowed)], key=lambda one: one.name)
         stopped = "".join(f"{one}\n" for one in sentences(ctx.rulebook.switches))
         return Reply(text=f"{stopped}What you may run here. For one of them: help COMMAND", code="\n".join(_lines(listed)))
     name = command.strip().removeprefix("/").lower()

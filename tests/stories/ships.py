@@ -49,6 +49,12 @@ async def parcel(ctx: PlanningContext, what: str, where: str = "staging") -> Pla
     return Plan(f"{{what}} goes to {{where}}", ship(what, where))
 
 
+@command("carry", permission="ship:run")
+async def carry(ctx: PlanningContext, what: str) -> Plan:
+    """Carry something; policy says who approves that."""
+    return Plan(f"{{what}} is carried", ship(what, "door"))
+
+
 @command("rotate", permission="ship:run", approval=Approval(by="ship:approve"))
 async def rotate(ctx: PlanningContext, name: str, value: Secret) -> Plan:
     """Give a key another value."""
@@ -89,9 +95,11 @@ async def row(crew: Bot, run: RunHandle) -> RunRow:
     return found
 
 
-async def told(crew: Bot, name: str) -> list[Reply]:
-    """What this person was told directly, first to last."""
-    return [Reply.model_validate(one.card) for one in await crew.messages(name) if one.kind == "reply" and one.run_id is None]
+async def told(crew: Bot, name: str, run: RunHandle) -> list[Reply]:
+    """What this person was told directly about the run, first to last."""
+    sign = f"#{(await row(crew, run)).number} "
+    replies = [Reply.model_validate(one.card) for one in await crew.messages(name) if one.kind == "reply" and one.run_id is None]
+    return [one for one in replies if (one.card.title if one.card else one.text).startswith(sign)]
 
 
 async def form(crew: Bot, who: Member, intent: str, target: Any) -> Form:

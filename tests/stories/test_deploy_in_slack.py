@@ -77,7 +77,10 @@ async def test_prod_takes_two_others_and_one_message_tells_it(stage: Stage) -> N
     assert stage.site.current("api", Env.prod) == "v2"
     assert (stage.site.root / "prod" / "api" / "current").resolve().name == "v2"
     told = [version.text for version in card.edits] + [card.text]
-    assert len(slack.fake.messages("C_OPS")) == 1, "one message, edited as the run proceeds"
+    channel = slack.fake.messages("C_OPS")
+    assert [one for one in channel if one.thread is None] == [card], "one message, edited as the run proceeds"
+    beneath = await slack.fake.wait_for(lambda: [one.text for one in channel if one.thread == card.ts], what="a line for each vote")
+    assert beneath == ["lin approves", "kim approves"]
     assert any("asks" in one for one in told)
     assert "succeeded" in told[-1]
     await _the_record_tells_it(stage)

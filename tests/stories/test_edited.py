@@ -36,9 +36,9 @@ async def test_an_edit_is_planned_and_approved_anew_and_everybody_is_told(crew: 
     assert "changed by kim: what: tea → coffee" in card.code
     assert (await fields(crew, run))["Asked by"] == "ada (changed by kim)"
     assert (await fields(crew, run))["Approvals"] == "0 of 2"
-    assert "kim changed what: tea → coffee. Your vote does not count any more" in (await told(crew, "lin"))[-1].text
-    assert "kim changed what: tea → coffee. Its new plan follows" in (await told(crew, "ada"))[-1].text
-    assert await told(crew, "kim") == []
+    assert "kim changed what: tea → coffee. Your vote does not count any more" in (await told(crew, "lin", run))[-1].text
+    assert "kim changed what: tea → coffee. Its new plan follows" in (await told(crew, "ada", run))[-1].text
+    assert await told(crew, "kim", run) == []
     await kim.approve(run, expect="You changed this request last")
     await lin.approve(run, digest=old, expect="The plan has changed since this card was shown")
     await lin.approve(run, expect="1 more person has to approve")

@@ -124,7 +124,7 @@ async def test_a_request_in_other_hands(crew: Bot, tmp_path: Path) -> None:
     await ada.do(f"handover {run.id} kim", expect="is in the hands of kim now")
     assert (await row(crew, run)).handed_to == "kim"
     assert (await fields(crew, run))["Asked by"] == "ada (handed to kim)"
-    assert "ada handed this over to you" in (await told(crew, "kim"))[-1].text
+    assert "ada handed this over to you" in (await told(crew, "kim", run))[-1].text
     await kim.approve(run, expect="This request was handed over to you; someone else must approve it.")
     await kim.do(f"edit {run.id} where=prod", expect="Changed where")
     await lin.approve(run)
@@ -133,7 +133,7 @@ async def test_a_request_in_other_hands(crew: Bot, tmp_path: Path) -> None:
     second = await ada.say("ship coffee")
     await ada.do(f"handover {second.id} eve", expect="in the hands of eve")
     await ada.do(f"handover {second.id} kim", expect="in the hands of kim")
-    assert "in the hands of kim now" in (await told(crew, "eve"))[-1].text
+    assert "in the hands of kim now" in (await told(crew, "eve", second))[-1].text
     await ada.do(f"handover {second.id} kim", expect="is in the hands of kim already")
     await ada.do(f"handover {second.id} ada", expect="is in your own hands again")
     await eve.cancel(second, expect="Only ada")
