@@ -5,7 +5,7 @@ from .conversing import answer, ask, comment, edit, handover, takeback, withdraw
 from .endings import new_app
 from .inboxes import inbox
 from .logins import login
-from .policies import apply, explain
+from .policies import apply, diff, explain, suggest
 from .records import export
 from .roles import add_roles
 from .rooms import chat
@@ -32,8 +32,10 @@ app.command("answer")(answer)
 policy = new_app()
 add_roles(policy, group="policy")
 policy.command("explain")(explain)
+policy.command("diff")(diff)
+policy.command("suggest")(suggest)
 policy.command("apply")(apply)
-app.add_typer(policy, name="policy", help="Check, explain or apply a policy.")
+app.add_typer(policy, name="policy", help="Check, test, explain, compare or apply a policy.")
 
 audit = new_app()
 add_roles(audit, group="audit")

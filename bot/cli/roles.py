@@ -14,6 +14,7 @@ ROLES: Final = {
     "migrate": ("bot.cli.operating.migrations", "Bring the database's schema to the newest version and put a first policy in force."),
     "doctor": ("bot.cli.operating.doctors", "Check every part of the hub and say what to do about what is wrong."),
     "policy check": ("bot.cli.operating.policychecks", "Check a policy file against the commands, without a hub."),
+    "policy test": ("bot.cli.operating.policytests", "Decide a table of who, what and where under a policy file, for CI."),
     "audit verify": ("bot.cli.operating.verifications", "Prove that nobody changed the audit, or name what was changed."),
     "slack manifest": ("bot.cli.operating.manifests", "Print the Slack app's manifest for the commands there are."),
     "token issue": (

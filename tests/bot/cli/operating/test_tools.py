@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.cli.operating import manifests, migrations, policychecks, tokens
+from bot.cli.operating import manifests, migrations, policychecks, policytests, tokens
 from bot.cli.operating.verifications import verifier
 from bot.cli.up.demos import POLICY
 from store.audits import search
@@ -46,6 +46,27 @@ def test_a_stranger_gets_no_token(at_home: World) -> None:
 def test_the_demo_policy_can_be_applied() -> None:
     ended = called(policychecks.app, str(POLICY))
     assert (ended.code, ended.out) == (0, f"{POLICY} can be applied.\n")
+
+
+def test_a_table_of_cases_is_decided_under_the_policy_it_names(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text("profile: strict\npeople: {max: {groups: [g]}}\nroles: {r: ['*:*']}\ngroups: {g: [r]}\n")
+    table = tmp_path / "cases.yaml"
+    table.write_text(
+        "policy: policy.yaml\ncases:\n- {who: max, what: grant ada r, outcome: allowed}\n- {who: ada, what: help, outcome: allowed}\n"
+    )
+    ended = called(policytests.app, str(table))
+    assert (ended.code, ended.out) == (0, "All 2 cases are as wanted.\n")
+    table.write_text("cases:\n- {who: ada, what: grant max r, outcome: allowed}\n")
+    ended = called(policytests.app, str(table))
+    assert (ended.code, "names no policy" in ended.err) == (2, True)
+    ended = called(policytests.app, str(table), "--policy", str(tmp_path / "policy.yaml"), "--json")
+    assert ended.code == 1
+    told = json.loads(ended.out)
+    assert (told["ok"], told["cases"][0]["line"]) == (False, 2)
+    assert "1 of 1 cases of" in ended.err
+    table.write_text("cases: 7\n")
+    ended = called(policytests.app, str(table), "--policy", str(tmp_path / "policy.yaml"))
+    assert (ended.code, "line 1: cases" in ended.err) == (1, True)
 
 
 def test_a_wrong_policy_is_told_as_json_too(tmp_path: Path) -> None:
