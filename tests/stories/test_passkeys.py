@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
 
 from bot.presses import Press
 from countersign.invocations import Door
@@ -235,3 +236,24 @@ async def test_a_signature_that_was_taken_back_never_counts_again(vault: Lodge, 
     assert (await lin.decide(run["id"]))["status"] == "queued", "a new signature does"
     await vault.settle()
     assert (tmp_path / "burnt").read_text() == "everything\n"
+
+
+async def test_whoever_changed_a_request_or_has_it_in_hand_does_not_sign_for_it(
+    vault: Lodge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said by the record, whatever the run's row says: Kim had it in hand, and her name is taken off it."""
+    await enrolled(vault, monkeypatch, "max", "lin", "kim")
+    run = await asked(vault, tmp_path)
+    ada = await vault.holder("ada")
+    good(await ada.client.post("/api/v1/runs", json={"text": f"handover {run['number']} kim"}))
+    async with vault.services.transaction() as session:
+        await session.execute(text("UPDATE runs SET handed_to = NULL WHERE id = :id"), {"id": run["id"]})
+    for name in ("lin", "kim"):
+        await (await vault.holder(name)).decide(run["id"])
+    await vault.settle()
+    found = await ada.look(run["id"])
+    assert (found["status"], found["plan"]["changed"]) == (
+        "awaiting_approval",
+        ["according to the record somebody else has asked for this"],
+    )
+    assert not (tmp_path / "burnt").exists()
