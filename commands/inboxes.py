@@ -120,4 +120,4 @@ def _lets_others_in(audience: Audience | None) -> bool:
 
 
 def _place(request: ApprovalRequestRow, run: RunRow) -> Place:
-    return Place(request.expires_at, run.number)
+    return Place(request.expires_at, run.id)

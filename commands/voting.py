@@ -1,8 +1,10 @@
 """Who may vote: selectors of a frozen rule resolved to people as they are now, for every door and for the worker."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -65,7 +67,7 @@ def matter_of(rulebook: Rulebook, run: RunRow, *, at: datetime | None = None) ->
 def rule_of(request: ApprovalRequestRow) -> Approval | None:
     """The frozen rule; None for one that means nothing, which only somebody who took the web process over can have written."""
     try:
-        return Approval.of_json(request.rule)
+        return _read_rule(json.dumps(request.rule, sort_keys=True))
     except (TypeError, ValueError, KeyError, AttributeError):
         return None
 
@@ -231,7 +233,7 @@ async def read_ballots(
     people: Mapping[str, Person] | None = None,
 ) -> list[Ballot]:
     """The ballots of requests with their runs, read together; `people` are everybody, for those who have read them."""
-    rules = [Approval.of_json(request.rule) for request, _ in pairs]
+    rules = [_read_rule(json.dumps(request.rule, sort_keys=True)) for request, _ in pairs]
     decisions = await find_standing(session, [request.id for request, _ in pairs])
     givers = {row.person for rows in decisions.values() for row in rows} | {person}
     delegations = await find_delegations(session, sorted(givers))
@@ -277,6 +279,12 @@ def let_in(stage: Stage, count: Callable[[Voters], int]) -> Stage:
     if not stage.fallback:
         return stage
     return replace(stage, sets=tuple(one if count(one) >= one.count else replace(one, of=(*one.of, *stage.fallback)) for one in stage.sets))
+
+
+@lru_cache(1_024)
+def _read_rule(text: str) -> Approval:
+    """The rule that is written so; many requests share one, and reading it takes longer than looking it up."""
+    return Approval.of_json(json.loads(text))
 
 
 def _selected(policy: Policy, person: Person, selector: str, matter: Matter) -> bool:

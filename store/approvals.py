@@ -22,7 +22,7 @@ class ApprovalRequestRow(Base):
         UniqueConstraint("run_id", "revision"),
         Index("ix_approval_requests_open", "expires_at", postgresql_where=text("state = 'open'")),
         Index("ix_approval_requests_due", "next_due", postgresql_where=text("state = 'open'")),
-        Index("ix_approval_requests_audience", "audience", "expires_at", postgresql_where=text("state = 'open'")),
+        Index("ix_approval_requests_audience", "audience", "expires_at", "run_id", postgresql_where=text("state = 'open'")),
         Index("ix_approval_requests_uncounted", "closed_at", postgresql_where=text("state <> 'open' AND NOT counted")),
     )
 

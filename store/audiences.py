@@ -32,10 +32,10 @@ class AudienceRow(Base):
 
 @dataclass(frozen=True)
 class Place:
-    """Where in the order of an inbox somebody is: the end of the time to decide, and the run's number where two end together."""
+    """Where in the order of an inbox somebody is: the end of the time to decide, and the run where two end together."""
 
     expires_at: datetime
-    number: int
+    run_id: UUID
 
 
 async def keep_audiences(session: WriteSession, audiences: Mapping[UUID, Mapping[str, Any]]) -> None:
@@ -57,7 +57,7 @@ async def find_pending(
 
     Left out are those that `person` asked for, unless the rule lets them, and those they have decided on.
     """
-    start = {"expires": after.expires_at, "number": after.number} if after else {"expires": "-infinity", "number": 0}
+    start = {"expires": after.expires_at, "run": after.run_id} if after else {"expires": "-infinity", "run": UUID(int=0)}
     found = await session.execute(_PENDING, {"audiences": list(audiences), "person": person, "limit": limit, **start})
     return await _pairs(session, [row.id for row in found])
 
@@ -92,7 +92,7 @@ async def _pairs(session: ReadSession, ids: Sequence[UUID]) -> list[Pair]:
     query = select(ApprovalRequestRow, RunRow).join(RunRow, RunRow.id == ApprovalRequestRow.run_id)
     query = query.where(ApprovalRequestRow.id == any_(literal(list(ids), ARRAY(Uuid))))
     rows = [(request, run) for request, run in await session.execute(query.execution_options(populate_existing=True))]
-    return sorted(rows, key=lambda pair: (pair[0].expires_at, pair[1].number))
+    return sorted(rows, key=lambda pair: (pair[0].expires_at, pair[1].id.bytes))
 
 
 _KEEP: Final = text("""
@@ -108,19 +108,20 @@ WITH RECURSIVE live AS (
   FROM live l WHERE l.audience IS NOT NULL)
 SELECT x.id, x.asked::text AS asked FROM live l JOIN audiences x ON x.id = l.audience
 """)
+# Whether they have decided is asked request by request: as an anti-join it could read every decision that this person ever made.
 _MINE: Final = """
-SELECT a.id, a.expires_at, r.number FROM approval_requests a JOIN runs r ON r.id = a.run_id
+SELECT a.id, a.expires_at, a.run_id FROM approval_requests a JOIN runs r ON r.id = a.run_id
 WHERE a.state = 'open' AND {whose} AND a.expires_at > countersign_now()
-  AND a.expires_at >= cast(:expires AS timestamptz) AND (a.expires_at, r.number) > (cast(:expires AS timestamptz), cast(:number AS bigint))
+  AND (a.expires_at, a.run_id) > (cast(:expires AS timestamptz), cast(:run AS uuid))
   AND r.status = 'awaiting_approval' AND (r.asker <> :person OR a.rule @> '{{"asker_may": true}}')
-  AND NOT EXISTS (SELECT FROM decisions d WHERE d.request_id = a.id AND d.person = :person AND d.withdrawn_at IS NULL)
-ORDER BY a.expires_at, r.number LIMIT :limit
+  AND (SELECT true FROM decisions d WHERE d.request_id = a.id AND d.person = :person AND d.withdrawn_at IS NULL LIMIT 1) IS NULL
+ORDER BY a.expires_at, a.run_id LIMIT :limit
 """
 _PENDING: Final = text(f"""
 SELECT id FROM (
   SELECT m.* FROM unnest(cast(:audiences AS uuid[])) AS k(id) CROSS JOIN LATERAL ({_MINE.format(whose="a.audience = k.id")}) m
   UNION ALL ({_MINE.format(whose="a.audience IS NULL")})) AS mine
-ORDER BY expires_at, number LIMIT :limit
+ORDER BY expires_at, run_id LIMIT :limit
 """)  # noqa: S608  built from constants
 _UNLOOKED: Final = text("""
 SELECT id FROM (

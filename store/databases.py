@@ -27,8 +27,9 @@ CONNECT_SECONDS: Final = 2
 on_open: ContextVar[Callable[[Driver], None] | None] = ContextVar("on_open", default=None)
 # Our statements are few and fixed, and planning the long ones anew each time costs several times their execution. They find rows by
 # keys, and a plan made while the tables were small must not read them whole once they have grown.
-_BY_KEYS: Final = "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off "
-_PLANNED_ONCE: Final = _BY_KEYS + "-c jit=off -c plan_cache_mode=force_generic_plan -c timezone=UTC"
+_BY_KEYS: Final = "-c enable_seqscan=off -c enable_bitmapscan=off -c enable_hashjoin=off -c enable_mergejoin=off "
+# Starting a parallel worker takes longer than any of them.
+_PLANNED_ONCE: Final = _BY_KEYS + "-c jit=off -c max_parallel_workers_per_gather=0 -c plan_cache_mode=force_generic_plan -c timezone=UTC"
 # A door must answer in under 2.5 s (Slack drops us at 3 s), so no statement of a door may outlive 2 s.
 DOOR_OPTIONS: Final = "-c statement_timeout=2000 -c lock_timeout=1500 -c idle_in_transaction_session_timeout=10000 " + _PLANNED_ONCE
 WORKER_OPTIONS: Final = "-c statement_timeout=30000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=60000 " + _PLANNED_ONCE

@@ -16,13 +16,10 @@ from commands.audiences import Audience, audience_at, audience_of
 from commands.policies import PolicyError
 from commands.rolls import Roll
 from commands.voting import Ballot, read_ballots, rule_of
-from countersign.approvals import Approval
-from countersign.tallies import Outcome
-from store.approvals import ApprovalRequestRow
+from countersign.tallies import Outcome, Tally
 from store.audiences import UNREADABLE, Looked, Pair, find_live, find_unlooked, keep_audiences, note_looked
 from store.databases import ReadSession
 from store.messages import find_told
-from store.runs import RunRow
 
 from .tending import read_roll, shortage, who_waits
 
@@ -74,28 +71,29 @@ async def reroute(services: Services) -> int:
 async def _looked(
     services: Services, session: ReadSession, roll: Roll, known: Mapping[UUID, str], pairs: Sequence[Pair]
 ) -> tuple[list[Looked], list[Audience]]:
-    readable = [pair for pair in pairs if rule_of(pair[0])]
+    rules = {request.id: rule_of(request) for request, _ in pairs}
+    readable = [pair for pair in pairs if rules[pair[0].id]]
     ballots = await read_ballots(session, roll.rulebook, readable, people=roll.people) if readable else []
     told = await find_told(session, [run.id for _, run in readable])
-    looked = [Looked(request.id, UNREADABLE, "", due=False) for request, _ in pairs if not rule_of(request)]
+    looked = [Looked(request.id, UNREADABLE, "", due=False) for request, _ in pairs if rules[request.id] is None]
     fresh: dict[UUID, Audience] = {}
     for (request, run), ballot in zip(readable, ballots, strict=True):
-        tally = ballot.tally()
-        if tally.outcome is not Outcome.waiting:
+        tally, rule = ballot.tally(), rules[request.id]
+        if tally.outcome is not Outcome.waiting or rule is None:
             over = request.audience or UNREADABLE
             looked.append(Looked(request.id, over, known.get(over, ""), due=True))
             continue
-        audience = audience_at(ballot, tally, Approval.of_json(request.rule), run)
+        audience = audience_at(ballot, tally, rule, run)
         fresh |= {} if audience.id in known else {audience.id: audience}
         summary = known.get(audience.id) or roll.summary(audience)
-        due = tally.stage != request.stage or _has_news(services, roll, ballot, request, run, told[run.id])
+        due = tally.stage != request.stage or _has_news(services, roll, ballot, tally, (request, run), told[run.id])
         looked.append(Looked(request.id, audience.id, summary, due=due))
     return looked, list(fresh.values())
 
 
-def _has_news(services: Services, roll: Roll, ballot: Ballot, request: ApprovalRequestRow, run: RunRow, told: set[tuple[str, str]]) -> bool:
+def _has_news(services: Services, roll: Roll, ballot: Ballot, tally: Tally, pair: Pair, told: set[tuple[str, str]]) -> bool:
     """Whether its card has to say something else about who can approve it, or somebody is to be asked who was not."""
-    tally = ballot.tally()
+    request, run = pair
     if shortage(roll, ballot, tally, run) != run.outcome:
         return True
     waiting = who_waits(roll, ballot, tally)

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import APIRouter, Depends
 
@@ -16,14 +17,15 @@ from .stories import summary_of
 router = APIRouter(prefix="/inbox", tags=["runs"])
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_LOWER = 2**62 - 1
 _LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 
 
 @router.get("")
 async def inbox(caller: Annotated[Caller, Depends(caller_with(READ))], limit: Limit = 50, cursor: After = None) -> dict[str, Any]:
     """What you may decide now and have not, the most urgent first; `reviews` wait for your review. Go on until `next` is null."""
-    start = numbers_in(cursor, count=2)
-    after = Place(_EPOCH + min(start[0], _LAST) * _MICROSECOND, start[1]) if start else None
+    start = numbers_in(cursor, count=3)
+    after = Place(_EPOCH + min(start[0], _LAST) * _MICROSECOND, _joined(*start[1:])) if start else None
     rulebook = await caller.hub.rulebook()
 
     async def find(session: ReadSession) -> tuple[Inbox, list[Review]]:
@@ -31,9 +33,18 @@ async def inbox(caller: Annotated[Caller, Depends(caller_with(READ))], limit: Li
         return found, [] if after else await reviews_for(session, rulebook, caller.person)
 
     found, reviews = await caller.hub.read(find)
-    more = ((found.more.expires_at - _EPOCH) // _MICROSECOND, found.more.number) if found.more else None
+    more = ((found.more.expires_at - _EPOCH) // _MICROSECOND, *_halves(found.more.run_id)) if found.more else None
     items = page([_as_json(one) for one in found.waiting], more)
     return items | {"reviews": [_review_as_json(one) for one in reviews]}
+
+
+def _halves(run_id: UUID) -> tuple[int, int]:
+    """The id as two numbers for a cursor, which holds none above 2^63; ids of ours are UUIDv7, so that two bits say nothing."""
+    return run_id.int >> 64, run_id.int & _LOWER
+
+
+def _joined(upper: int, lower: int) -> UUID:
+    return UUID(int=upper << 64 | 1 << 63 | lower)
 
 
 def _as_json(one: Waiting) -> dict[str, Any]:

@@ -92,7 +92,10 @@ def _audiences() -> None:
     op.add_column("approval_requests", sa.Column("audience", sa.Uuid(), nullable=True))
     op.add_column("approval_requests", sa.Column("voters", sa.Text(), nullable=True))
     op.create_index(
-        "ix_approval_requests_audience", "approval_requests", ["audience", "expires_at"], postgresql_where=sa.text("state = 'open'")
+        "ix_approval_requests_audience",
+        "approval_requests",
+        ["audience", "expires_at", "run_id"],
+        postgresql_where=sa.text("state = 'open'"),
     )
     op.execute("GRANT SELECT ON audiences TO countersign_web, countersign_worker")
     op.execute("GRANT INSERT ON audiences TO countersign_worker")
