@@ -47,7 +47,7 @@ class Words(Parsed):
         if isinstance(value, cls):
             return value
         try:
-            words = split(value).words if isinstance(value, str) and value.strip() else value or ()
+            words = split(value).words if isinstance(value, str) and value.strip() else [] if isinstance(value, str) else value or []
         except NotUnderstood as error:
             raise ValueError(str(error)) from None
         if not isinstance(words, list | tuple) or not all(isinstance(one, str) for one in words):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from commands.parsing import LONGEST_TEXT, NotUnderstood, find_command, read_arguments, split
+from commands.parsing import LONGEST_TEXT, NotUnderstood, Words, find_command, read_arguments, read_changes, split
 from countersign import Context, control
 from tests.commands.samples import COMMANDS, deploy, look, rotate, tell
 
@@ -190,3 +190,80 @@ async def approving(ctx: Context, number: str, reason: str = "", at: str = "") -
 def test_a_control_that_takes_a_moment_takes_its_zone_along(text: str) -> None:
     call = read_arguments(approving, split(f"approve {text}").words[1:])
     assert dict(call.arguments) == {"number": "12", "at": "22:00 Europe/Berlin"}
+
+
+@control("change")
+async def change(ctx: Context, number: str, changes: Words = Words()) -> None:
+    """Change."""
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("change 7 env=prod", ["env=prod"]),
+        ("change 7 --env prod service='the api'", ["--env", "prod", "service=the api"]),
+        ("change number=7 env=prod", ["env=prod"]),
+        ("change 7 number=8", ["number=8"]),
+        ("change 7 -- env=prod", ["--", "env=prod"]),
+    ],
+)
+def test_all_words_that_are_left_are_taken_as_they_are(typed: str, words: list[str]) -> None:
+    command, rest = find_command(split(typed), {"change": change})
+    assert command is not None
+    call = read_arguments(command, rest)
+    assert call.arguments == {"number": "7", "changes": words}
+    values = command.schema.validate(call.arguments)
+    assert values["changes"].all == tuple(words)
+    shown = command.schema.written(values)["changes"]
+    assert "prod" not in shown.replace("prod=…", "")
+    assert "api" not in shown
+
+
+@pytest.mark.parametrize("typed", ["change --help", "change 7 --help"])
+def test_help_is_still_help(typed: str) -> None:
+    command, rest = find_command(split(typed), {"change": change})
+    assert command is not None
+    assert read_arguments(command, rest).help
+
+
+def test_words_may_come_as_one_text_or_as_a_list() -> None:
+    assert Words.parse('env=prod "note=two words"').all == ("env=prod", "note=two words")
+    assert Words.parse(["a=b"]).all == ("a=b",)
+    assert Words.parse(Words(["a=b"])).all == ("a=b",)
+    assert Words.parse("  ").all == Words.parse(None).all == ()
+    for wrong in ('note="half', 7, ["a", 7], {"a": "b"}):
+        with pytest.raises(ValueError, match=r"quote|name=value"):
+            Words.parse(wrong)
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["env=prod"], {"env": "prod"}),
+        (["--env=prod", "--service", "api"], {"env": "prod", "service": "api"}),
+        (["ENV=prod"], {"env": "prod"}),
+        (["--force"], {"force": "yes"}),
+        (["force=no"], {"force": "no"}),
+        (["env="], {"env": ""}),
+        (["version=a=b"], {"version": "a=b"}),
+    ],
+)
+def test_changes_name_what_they_change(words: list[str], found: dict[str, str]) -> None:
+    assert read_changes(deploy, words) == found
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["prod"], "'prod' changes nothing"),
+        (["colour=red"], "for arguments of deploy (service, version, env, force)"),
+        (["--colour", "red"], "'--colour' changes nothing"),
+        (["env=a", "env=b"], "env is given twice"),
+        (["--env"], "--env needs a value"),
+        (["force"], "'force' changes nothing"),
+    ],
+)
+def test_what_changes_nothing_is_told(words: list[str], sentence: str) -> None:
+    with pytest.raises(NotUnderstood) as error:
+        read_changes(deploy, words)
+    assert sentence in str(error.value)

@@ -16,6 +16,7 @@ from countersign.runs import FINISHED
 from store.approvals import ApprovalRequestRow, DecisionRow
 from store.journals import Phase, StepRow, StepState
 from store.runs import RunRow
+from store.targets import Earlier
 
 ID = UUID("01978a7e-0000-7000-8000-000000000001")
 UNTIL = datetime(2026, 11, 24, 22, 0, tzinfo=UTC)
@@ -248,3 +249,65 @@ def test_what_is_not_used_does_not_show() -> None:
     text = card_of(facts_of(run_of(), request=request_of(), address="https://ops.example.test")).model_dump_json()
     assert "browser" not in text.replace('"only":""', "")
     assert "passkey" not in text
+
+
+def test_where_an_argument_came_from_is_said_unless_somebody_typed_it() -> None:
+    arguments = {"service": "api", "version": "v2", "env": "prod", "force": False}
+    origins = {"service": "label", "version": "model", "env": "default", "force": "typed"}
+    run = run_of(arguments=arguments, origins=origins, plan=plan_of(1, order=["service", "version", "env", "force"]))
+    card = card_of(facts_of(run, request=request_of()))
+    assert card.title == "#7 deploy service=api (from a label) version=v2 (proposed by a model) env=prod (default) force=no"
+    assert "(default)" not in card.buttons[0].confirm
+
+
+def test_where_there_is_no_room_defaults_go_unmarked_before_anything_is_cut() -> None:
+    arguments = {"service": "x" * 40, "version": "y" * 45, "env": "prod"}
+    run = run_of(arguments=arguments, origins={"service": "label", "version": "default", "env": "default"})
+    title = card_of(facts_of(run)).title
+    assert len(title) <= 150
+    assert "(from a label)" in title
+    assert "env=prod" in title
+    assert "(default)" not in title
+
+
+def test_who_asked_who_holds_it_and_who_changed_it() -> None:
+    run = run_of(edited_by="lin", handed_to="kim")
+    votes = [decision("lin"), DecisionRow(person="max", verdict="approve", reason="", on_behalf="eve")]
+    shown = {one.label: one.value for one in card_of(facts_of(run, request=request_of(), decisions=votes)).fields}
+    assert shown["Asked by"] == "ada (handed to kim, changed by lin)"
+    assert shown["Approvals"] == "2 of 2: lin (changed it), max (for eve)"
+    own = card_of(facts_of(run_of(edited_by="ada"), request=request_of(), decisions=[decision("ada")]))
+    assert {one.label: one.value for one in own.fields}["Approvals"] == "1 of 2: ada (self-approved)"
+
+
+def test_what_somebody_changed_is_told_apart_from_what_the_world_did() -> None:
+    plan = plan_of(1, changed=["version: v2 → v3"], changed_by="lin")
+    card = card_of(facts_of(run_of(plan=plan), request=request_of()))
+    assert card.code.splitlines() == ["· move(api)", "changed by lin: version: v2 → v3"]
+
+
+def test_everything_at_once_still_fits_ten_lines() -> None:
+    plan = plan_of(9, changed=["a: b → c"] * 5, warning="Mind the gap.", fields=[{"label": "F", "value": "v"}] * 9, preview="- a\n- b")
+    run = run_of(plan=plan, outcome="No one can approve this.", reason="it is due", edited_by="lin")
+    earlier = Earlier(number=3, status="failed", asker="kim", at=UNTIL, visibility="staff")
+    facts = facts_of(run, request=request_of(), decisions=[decision("lin", "deny", "no")], needed="stage 1 of 2: lin", earlier=earlier)
+    card = card_of(facts)
+    assert lines_of(card) <= MOST_LINES
+    assert card.code.splitlines()
+    assert {"Asked by", "State", "Approvals", "Still needed", "Until"} <= {one.label for one in card.fields}
+    whole = {one.label: one.value for one in card_of(facts, details=True).fields}
+    assert whole["Last time"] == "#3 by kim: failed, 2026-11-24 22:00 UTC"
+    assert whole["Reason"] == "it is due"
+
+
+@pytest.mark.parametrize(("status", "start_at"), [(RunStatus.awaiting_approval, None), (RunStatus.queued, UNTIL)])
+def test_what_has_not_begun_may_be_changed(status: RunStatus, start_at: datetime | None) -> None:
+    card = card_of(facts_of(run_of(status, start_at=start_at)))
+    assert "Edit" in [one.label for one in card.buttons]
+    nothing_to_change = card_of(facts_of(run_of(status, start_at=start_at, arguments={})))
+    assert "Edit" not in [one.label for one in nothing_to_change.buttons]
+
+
+@pytest.mark.parametrize("status", sorted(set(RunStatus) - {RunStatus.awaiting_approval}))
+def test_and_what_has_begun_may_not(status: RunStatus) -> None:
+    assert "Edit" not in [one.label for one in card_of(facts_of(run_of(status))).buttons]

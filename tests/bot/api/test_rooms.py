@@ -79,6 +79,21 @@ async def test_lin_presses_what_she_was_shown(web: Web, world: World) -> None:
     assert details.json()["reply"]["card"]["title"].startswith("#1 grant")
 
 
+async def test_a_button_opens_a_form_whose_answers_go_the_same_way(web: Web, world: World) -> None:
+    async with await web.caller("max") as max_:
+        run = (await max_.post("/api/v1/room/say", json={"text": "grant eve deployer", "channel": "ops"})).json()["run"]
+        await plan_by_hand(world, run)
+        opened = (await max_.post("/api/v1/room/press", json={"intent": "edit", "target": run})).json()["reply"]["form"]
+        body = {"intent": opened["intent"], "target": opened["target"], "digest": opened["carried"]["digest"]}
+        given = {one["name"]: one["initial"] for one in opened["inputs"]}
+        wrong = (await max_.post("/api/v1/room/press", json=body | {"answers": given | {"duration": "soon"}})).json()["reply"]
+        right = (await max_.post("/api/v1/room/press", json=body | {"answers": given | {"role": "approver"}})).json()["reply"]
+    assert given == {"role": "deployer", "person": "eve", "duration": ""}
+    assert list(wrong["form"]["problems"]) == ["duration"]
+    assert right["form"] is None
+    assert right["text"].startswith("Changed role: deployer → approver.")
+
+
 async def test_what_is_for_one_person_is_shown_to_nobody_else(web: Web) -> None:
     async with await web.caller("max") as max_, await web.caller("eve") as eve:
         run = (await max_.post("/api/v1/room/say", json={"text": "grant eve deployer", "channel": "ops"})).json()["run"]

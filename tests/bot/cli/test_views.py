@@ -45,6 +45,19 @@ def test_only_news_is_shown_again(paper: Paper) -> None:
     assert paper.taken() == ["#1", "  running"]
 
 
+def test_what_is_said_beneath_a_card_is_shown_once_each(paper: Paper) -> None:
+    view = View(paper)
+    card = message("1", 1, text="waiting", intents=("approve",))
+    view.message(card)
+    paper.taken()
+    view.message(card | {"changed": "2", "beneath": [{"text": "lin says: why?"}]})
+    assert paper.taken() == ["#1", "  ↳ lin says: why?"]
+    view.message(card | {"changed": "3", "beneath": [{"text": "lin says: why?"}, {"text": "ada says: \x1b[31mwell\u202e"}]})
+    (_, line) = paper.taken()
+    assert line.startswith("  ↳ ada says: ")
+    assert "\x1b" not in line
+
+
 def test_a_number_stays_with_its_button(paper: Paper) -> None:
     view = View(paper)
     view.message(message("1", 1, text="waiting", intents=("approve", "deny")))

@@ -96,6 +96,24 @@ async def test_lin_approves_with_the_buttons_of_the_card(web: Web, world: World)
     assert "#1 grant role=deployer person=eve" in details.text
 
 
+async def test_max_changes_his_request_in_the_form_of_its_card(web: Web, world: World) -> None:
+    max_ = await web.browser("max")
+    await max_.say("/grant eve deployer")
+    async with await web.caller("max") as caller:
+        run = (await caller.get("/api/v1/runs")).json()["items"][0]["id"]
+        await plan_by_hand(world, run)
+    opened = await max_.send("/room/press", intent="edit", target=run, part=True)
+    assert 'action="/room/press"' in opened.text
+    assert 'name="a.role"' in opened.text
+    answers = {"a.person": "eve", "a.role": "approver", "a.duration": "soon"}
+    form = {"intent": "edit", "target": run, "digest": "d" * 64}
+    wrong = await max_.send("/room/press", part=True, more=form | answers)
+    assert wrong.status_code == 422
+    assert 'value="approver"' in wrong.text, "what was typed stays"
+    right = await max_.send("/room/press", part=True, more=form | answers | {"a.duration": ""})
+    assert "Changed role: deployer → approver." in right.text
+
+
 async def test_when_the_database_is_gone_nothing_typed_is_lost(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     async def gone(*_: object, **__: object) -> None:
         raise NothingDone

@@ -100,6 +100,33 @@ def test_scripts_get_json_and_exit_codes(hub: Hub) -> None:
     assert "run:denied" in kinds
 
 
+def test_a_request_is_changed_and_talked_about(hub: Hub) -> None:
+    number = str(json.loads(call(hub, "run", "deploy web v2 env=prod", "--json", "--as", "ada").out)["number"])
+    wrong = call(hub, "edit", number, "version", "--as", "ada")
+    assert (wrong.code, "write name=value" in wrong.err) == (2, True)
+    assert "Changed version: v2 → v3." in call(hub, "edit", number, "version=v3", "--as", "ada").out
+    assert call(hub, "ask", number, "is it due?", "--as", "lin").out.startswith("ada is asked")
+    assert "It stands under run" in call(hub, "comment", number, "I wonder, too", "--as", "kim").out
+    seen = chat(hub, person="ada", channel="@")
+    assert "lin asks" in seen
+    assert "lin has your answer" in chat(hub, button(seen, "Answer"), "since yesterday", person="ada", channel="@")
+    while status_of(hub, number) != "awaiting_approval":
+        time.sleep(0.1)
+    said = chat(hub, f"/edit {number}", "web", "v2", "prod", person="ada", channel="deploys")
+    assert "Changed version: v3 → v2" in said
+    seen = chat(hub, person="kim", channel="deploys")
+    for line in ("ada changes version: v2 → v3", "lin asks: is it due?", "kim says: I wonder, too", "ada answers lin: since yesterday"):
+        assert f"↳ {line}" in seen
+    assert "in the hands of kim" in call(hub, "handover", number, "kim", "--as", "ada").out
+    assert "is withdrawn" in call(hub, "withdraw", number, "--reason", "not today", "--as", "ada").out
+    assert call(hub, "takeback", number, "--as", "lin").code == 1
+
+
+def status_of(hub: Hub, number: str) -> str:
+    found = json.loads(call(hub, "runs", "--json", "--as", "ada").out)["items"]
+    return str(next(one["status"] for one in found if str(one["number"]) == number))
+
+
 def test_a_policy_is_explained_and_applied_by_two(hub: Hub) -> None:
     said = call(hub, "policy", "explain", "ada", "deploy api v1 env=prod", "--as", "lin").out
     assert "2 of: kim, lin, max" in said
