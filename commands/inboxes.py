@@ -23,6 +23,7 @@ from .authorizing import Allowed
 from .breaking import may_review
 from .rulebooks import Rulebook
 from .stories import Facts, card_of
+from .storyfacts import needed_by
 from .voting import Ballot, read_ballots, rule_of
 
 # How often more requests are read when some of those read turn out not to wait for this person after all.
@@ -85,7 +86,8 @@ async def reviews_for(session: ReadSession, rulebook: Rulebook, person: Person) 
 
 def card_of_waiting(one: Waiting, rulebook: Rulebook) -> Card:
     """The card of a request in an inbox."""
-    return card_of(Facts(one.run, one.request, one.ballot.decisions, (), (), rulebook.address, rulebook.switches))
+    needed = needed_by(one.ballot, one.ballot.tally())
+    return card_of(Facts(one.run, one.request, one.ballot.decisions, (), (), rulebook.address, rulebook.switches, needed))
 
 
 async def _audiences(session: ReadSession, rulebook: Rulebook, person: Person) -> list[UUID]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from countersign.runs import FINISHED, RunStatus
-from countersign.tallies import Need, Outcome
+from countersign.tallies import Need, Outcome, Tally
 from store.approvals import ApprovalRequestRow, DecisionRow, find_decisions, find_request
 from store.databases import ReadSession
 from store.journals import StepRow, find_lines, find_steps
@@ -16,7 +16,7 @@ from store.targets import Earlier, find_earlier
 from .rulebooks import Rulebook
 from .stepups import link_of
 from .targets import target_of
-from .voting import read_ballot, rule_of, written_set, written_stage
+from .voting import Ballot, read_ballot, rule_of, written_set, written_stage
 
 ASKING: Final = (RunStatus.awaiting_approval, RunStatus.stale)
 _NOT_STARTED: Final = (RunStatus.submitted, RunStatus.planning, RunStatus.awaiting_approval, RunStatus.answered)
@@ -82,19 +82,23 @@ async def read_facts(
     )
 
 
-async def _needed(session: ReadSession, rulebook: Rulebook, request: ApprovalRequestRow, run: RunRow) -> str:
-    """Who has to agree now, and who after them; nothing where any so many of one kind will do, which the card says anyway."""
-    rule = rule_of(request)
-    if rule is None or not rule.stages or request.state != "open" or run.status != RunStatus.awaiting_approval:
-        return ""
-    ballot = await read_ballot(session, rulebook, request, run)
-    tally = ballot.tally()
-    steps = rule.steps
-    if tally.outcome is not Outcome.waiting or tally.stage >= len(steps):
+def needed_by(ballot: Ballot, tally: Tally) -> str:
+    """Who has to agree now, and who after them; nothing for a rule without stages, where the card says how many anyway."""
+    steps = ballot.rule.steps
+    if not ballot.rule.stages or tally.outcome is not Outcome.waiting or tally.stage >= len(steps):
         return ""
     now = (" and " if steps[tally.stage].need == "all" else " or ").join(map(_written, tally.needs))
     place = f"stage {tally.stage + 1} of {len(steps)}: " if len(steps) > 1 else ""
     return "; then ".join([place + now, *map(written_stage, steps[tally.stage + 1 :])])
+
+
+async def _needed(session: ReadSession, rulebook: Rulebook, request: ApprovalRequestRow, run: RunRow) -> str:
+    """Nothing is read where no rule with stages waits."""
+    rule = rule_of(request)
+    if rule is None or not rule.stages or request.state != "open" or run.status != RunStatus.awaiting_approval:
+        return ""
+    ballot = await read_ballot(session, rulebook, request, run)
+    return needed_by(ballot, ballot.tally())
 
 
 def _written(need: Need) -> str:
