@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
-from sqlalchemy import ForeignKey, Identity, Index, select, text
+from sqlalchemy import BigInteger, ForeignKey, Identity, Index, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, TEXT
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -19,7 +19,7 @@ class StandingRow(Base):
     __table_args__ = (Index("ix_standings_command", "command", postgresql_where=text("ended_at IS NULL")),)
 
     id: Mapped[Identifier]
-    number: Mapped[int] = mapped_column(Identity(always=True), unique=True)
+    number: Mapped[int] = mapped_column(BigInteger, Identity(always=True), unique=True)
     command: Mapped[str]
     arguments: Mapped[dict[str, Any]]
     people: Mapped[list[str]] = mapped_column(ARRAY(TEXT))

@@ -86,7 +86,7 @@ async def test_who_has_left_is_out_at_once(web: Web, world: World) -> None:
             await session.execute(text("UPDATE people SET active = false WHERE name = 'ada'"))
         answer = await ada.get("/api/v1/runs")
     assert answer.status_code == 401
-    assert "was ended" in answer.json()["detail"]
+    assert answer.json()["detail"] == "Your account is not active any more."
 
 
 async def test_who_was_deactivated_has_no_token_any_more(web: Web, world: World) -> None:
