@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from uuid import UUID
 
+from commands.rulebooks import Rulebook
 from commands.stories import card_of, read_facts
+from commands.voting import may_see, rule_of
 from countersign.replies import Card, Reply
+from store.approvals import find_request
 from store.databases import ReadSession
 from store.messages import Delivered, mark_delivered, put_off, put_off_channel, take_due
+from store.people import find_people
 from store.runs import RunRow, find_runs
 
 from .services import Services
@@ -75,15 +79,28 @@ async def _tell(services: Services, rows: Sequence[Any]) -> list[Telling]:
 async def _tell_runs(services: Services, session: ReadSession, rows: Sequence[Any]) -> list[Telling]:
     runs = await find_runs(session, sorted({row.run_id for row in rows}))
     rulebook, switches = await services.current_rulebook(session), services.switches
+    blind = await _find_blind(session, rulebook, [(row.person, runs[row.run_id]) for row in rows if row.kind != "card"])
     cards: dict[tuple[UUID, bool], Card] = {}
     tellings = []
     for row in rows:
         run = runs[row.run_id]
-        shared = row.kind == "card"
+        shared = row.kind == "card" or (row.person, run.id) in blind
         if (run.id, shared) not in cards:
             cards[run.id, shared] = card_of(await read_facts(session, run, rulebook=rulebook, switches=switches), shared=shared)
         tellings.append(Telling(row, run, cards[run.id, shared]))
     return tellings
+
+
+async def _find_blind(session: ReadSession, rulebook: Rulebook, told: Sequence[tuple[str, RunRow]]) -> set[tuple[str, UUID]]:
+    """Who of those told of a private run may not read it now: they have lost the right since, or are told only that it happened."""
+    private = [(name, run) for name, run in told if run.visibility != "staff"]
+    people = await find_people(session, sorted({name for name, _ in private})) if private else {}
+    blind = set()
+    for name, run in private:
+        request = await find_request(session, run.id)
+        if name not in people or not may_see(rulebook, people[name], run, rule_of(request) if request else None):
+            blind.add((name, run.id))
+    return blind
 
 
 async def _deliver(services: Services, deliverers: dict[str, Deliverer], one: Telling) -> Delivered | None:

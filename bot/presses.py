@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from commands.authorizing import Refused
+from commands.authorizing import INACTIVE, Refused
 from commands.cancel import Cancelled, cancel
-from commands.converse import answer_form, answer_question, ask, comment, form_to
+from commands.converse import answer_form, answer_question, ask, comment, words_form
 from commands.decide import Decided, Vote, decide
 from commands.edit import Change, Unfit, edit, edit_form, form_of
 from commands.ending import EXTEND
@@ -89,14 +89,18 @@ async def _resume(session: WriteSession, rulebook: Rulebook, person: Person, run
 async def _details(session: WriteSession, rulebook: Rulebook, person: Person, run_id: UUID, one: Press) -> Reply:
     run = await find_run(session, run_id)
     request = await find_request(session, run_id)
-    rule = Approval.of_json(request.rule) if request else None
-    if run is None or not may_see(rulebook, await find_person(session, person.name) or person, run, rule):
+    rule, current = Approval.of_json(request.rule) if request else None, await find_person(session, person.name) or person
+    if not current.active:
+        return await _refused(session, person, one, INACTIVE)
+    if run is None or not may_see(rulebook, current, run, rule):
         return await _refused(session, person, one, Refused("There is no such run.", "not_found_or_foreign"))
     return Reply(card=await tell(session, run, rulebook=rulebook, details=True))
 
 
 async def _extend(session: WriteSession, rulebook: Rulebook, person: Person, grant_id: UUID, one: Press) -> Reply:
     """Opens the form that asks for more time; asking is decided when it is sent."""
+    if not (await find_person(session, person.name) or person).active:
+        return await _refused(session, person, one, INACTIVE)
     grant, command = await find_grant(session, grant_id), rulebook.registry.find("access extend")
     if grant is None or command is None or grant.subject != person.name:
         return await _refused(session, person, one, Refused("There is no such grant of yours.", "not_found_or_foreign"))
@@ -122,7 +126,7 @@ async def _edit(session: WriteSession, rulebook: Rulebook, person: Person, run_i
 
 async def _comment(session: WriteSession, rulebook: Rulebook, person: Person, run_id: UUID, one: Press) -> Reply:
     if one.answers is None:
-        return _opened(form_to(one.intent, run_id))
+        return _opened(await words_form(session, rulebook, person, one.intent, run_id, door=one.door))
     what = ask if one.intent == "ask" else comment
     return Reply(text=(await what(session, rulebook, person, run_id, words=one.text, door=one.door)).sentence)
 

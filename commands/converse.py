@@ -56,8 +56,12 @@ async def answer_question(
     return answer
 
 
-def form_to(intent: str, run_id: UUID) -> Form:
-    """Asks for the words of a comment or of a question."""
+async def words_form(session: WriteSession, rulebook: Rulebook, person: Person, intent: str, run_id: UUID, *, door: Door) -> Form | Refused:
+    """Asks for the words of a comment or of a question; a refusal is recorded. Whether they may be said is decided when they are sent."""
+    matters = await read_matters(session, rulebook, person, run_id)
+    if refused := matters.refused():
+        await _record(session, matters, intent, refused, door)
+        return refused
     title, label = _LABELS[intent]
     asked = Input(name="text", label=label, kind="long")
     return Form(title=title, intent=intent, target=str(run_id), inputs=(asked,), submit_label=title)

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from countersign.replies import Card
 from countersign.tallies import Outcome
-from store.approvals import ApprovalRequestRow
+from store.approvals import ApprovalRequestRow, find_request
 from store.audiences import Pair, Place, find_live, find_pending
 from store.breaks import ReviewRow, find_open_reviews
 from store.databases import ReadSession
@@ -24,7 +24,7 @@ from .breaking import may_review
 from .rulebooks import Rulebook
 from .stories import Facts, card_of
 from .storyfacts import needed_by
-from .voting import Ballot, read_ballots, rule_of
+from .voting import Ballot, may_see, read_ballots, rule_of
 
 # How often more requests are read when some of those read turn out not to wait for this person after all.
 _ROUNDS: Final = 5
@@ -78,10 +78,15 @@ async def waiting_for(session: ReadSession, rulebook: Rulebook, person: Person, 
 
 
 async def reviews_for(session: ReadSession, rulebook: Rulebook, person: Person) -> list[Review]:
-    """Reviews that nobody has signed and this person may, oldest first."""
+    """Reviews that nobody has signed and this person may, oldest first; of a private run only who may read it."""
     rows = [one for one in await find_open_reviews(session) if may_review(rulebook.policy, person, one.involved)]
     runs = await find_runs(session, [one.run_id for one in rows]) if rows else {}
-    return [Review(runs[one.run_id], one) for one in rows]
+    return [Review(runs[one.run_id], one) for one in rows if await _sees(session, rulebook, person, runs[one.run_id])]
+
+
+async def _sees(session: ReadSession, rulebook: Rulebook, person: Person, run: RunRow) -> bool:
+    request = await find_request(session, run.id) if run.visibility != "staff" else None
+    return may_see(rulebook, person, run, rule_of(request) if request else None)
 
 
 def card_of_waiting(one: Waiting, rulebook: Rulebook) -> Card:

@@ -6,8 +6,7 @@ from typing import Any, Final, TypeVar
 from bot.hubs import Hub
 from commands.rulebooks import Rulebook
 from commands.stories import card_of, read_facts
-from commands.voting import may_see
-from countersign.approvals import Approval
+from commands.voting import may_see, rule_of
 from countersign.invocations import Door
 from countersign.permissions import Risk
 from countersign.schemas import SECRET_KEY
@@ -61,8 +60,7 @@ async def find_visible(session: ReadSession, rulebook: Rulebook, person: Person,
 async def sees(session: ReadSession, rulebook: Rulebook, person: Person, run: RunRow) -> bool:
     """Whether this person may read this run."""
     request = await find_request(session, run.id) if run.visibility != "staff" else None
-    rule = Approval.of_json(request.rule) if request else None
-    return may_see(rulebook, person, run, rule)
+    return may_see(rulebook, person, run, rule_of(request) if request else None)
 
 
 def summary_of(run: RunRow) -> dict[str, Any]:

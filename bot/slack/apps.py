@@ -129,7 +129,7 @@ class _Listeners:
         """What was pressed in App Home does not wait there any more."""
         source, view = Source.of_interaction(body), body.get("view")
         if source.home or (isinstance(view, dict) and "home" in read_metadata(view)):
-            await publish_home(self._connection, source, trace=_trace(context))
+            await publish_home(self._connection, source, trace=_trace(context), again=True)
 
 
 def _answer(body: Json) -> BoltResponse:

@@ -3,13 +3,16 @@
 import logging
 from typing import Any, Final
 
+from commands.authorizing import INACTIVE
 from commands.inboxes import card_of_waiting, reviews_for, waiting_for
 from commands.rulebooks import Rulebook
 from commands.stories import tell
 from countersign.errors import CountersignError
+from countersign.invocations import Door
 from countersign.replies import Card
 from integrations.slack.blocks import home_view
 from integrations.slack.errors import SlackError
+from store.audits import AuditEvent
 from store.databases import ReadSession
 from store.people import Person
 from store.runs import search_runs
@@ -22,21 +25,26 @@ _log = logging.getLogger(__name__)
 MOST_RUNS: Final = 12
 
 
-async def publish_home(connection: Connection, source: Source, *, trace: str) -> None:
-    """Publishes the person's App Home as it is now; a failure is logged, because opening it again shows it."""
+async def publish_home(connection: Connection, source: Source, *, trace: str, again: bool = False) -> None:
+    """Publishes the person's App Home as it is now; a failure is logged, because opening it again shows it.
+
+    `again` means that something was pressed there, so that a refusal is recorded already.
+    """
     try:
-        await connection.client.publish_home(source.user, await _view(connection, source, trace))
+        await connection.client.publish_home(source.user, await _view(connection, source, trace, again=again))
     except SlackError as error:
         _log.warning("views.publish: %s", error)
 
 
-async def _view(connection: Connection, source: Source, trace: str) -> dict[str, Any]:
+async def _view(connection: Connection, source: Source, trace: str, *, again: bool) -> dict[str, Any]:
     try:
-        person = await connection.identities.find(source.user, claimed=source.claimed, trace=trace)
+        person = await connection.identities.find(source.user, claimed=source.claimed, trace=trace, recorded=not again)
         if isinstance(person, Stranger):
             return home_view([], [], notice=person.sentence)
         if not person.active:
-            return home_view([], [], notice="Your account is not active any more.")
+            detail = {"reason": INACTIVE.reason, "door": Door.slack.value, "trace": trace}
+            await connection.hub.record([] if again else [AuditEvent("request:refused", person.name, None, detail)])
+            return home_view([], [], notice=INACTIVE.sentence)
         rulebook = await connection.hub.rulebook()
         waiting, mine, more = await connection.hub.read(lambda session: _cards(session, rulebook, person))
         return home_view(waiting, mine, more=more)

@@ -43,14 +43,14 @@ class Identities:
     def __init__(self, hub: Hub, accounts: Accounts, workspace: Workspace) -> None:
         self._hub, self._accounts, self._workspace = hub, accounts, workspace
 
-    async def find(self, user: str, *, claimed: str, trace: str) -> Person | Stranger:
-        """The person behind an account; a refusal is recorded.
+    async def find(self, user: str, *, claimed: str, trace: str, recorded: bool = True) -> Person | Stranger:
+        """The person behind an account; a refusal is recorded, unless that of the same request was.
 
         `claimed` is the team that the payload says the person is of, empty if it does not say: a foreign one is enough to refuse,
         an own one is not enough to believe. Raises SlackSilent, NothingDone or NotConfirmed.
         """
         found = await self._find(user, claimed)
-        if isinstance(found, Stranger):
+        if isinstance(found, Stranger) and recorded:
             await self._note(found, user, claimed, trace)
         return found
 

@@ -1,12 +1,11 @@
 """break-glass and review, as one types them."""
 
-from commands.breaking import BREAK_GLASS, Breaking, break_glass, may_review, sign
+from commands.breaking import BREAK_GLASS, Breaking, break_glass, sign
 from commands.controls import ControlContext
+from commands.inboxes import reviews_for
 from commands.policies import USE
 from countersign.commands import control
 from countersign.replies import Reply
-from store.breaks import find_open_reviews
-from store.runs import find_runs
 
 from .histories import find_visible
 
@@ -34,9 +33,8 @@ async def review(ctx: ControlContext, number: str, finding: str) -> Reply:
 @control("reviews", permission=USE)
 async def reviews(ctx: ControlContext) -> Reply:
     """List the runs that went past their approvers and wait for somebody's review."""
-    found = [one for one in await find_open_reviews(ctx.session) if may_review(ctx.rulebook.policy, ctx.person, one.involved)]
-    runs = await find_runs(ctx.session, [one.run_id for one in found])
+    found = await reviews_for(ctx.session, ctx.rulebook, ctx.person)
     if not found:
         return Reply(text="No review waits for you.")
-    lines = [f"#{runs[one.run_id].number:<6}{runs[one.run_id].command:<20}since {one.opened_at:%Y-%m-%d %H:%M} UTC" for one in found]
+    lines = [f"#{one.run.number:<6}{one.run.command:<20}since {one.row.opened_at:%Y-%m-%d %H:%M} UTC" for one in found]
     return Reply(text='These wait for a review: review NUMBER "what you found"', code="\n".join(lines))

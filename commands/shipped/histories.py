@@ -3,7 +3,7 @@
 from commands.authorizing import Refused, Request, authorize
 from commands.controls import ControlContext
 from commands.stories import tell
-from commands.voting import may_see
+from commands.voting import may_see, rule_of
 from countersign.approvals import Approval
 from countersign.commands import control
 from countersign.errors import CountersignError
@@ -17,7 +17,7 @@ from store.runs import RunRow, find_by_reference, search_runs
 async def runs(ctx: ControlContext, command: str = "", mine: bool = False) -> Reply:
     """List the latest runs, of one command or only your own."""
     found = await search_runs(ctx.session, command=command or None, asker=ctx.person.name if mine else None, limit=40)
-    seen = [one for one in found if _sees(ctx, one, None)][:15]
+    seen = [one for one in found if _sees(ctx, one, await _rule_of(ctx, one))][:15]
     if not seen:
         return Reply(text="There are no runs yet." if not command else f"There are no runs of {command[:40]} yet.")
     lines = [f"#{one.number:<6}{one.status.replace('_', ' '):<19}{one.asker:<12}{_asked(one)}" for one in seen]
@@ -49,10 +49,15 @@ async def find_visible(ctx: ControlContext, reference: str) -> RunRow:
     row = await find_by_reference(ctx.session, reference)
     if row is None:
         raise CountersignError("There is no such run.")
-    request = await find_request(ctx.session, row.id)
-    if not _sees(ctx, row, Approval.of_json(request.rule) if request else None):
+    if not _sees(ctx, row, await _rule_of(ctx, row)):
         raise CountersignError("There is no such run.")
     return row
+
+
+async def _rule_of(ctx: ControlContext, row: RunRow) -> Approval | None:
+    """What decides who else may see a private run; a run for all staff needs none."""
+    request = await find_request(ctx.session, row.id) if row.visibility != "staff" else None
+    return rule_of(request) if request else None
 
 
 def _sees(ctx: ControlContext, row: RunRow, rule: Approval | None) -> bool:
