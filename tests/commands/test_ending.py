@@ -20,6 +20,7 @@ from store.databases import WriteSession, open_engine, transaction
 from store.embedded import DatabaseUrls
 from store.grants import How, end, extend, find_grant, find_grants, give
 from store.people import deactivate, find_people, save_people
+from store.rosters import POLICY
 from store.runs import NewRun, create
 
 T = TypeVar("T")
@@ -125,7 +126,7 @@ class GrantsMachine(RuleBasedStateMachine):
     @rule(person=people)
     def leaves_and_comes_back(self, person: str) -> None:
         """What was granted does not come back with them."""
-        self._do(lambda session: deactivate(session, person))
+        self._do(lambda session: deactivate(session, person, source=POLICY))
         before = self._tended()
         self._do(lambda session: save_people(session, CAST))
         for one in self.grants:
