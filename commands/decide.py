@@ -72,33 +72,40 @@ async def decide(session: WriteSession, rulebook: Rulebook, person: Person, vote
     """Counts the vote or refuses it with a sentence; either way exactly one `decision:*` audit event is recorded."""
     request = await lock_request(session, vote.run_id)
     run = await find_run(session, vote.run_id)
-    current = await find_person(session, person.name) or person
     ballot = await read_ballot(session, rulebook, request, run, person=person.name) if request and run else None
-    refusal = await _open_to(session, rulebook, current, vote, request, run)
+    current = (ballot and ballot.people.get(person.name)) or await find_person(session, person.name) or person
+    refusal = await _open_to(session, rulebook, current, vote, request, run, ballot)
     row: DecisionRow | None = None
     if refusal is None and ballot is not None and request is not None and run is not None:
         answer = await _given(session, rulebook, current, vote, request, run, ballot)
         row, refusal = (answer, None) if isinstance(answer, DecisionRow) else (None, answer)
         run = await find_run(session, vote.run_id) if row and vote.start_at else run
     await record(session, [_event(person, vote, request, run, row, refusal)])
-    if refusal is not None or request is None or run is None:
+    if refusal is not None or request is None or run is None or ballot is None or row is None:
         return refusal or Refused("There is no such request.", "not_found_or_foreign")
-    if row is not None:
-        await say_vote(session, run, row)
-    return await settle(session, request, run, await read_ballot(session, rulebook, request, run), vote, by=person.name)
+    await say_vote(session, run, row)
+    # What a passkey signed is checked with the rest; otherwise nothing but this vote can have changed, because the request is locked.
+    voted = await read_ballot(session, rulebook, request, run) if row.proof else ballot.with_vote(row)
+    return await settle(session, request, run, voted, vote, by=person.name)
 
 
 async def _open_to(
-    session: WriteSession, rulebook: Rulebook, person: Person, vote: Vote, request: ApprovalRequestRow | None, run: RunRow | None
+    session: WriteSession,
+    rulebook: Rulebook,
+    person: Person,
+    vote: Vote,
+    request: ApprovalRequestRow | None,
+    run: RunRow | None,
+    ballot: Ballot | None,
 ) -> Refused | None:
     """Why nobody may vote on this now, or this person may not know of it."""
     if not person.active:
         return INACTIVE
     if run is None or not may_see(rulebook, person, run, Approval.of_json(request.rule) if request else None):
         return Refused("There is no such request.", "not_found_or_foreign")
-    if request is None:
+    if request is None or ballot is None:
         return Refused(f"Run #{run.number} does not wait for an approval; it is {_words(run.status)}.", "nothing_to_decide")
-    return await _out_of_time(session, vote, request, run)
+    return await _out_of_time(session, vote, request, run, now=ballot.now)
 
 
 async def _given(
@@ -159,13 +166,12 @@ async def count_votes(session: ReadSession, rulebook: Rulebook, request: Approva
     return (await read_ballot(session, rulebook, request, run)).tally()
 
 
-async def _out_of_time(session: WriteSession, vote: Vote, request: ApprovalRequestRow, run: RunRow) -> Refused | None:
+async def _out_of_time(session: WriteSession, vote: Vote, request: ApprovalRequestRow, run: RunRow, *, now: datetime) -> Refused | None:
     if vote.digest and vote.digest != request.digest:
         return Refused("The plan has changed since this card was shown; look at the new one.", "digest_mismatch")
     if run.status != RunStatus.awaiting_approval or request.state != "open":
         return Refused(await _too_late(session, request, run), "late_click")
-    expired = (await session.execute(text("SELECT countersign_now() >= :at"), {"at": request.expires_at})).scalar_one()
-    return Refused(f"The request for run #{run.number} has expired; ask again.", "expired") if expired else None
+    return Refused(f"The request for run #{run.number} has expired; ask again.", "expired") if now >= request.expires_at else None
 
 
 async def _too_late(session: ReadSession, request: ApprovalRequestRow, run: RunRow) -> str:

@@ -187,6 +187,10 @@ class Ballot:
                 return answer, chief.name
         return own, ""
 
+    def with_vote(self, row: DecisionRow) -> "Ballot":
+        """The ballot once this vote has been cast on it, at the moment when it was."""
+        return replace(self, decisions=[*self.decisions, row], now=row.decided_at)
+
     def has_voted(self, name: str) -> bool:
         """Whether they have voted, or somebody in their place."""
         return any(name in (row.person, row.on_behalf) for row in self.decisions)

@@ -154,9 +154,9 @@ async def find_standing(session: ReadSession, request_ids: Collection[UUID]) -> 
 
 
 async def add_decision(session: WriteSession, decision: DecisionRow) -> bool:
-    """Records what a person said; False when they have already decided on this request."""
+    """Records what a person said, and tells the row when that was; False when they have already decided on this request."""
     names = ("id", "request_id", "run_id", "person", "verdict", "reason", "digest", "door", "policy", "stage", "on_behalf")
-    row = await session.execute(
+    voted = await session.execute(
         text(
             "WITH voted AS (INSERT INTO decisions"
             " (id, request_id, run_id, person, verdict, reason, digest, door, policy, stage, on_behalf, proof)"
@@ -164,11 +164,14 @@ async def add_decision(session: WriteSession, decision: DecisionRow) -> bool:
             " cast(:proof AS jsonb)) ON CONFLICT (request_id, person) WHERE withdrawn_at IS NULL DO NOTHING"
             " RETURNING request_id, decided_at),"
             " first AS (UPDATE approval_requests r SET first_vote_at = v.decided_at FROM voted v"
-            " WHERE r.id = v.request_id AND r.first_vote_at IS NULL) SELECT 1 FROM voted"
+            " WHERE r.id = v.request_id AND r.first_vote_at IS NULL) SELECT decided_at FROM voted"
         ),
         {name: getattr(decision, name) for name in names} | {"proof": None if decision.proof is None else Jsonb(decision.proof)},
     )
-    return row.first() is not None
+    if (row := voted.first()) is None:
+        return False
+    decision.decided_at = row.decided_at
+    return True
 
 
 async def take_back(session: WriteSession, request_id: UUID, *, person: str) -> DecisionRow | None:

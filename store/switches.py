@@ -172,14 +172,19 @@ async def let_go_on(session: WriteSession, ids: Sequence[UUID], *, statuses: Seq
 
 
 async def show_again(session: WriteSession) -> int:
-    """Makes the cards of runs that have not ended current, after those of people who wait for an answer; returns how many."""
+    """Makes the cards of runs that have not ended current, after those of people who wait for an answer; returns how many.
+
+    A card that was edited a minute after the last change of any switch shows it already: there may be thousands of them.
+    """
     rows = await session.execute(
         text(
             "WITH open AS (SELECT run_id FROM approval_requests WHERE state = 'open'"
             " UNION SELECT id FROM runs WHERE due_at IS NOT NULL UNION SELECT run_id FROM holds),"
+            " changed AS (SELECT max(greatest(on_at, off_at)) AS at FROM switches),"
             " shown AS (UPDATE messages m SET wanted = m.wanted + 1, urgent = m.urgent AND m.due_at IS NOT NULL,"
-            " due_at = countersign_now() FROM open o"
-            " WHERE m.run_id = o.run_id AND m.kind <> 'reply' RETURNING 1),"
+            " due_at = countersign_now() FROM open o, changed c"
+            " WHERE m.run_id = o.run_id AND m.kind <> 'reply'"
+            " AND (m.edited_at IS NULL OR m.edited_at < c.at + interval '1 minute') RETURNING 1),"
             " woken AS (SELECT pg_notify('countersign_work', 'messages') FROM shown LIMIT 1)"
             " SELECT (SELECT count(*) FROM shown) AS shown, (SELECT count(*) FROM woken) AS woken"
         )

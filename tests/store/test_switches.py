@@ -116,3 +116,20 @@ async def test_marks_and_cards_of_what_has_not_ended(tables: Tables) -> None:
     (message,) = await tables.execute("SELECT wanted, urgent, due_at FROM messages WHERE run_id = :run", run=run)
     assert (message.wanted, message.urgent) == (2, False)
     assert message.due_at is not None
+
+
+async def test_a_card_that_was_told_after_the_last_change_is_not_told_again(tables: Tables) -> None:
+    run = await tables.run()
+    await tables.execute(
+        "INSERT INTO switches (id, kind, target, on_by, off_at) VALUES (gen_random_uuid(), 'command', 'never', 'max', now())"
+    )
+    await tables.execute(
+        "INSERT INTO messages (id, run_id, kind, platform, team, channel, edited_at) VALUES"
+        " (gen_random_uuid(), :run, 'card', 'room', '', 'before', now()),"
+        " (gen_random_uuid(), :run, 'card', 'room', '', 'after', now() + interval '5 minutes')",
+        run=run,
+    )
+    async with transaction(tables.worker) as session:
+        await show_again(session)
+    rows = await tables.execute("SELECT channel FROM messages WHERE run_id = :run AND wanted > 1", run=run)
+    assert [row.channel for row in rows] == ["before"]
