@@ -299,7 +299,8 @@ def either(both: bool, left: Any, right: Any) -> bool:
 
 
 def compared(sign: str, left: Any, right: Any) -> bool:
-    return {"==": left == right, "!=": left != right, "<": left < right, "<=": left <= right, ">": left > right, ">=": left >= right}[sign]
+    answers = {"==": left == right, "!=": left != right, "<": left < right, "<=": left <= right, ">": left > right, ">=": left >= right}
+    return bool(answers[sign])
 
 
 def quotient(left: int, right: int) -> int:

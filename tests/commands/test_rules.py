@@ -122,7 +122,8 @@ def test_a_rule_that_cannot_be_read_is_a_problem_and_keeps_everybody_from_its_co
 
 
 def test_a_command_that_changed_under_a_policy_is_closed_until_the_policy_is_mended() -> None:
-    text = "rules:\n- {name: r, command: [deploy, erase], doors: [slack], deny: No.}\n- {name: s, command: deploy, when: {env: prod}, deny: No.}"
+    rules = ("{name: r, command: [deploy, erase], doors: [slack], deny: No.}", "{name: s, command: deploy, when: {env: prod}, deny: No.}")
+    text = "\n- ".join(["rules:", *rules])
     assert check_policy(compile_policy(text), COMMANDS) == []
     changed = {**COMMANDS, "deploy": Command(**{**vars(deploy), "schema": tell.schema})}
     answer = authorize(policy(text, changed), somebody(), asking(changed["deploy"]))

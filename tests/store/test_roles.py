@@ -15,8 +15,7 @@ CHANGES = {
         "UPDATE grants SET role = 'admin'",
     ],
     "grant_extensions": [
-        "INSERT INTO grant_extensions (id, grant_id, run_id, was, until) SELECT gen_random_uuid(), id, run_id, until, until FROM grants"
-        " WHERE until IS NOT NULL AND run_id IS NOT NULL LIMIT 1",
+        "INSERT INTO grant_extensions (id, grant_id, run_id, was, until) SELECT gen_random_uuid(), id, run_id, until, until FROM grants",
         "UPDATE grant_extensions SET until = now()",
         "DELETE FROM grant_extensions",
     ],
