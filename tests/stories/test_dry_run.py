@@ -15,7 +15,16 @@ from store.embedded import DatabaseUrls
 from tests.automations.carts import write_cart
 from tests.stories.sites import serving_site
 
-MAY = ["deploy:run", "deploy:read", "cart:fill", "countersign:admin", "countersign:audit", "countersign:approve"]
+MAY = [
+    "access:request",
+    "countersign:start",
+    "deploy:run",
+    "deploy:read",
+    "cart:fill",
+    "countersign:admin",
+    "countersign:audit",
+    "countersign:approve",
+]
 ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     "deploy": {"service": "api", "version": "v2", "env": "prod"},
     "deploys": {},
@@ -26,7 +35,25 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     "revoke": {"person": "lin", "role": "role-lin"},
     "link": {"person": "lin", "platform": "slack", "team": "T1", "account": "U1"},
     "policy apply": {},
+    "policy matrix": {},
+    "policy diff": {"new": "profile: strict"},
+    "policy suggest": {},
+    "delegate": {"person": "lin", "duration": "1h"},
+    "delegate for": {"absent": "eve", "person": "lin", "duration": "1h"},
+    "undelegate": {"person": "lin"},
+    "access request": {"role": "role-lin", "duration": "1h"},
+    "standing allow": {"what": "deploy service=api version=v2 env=prod", "people": "lin", "uses": "2", "duration": "1h"},
 }
+# These need something that is not there in this story: the answer says so, and that leaves no trace either.
+LACKING: Mapping[str, Mapping[str, str]] = {
+    "access extend": {"role": "role-lin", "duration": "1h"},
+    "access return": {"grant": "G99"},
+    "passkey add": {"label": "phone", "key": "none"},
+    "passkey revoke": {"key": "0000"},
+    "standing end": {"number": "99"},
+    "switch off": {"what": "everything"},
+}
+ANSWERING = ("deploys", "policy matrix", "policy diff", "policy suggest")
 # A dry run is a run: its own row, its request's key, what the record says of it, and the message that answers.
 ITS_OWN = {"runs": 1, "inbox": 1, "audit_events": None, "audit_unsealed": None, "messages": None}
 
@@ -75,7 +102,7 @@ def commands_of(bot: Bot) -> list[Command]:
 
 async def arguments_of(bot: Bot, command: Command) -> dict[str, Any]:
     if command.name != "policy apply":
-        return dict(ARGUMENTS[command.name])
+        return dict({**ARGUMENTS, **LACKING}[command.name])
     async with reading(bot.services.engine) as session:
         body = (await session.execute(text("SELECT body FROM policies WHERE in_force"))).scalar_one()
     return {"text": body + "# a remark\n"}
@@ -85,7 +112,7 @@ async def dry_run(bot: Bot, person: Member, command: Command) -> str:
     """Asks for a dry run as one types it; returns what came of it."""
     given = " ".join(f"--{name} '{value}'" for name, value in (await arguments_of(bot, command)).items())
     run = await person.say(f"{command.name} {given} --dry-run")
-    assert run.status == "answered", f"{command.name}: {run.outcome}"
+    assert run.status == ("failed" if command.name in LACKING else "answered"), f"{command.name}: {run.outcome}"
     assert "run:queued" not in run.trail
     assert "run:awaiting_approval" not in run.trail
     return run.outcome
@@ -104,12 +131,12 @@ def unexpected(before: Mapping[str, set[str]], after: Mapping[str, set[str]]) ->
 async def test_every_command_can_be_tried_without_a_trace(crew: Bot, tmp_path: Path) -> None:
     (max_,) = crew.cast("max")
     commands = commands_of(crew)
-    assert {one.name for one in commands} == set(ARGUMENTS), "give the new command's arguments above"
+    assert {one.name for one in commands} == set(ARGUMENTS) | set(LACKING), "give the new command's arguments above"
     await crew.settle()
     for command in commands:
         tables, files = await tables_of(crew), files_of(tmp_path)
         outcome = await dry_run(crew, max_, command)
-        assert command.name == "deploys" or outcome == "Dry run: nothing was done."
+        assert command.name in (*ANSWERING, *LACKING) or outcome == "Dry run: nothing was done."
         assert files_of(tmp_path) == files, command.name
         assert unexpected(tables, await tables_of(crew)) == [], command.name
 
