@@ -21,7 +21,9 @@ up: setup ## run the whole hub with its own Postgres and Redis and demo data, an
 	@$(BIN)/countersign up --demo
 
 # The crowded ones start many processes and mind the clock: they run one after the other, with the machine to themselves.
-CROWDED := tests/stories tests/bot/cli/up tests/rules/test_image.py tests/benchmarks
+STORIES := access changed_at_the_last_moment chaos conversation_in_slack database_trouble deploy_in_slack later_starts leavers \
+  races rerouting room_in_chromium slack_walk stale taken_over_web
+CROWDED := $(wildcard $(STORIES:%=tests/stories/test_%.py)) tests/bot/cli/up tests/rules/test_image.py tests/benchmarks
 
 test: setup ## run all tests: most on both cores, then those that need the machine to themselves
 	@$(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile $(addprefix --ignore=,$(CROWDED)) $(ARGS)
