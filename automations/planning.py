@@ -12,6 +12,7 @@ from commands.audiences import Audience, audience_for
 from commands.authorizing import Refused, required_approval
 from commands.edit import EDITED
 from commands.limits import count_run, limits_for
+from commands.matching import find_matches
 from commands.rulebooks import Rulebook
 from commands.standings import standing_for
 from commands.timetables import Timing
@@ -192,7 +193,7 @@ async def _planned(services: Services, rulebook: Rulebook, job: _Job) -> Made | 
 async def _over_limit(services: Services, rulebook: Rulebook, job: _Job, command: Command) -> Refused | None:
     """The door looked already, but any number of requests may have passed it at the same instant, and some come by no door."""
     request = request_of(job.run, command, now=rulebook.now())
-    counted = () if job.run.dry_run else limits_for(rulebook.policy, job.person, request)
+    counted = () if job.run.dry_run else limits_for(job.person, request, find_matches(rulebook.policy, job.person, request))
     if not counted:
         return None
     async with services.transaction() as session:

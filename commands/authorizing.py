@@ -103,8 +103,7 @@ def is_auditor(policy: Policy, person: Person) -> bool:
 
 def held(policy: Policy, person: Person, permission: str, command: Command | None = None) -> Allowed | Refused:
     """Whether the person holds a permission by a role or by the profile; being active is asked elsewhere."""
-    patterns = policy.permissions_of(person.roles, person.groups)
-    if any(covers(pattern, permission) for pattern in patterns):
+    if policy.carries(person.roles, person.groups, permission):
         return Allowed(f"{permission} through a role")
     if _given_by_profile(policy, person, permission, command):
         return Allowed(f"profile {policy.profile}")

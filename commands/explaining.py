@@ -21,11 +21,21 @@ from .voting import Matter, filled, voters, written_stage
 
 @dataclass(frozen=True)
 class Able:
-    """One stage of an approval: what it asks for, how many people at least, and who could give it now."""
+    """One stage of an approval: what it asks for, how many people at least, and who could give it now: everybody but `asker`."""
 
     wanted: str
     least: int
-    people: tuple[str, ...]
+    everybody: tuple[str, ...]
+    asker: str = ""
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        return tuple(one for one in self.everybody if one != self.asker) if self.asker else self.everybody
+
+    @property
+    def missing(self) -> int:
+        """How many people fewer there are than it asks for."""
+        return max(0, self.least - len(self.everybody) + (self.asker in self.everybody))
 
 
 @dataclass(frozen=True)
@@ -136,12 +146,10 @@ class Explainer:
 
     def _told(self, found: Explanation, person: Person) -> Explanation:
         """With the person's own name, who does not approve their own request."""
-        stages = found.stages
-        if found.approval and not found.approval.asker_may:
-            own = [person.name in one.people for one in stages]
-            without = (replace(one, people=tuple(name for name in one.people if name != person.name)) for one in stages)
-            stages = tuple(without) if any(own) else stages
-        lacking = tuple(_lacking(one, found.approval) for one in stages if found.approval and len(one.people) < one.least)
+        if found.approval is None:
+            return replace(found, person=person.name)
+        stages = found.stages if found.approval.asker_may else tuple(replace(one, asker=person.name) for one in found.stages)
+        lacking = tuple(_lacking(one, found.approval) for one in stages if one.missing)
         return replace(found, person=person.name, stages=stages, changes=(*found.changes, *lacking))
 
     def _stage(self, stage: Stage, rule: Approval, matter: Matter) -> Able:
@@ -231,9 +239,8 @@ def _conditions(rule: Rule) -> Iterator[str]:
 
 
 def _lacking(stage: Able, approval: Approval) -> str:
-    missing = stage.least - len(stage.people)
     who = f"held {approval.by}" if approval.by else f"could be {stage.wanted}"
-    return f"if {missing} more {'person' if missing == 1 else 'people'} {who}"
+    return f"if {stage.missing} more {'person' if stage.missing == 1 else 'people'} {who}"
 
 
 def _listed(values: Iterable[Any]) -> str:

@@ -35,16 +35,12 @@ class MissingName(ExpressionError):
 
 @dataclass(frozen=True)
 class Expression:
-    """A condition for one command. `names` are read from a request when it is asked."""
+    """A condition for one command. `names` are read from a request when it is asked; a personal one looks at who asks."""
 
     source: str
     names: Mapping[str, Name]
     program: Any
-
-    @property
-    def is_personal(self) -> bool:
-        """Whether it looks at who asks."""
-        return any(name.startswith("person.") for name in self.names)
+    is_personal: bool
 
     def holds(self, scene: Scene) -> bool:
         """Whether it is true here and now. Raises Unreadable when it cannot be evaluated; what then happens is the rule's to say."""
@@ -74,7 +70,8 @@ def compile_expression(source: str, command: Command, *, zone: tzinfo) -> Expres
     _check_choices(reading, names)
     for function, literal in reading.literals():
         _check_literal(function, literal)
-    return Expression(source, names, _program(source, tuple(sorted((name, one.kind) for name, one in names.items()))))
+    program = _program(source, tuple(sorted((name, one.kind) for name, one in names.items())))
+    return Expression(source, names, program, any(name.startswith("person.") for name in names))
 
 
 def contains(pattern: str, text: str) -> bool:

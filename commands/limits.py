@@ -1,6 +1,6 @@
 """Limits of rules: which concern a request, and what is said when one is used up. The door asks early; the worker that plans decides."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -11,8 +11,7 @@ from store.databases import ReadSession, WriteSession
 from store.limits import Limit, find_free, use
 from store.people import Person
 
-from .matching import Match, find_matches
-from .policies import BoundPolicy
+from .matching import Match
 from .requests import Refused, Request
 from .rules import LimitEntry
 
@@ -36,12 +35,10 @@ class Counted:
         return Refused(self.match.told(sentence), f"limit:{self.match.rule.line}")
 
 
-def limits_for(policy: BoundPolicy, person: Person, request: Request) -> tuple[Counted, ...]:
-    """The limits that concern the request, each counted for its command and, where the rule says so, for the person."""
-    if request.command is None or not any(one.rule.limit for one in policy.rules_for(request.command)):
-        return ()
-    matches = [one for one in find_matches(policy, person, request) if one.rule.limit]
-    return tuple(_counted(one, one.rule.limit, request.command.name, person) for one in matches if one.rule.limit)
+def limits_for(person: Person, request: Request, found: Iterable[Match]) -> tuple[Counted, ...]:
+    """The limits among the rules that concern the request, each counted for its command and, where the rule says so, for the person."""
+    name = request.command.name if request.command else request.permission
+    return tuple(_counted(one, one.rule.limit, name, person) for one in found if one.rule.limit)
 
 
 async def find_used_up(session: ReadSession, counted: Sequence[Counted]) -> Refused | None:

@@ -28,6 +28,7 @@ Profile = Literal["team", "strict"]
 ADMIN: Final = "countersign:admin"
 USE: Final = "countersign:use"
 AUDIT: Final = "countersign:audit"
+MOST_CARRIED: Final = 50_000
 _NAMED: Final = ("access", "freezes")
 """Sections whose entries are explained like rules, so each learns its line."""
 _PERSON = r"^[a-z0-9][a-z0-9._-]{0,63}$"
@@ -100,6 +101,8 @@ class Policy:
     body: str
     file: PolicyFile
     named: frozenset[str]
+    _carried: dict[tuple[frozenset[str], frozenset[str], str], bool] = field(default_factory=dict, compare=False, repr=False, kw_only=True)
+    _carrying: dict[str, list[str]] = field(default_factory=dict, compare=False, repr=False, kw_only=True)
 
     @property
     def profile(self) -> Profile:
@@ -111,9 +114,24 @@ class Policy:
         all_roles = roles | {role for group in carrying for role in self.file.groups.get(group, ())}
         return frozenset(pattern for role in all_roles for pattern in self.file.roles.get(role, ()))
 
+    def carries(self, roles: frozenset[str], groups: frozenset[str], permission: str) -> bool:
+        """Whether these run-time roles or these groups carry the permission; worked out once for each, because everything asks."""
+        key = (roles, groups, permission)
+        if (found := self._carried.get(key)) is None:
+            if len(self._carried) >= MOST_CARRIED:
+                self._carried.clear()
+            found = any(covers(one, permission) for one in self.permissions_of(roles, groups))
+            self._carried[key] = found
+        return found
+
     def roles_with(self, permission: str) -> list[str]:
         """Names of the roles that carry this permission."""
-        return sorted(name for name, patterns in self.file.roles.items() if any(covers(one, permission) for one in patterns))
+        if (found := self._carrying.get(permission)) is None:
+            if len(self._carrying) >= MOST_CARRIED:
+                self._carrying.clear()
+            found = sorted(name for name, patterns in self.file.roles.items() if any(covers(one, permission) for one in patterns))
+            self._carrying[permission] = found
+        return found
 
     def groups_of(self, person: Person) -> frozenset[str]:
         """Every group the person is in, and the departments of these groups."""

@@ -19,7 +19,7 @@ from store.runs import NewRun
 
 from .authorizing import Allowed, Refused, Request, authorize
 from .limits import Counted, limits_for
-from .matching import REASON_WANTED
+from .matching import REASON_WANTED, find_matches
 from .parsing import Call, NotUnderstood, find_command, read_arguments, split
 from .rulebooks import Rulebook
 from .switches import against
@@ -121,7 +121,8 @@ def _checked(rulebook: Rulebook, person: Person, invocation: Invocation, wanted:
         reason=wanted.reason[:500],
         now=rulebook.now(),
     )
-    answer = authorize(rulebook.policy, person, request)
+    found = find_matches(rulebook.policy, person, request)
+    answer = authorize(rulebook.policy, person, request, found=found)
     if isinstance(answer, Allowed) and (stopped := against(rulebook.switches, command, dry_run=wanted.dry_run)):
         answer = Refused(stopped, "stopped")
     if isinstance(answer, Refused):
@@ -135,7 +136,7 @@ def _checked(rulebook: Rulebook, person: Person, invocation: Invocation, wanted:
     timing = timing_of(rulebook.policy, person, request, start or rulebook.now())
     if isinstance(timing, Refused) and not wanted.dry_run:
         return _turned_down(rulebook, person, invocation, wanted, arguments, timing)
-    limits = () if wanted.dry_run else limits_for(rulebook.policy, person, request)
+    limits = () if wanted.dry_run else limits_for(person, request, found)
     return Birth(_new_run(rulebook, person, invocation, wanted, arguments, start), command, limits=limits)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from commands.controls import ControlContext
 from commands.explaining import Explainer, Explanation
 from commands.limits import find_used_up, limits_for
+from commands.matching import find_matches
 from commands.parsing import NotUnderstood, find_command, read_arguments, split
 from commands.requests import Request
 from countersign.arguments import Person as PersonName
@@ -31,7 +32,8 @@ async def explain(ctx: ControlContext, person: PersonName, command: str) -> Repl
     rulebook = ctx.rulebook
     explainer = Explainer(rulebook.policy, await find_all_people(ctx.session), request.now or rulebook.now(), alone=rulebook.alone)
     found = explainer.explain(who, request)
-    used_up = await find_used_up(ctx.session, limits_for(rulebook.policy, who, request)) if found.allowed else None
+    limits = limits_for(who, request, find_matches(rulebook.policy, who, request)) if found.allowed else ()
+    used_up = await find_used_up(ctx.session, limits)
     if used_up is not None:
         found = replace(found, allowed=False, because=used_up.sentence, changes=(*found.changes, "later"))
     lines = [*found.lines(), f"policy       {rulebook.policy.digest[:12]}, profile {rulebook.policy.profile}", *_stepped_up(ctx, found)]

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from commands.authorizing import Allowed, Refused, Request, authorize, required_approval
-from commands.limits import limits_for
+from commands.limits import Counted, limits_for
+from commands.matching import find_matches
 from countersign import Approval, Command
 from countersign.invocations import Door
 from store.people import Person
@@ -158,19 +159,23 @@ def test_limits_that_concern_a_request() -> None:
 - {name: unread, command: scale, if: 'args.pause > duration("2h")', limit: {count: 1, per: 1d}}
 """
     bound = policy(f"profile: team\nrules:{rules}")
-    found = [one.limit for one in limits_for(bound, ADA, now(env="prod"))]
+
+    def limits(request: Request) -> tuple[Counted, ...]:
+        return limits_for(ADA, request, find_matches(bound, ADA, request))
+
+    found = [one.limit for one in limits(now(env="prod"))]
     assert [(one.rule, one.subject, one.count, str(one.per)) for one in found] == [
         ("few", "deploy ada", 3, "1h"),
         ("calm", "deploy", 1, "30m"),
     ]
-    assert [one.limit.subject for one in limits_for(bound, ADA, now(tell))] == ["tell ada"]
-    (unread,) = limits_for(bound, ADA, now(scale))
+    assert [one.limit.subject for one in limits(now(tell))] == ["tell ada"]
+    (unread,) = limits(now(scale))
     refusal = unread.refusal(NIGHT)
     assert refusal.sentence.startswith(
         "scale was asked for by ada once in the last 1d, which is all that the rule 'unread' allows. Ask again after 2026-11-23 21:30 UTC."
     )
     assert "could not be read here, so it applies: args.pause was not given" in refusal.sentence
-    assert limits_for(bound, ADA, now(erase)) == ()
+    assert limits(now(erase)) == ()
 
 
 def test_the_command_that_mends_a_policy_is_not_shut_by_what_cannot_be_read() -> None:

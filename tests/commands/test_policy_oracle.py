@@ -8,6 +8,7 @@ import pytest
 
 from commands.authorizing import Allowed, Refused, Request, authorize, required_approval
 from commands.limits import limits_for
+from commands.matching import find_matches
 from commands.policies import BoundPolicy, bind, compile_policy
 from countersign import Approval, Duration
 from countersign.invocations import Door, Place
@@ -68,7 +69,8 @@ def program(bound: BoundPolicy, who: Who, asked: Asked) -> Mapping[str, Any]:
         return {"why": WHY[kind], "rule": next((one.name for one in bound.file.rules if str(one.line) == line), "")}
     assert isinstance(found, Allowed)
     approval, _ = required_approval(bound, person(who), request(asked), alone=False)
-    limits = [(one.limit.rule, one.limit.subject, one.limit.count) for one in limits_for(bound, person(who), request(asked))]
+    concerned = find_matches(bound, person(who), request(asked))
+    limits = [(one.limit.rule, one.limit.subject, one.limit.count) for one in limits_for(person(who), request(asked), concerned)]
     return {"why": "", "rule": "", "approval": plain(approval) if approval else None, "limits": limits}
 
 

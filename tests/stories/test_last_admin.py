@@ -23,9 +23,9 @@ STAFF = "people: {max: {groups: [admins]}, lin: {groups: [staff]}}\nroles: {admi
 
 
 @pytest.fixture
-async def office(bot_database: DatabaseUrls, tmp_path: Path) -> AsyncIterator[Bot]:
+async def office(database: DatabaseUrls, tmp_path: Path) -> AsyncIterator[Bot]:
     """Max and Lin are admins by their groups; Kim may be granted the role `root`, which makes one too."""
-    async with open_bot(bot_database, tmp_path) as bot:
+    async with open_bot(database, tmp_path) as bot:
         bot.cast("max", "lin", may=["countersign:admin"])
         bot.cast("kim", may=["countersign:use"])
         bot.policy(roles={"root": ["*:admin"]})

@@ -19,20 +19,20 @@ ALL_WELL = "cart how='all well'"
 
 
 @pytest.fixture
-async def shop(bot_database: DatabaseUrls, tmp_path: Path) -> AsyncIterator[Bot]:
-    """Ada fills carts, Lin approves, Eve may nothing."""
+async def shop(database: DatabaseUrls, tmp_path: Path) -> AsyncIterator[Bot]:
+    """Ada fills carts, Lin approves, Zoe may nothing."""
     write_cart(tmp_path)
-    async with open_bot(bot_database, tmp_path, commands=tmp_path / "commands") as bot:
+    async with open_bot(database, tmp_path, commands=tmp_path / "commands") as bot:
         bot.cast("ada", "kim", may=["cart:fill"])
         bot.cast("lin", may=["countersign:approve"])
-        bot.cast("eve")
+        bot.cast("zoe")
         yield bot
 
 
 def rules(shop: Bot, *rules: dict[str, Any], **sections: Any) -> tuple[Member, Member, Member, Member]:
     shop.policy(rules=[{"name": f"r{n}", "command": "cart", **one} for n, one in enumerate(rules)], **sections)
-    ada, kim, lin, eve = shop.cast("ada", "kim", "lin", "eve")
-    return ada, kim, lin, eve
+    ada, kim, lin, zoe = shop.cast("ada", "kim", "lin", "zoe")
+    return ada, kim, lin, zoe
 
 
 async def test_a_limit_is_said_at_once_with_the_time_when_there_is_room_again(shop: Bot) -> None:
@@ -112,12 +112,12 @@ async def test_time_is_the_databases_at_the_door_and_at_execution(shop: Bot) -> 
 
 
 async def test_a_rule_lets_in_whom_no_role_does_and_shows_the_command(shop: Bot) -> None:
-    _, _, _, eve = rules(shop)
-    assert "cart" not in str((await eve.ask("help")).reply.model_dump())
-    _, _, _, eve = rules(shop, {"people": ["eve"], "if": 'args.how != "deaf"', "allow": True})
-    assert "cart" in str((await eve.ask("help")).reply.model_dump())
-    assert (await eve.say(ALL_WELL)).succeeded
-    refused = await eve.say("cart how=deaf")
+    _, _, _, zoe = rules(shop)
+    assert "cart" not in str((await zoe.ask("help")).reply.model_dump())
+    _, _, _, zoe = rules(shop, {"people": ["zoe"], "if": 'args.how != "deaf"', "allow": True})
+    assert "cart" in str((await zoe.ask("help")).reply.model_dump())
+    assert (await zoe.say(ALL_WELL)).succeeded
+    refused = await zoe.say("cart how=deaf")
     assert (refused.status, "needs the permission cart:fill" in refused.outcome) == (RunStatus.refused, True)
 
 
@@ -128,5 +128,6 @@ async def test_a_rule_may_not_be_read_and_then_holds(shop: Bot) -> None:
 
 
 async def _now(shop: Bot) -> str:
+    await shop.person("ada")
     rulebook = await shop.hub.rulebook()
     return f"{rulebook.now():%H:%M}"

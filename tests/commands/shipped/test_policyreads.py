@@ -8,10 +8,17 @@ from sqlalchemy import text
 
 from kit.bots import Bot, Member, RunHandle
 from store.databases import reading, transaction
+from store.embedded import DatabaseUrls
 from store.policies import find_policy
 from store.runs import find_run
 
 People = tuple[Member, Member, Member, Member]
+
+
+@pytest.fixture
+def bot_database(database: DatabaseUrls) -> DatabaseUrls:
+    """Of its own: grants are given here, and everything that was ever asked is looked at."""
+    return database
 
 
 async def answer(member: Member, command: str, **arguments: Any) -> tuple[str, list[str], dict[str, Any]]:
@@ -79,7 +86,8 @@ async def test_what_was_asked_is_decided_again_under_another_policy(crew: Bot, p
     ada, lin, max_, eve = people
     (first, second) = await carts(ada, 2)
     refused = await eve.say("cart how='all well'")
-    grant = await max_.say("grant ada role-lin")
+    crew.cast("mia")
+    grant = await max_.say("grant mia role-lin")
     await lin.approve(grant)
     new = (await in_force(crew)) + (
         "rules:\n- {name: gate, command: cart, approve: {by: countersign:approve}}\n"
@@ -124,12 +132,13 @@ async def test_a_policy_that_cannot_be_compared_is_said(crew: Bot, people: Peopl
 
 
 async def test_gates_that_nobody_refused_and_roles_that_nobody_used(crew: Bot, people: People, tmp_path: Path) -> None:
-    ada, lin, max_, eve = people
+    ada, lin, max_, _ = people
+    crew.cast("mia")
     crew.policy(rules=[{"name": "gate", "command": "cart", "approve": {"by": "countersign:approve"}}])
     runs = await carts(ada, 2)
     for run in runs:
         await lin.approve(run)
-    grant = await max_.say("grant eve role-ada")
+    grant = await max_.say("grant mia role-ada")
     await lin.approve(grant)
     await copies(crew, runs[0].id, 60)
     _, lines, data = await answer(max_, "policy suggest")
@@ -142,13 +151,12 @@ async def test_gates_that_nobody_refused_and_roles_that_nobody_used(crew: Bot, p
     assert ("only-ada", "role-ada") not in roles
     assert not [one for one in data["suggestions"] if one["kind"] == "grant"]
     async with transaction(crew.owner) as session:
-        await session.execute(text("UPDATE grants SET granted_at = granted_at - interval '100 days' WHERE subject = 'eve'"))
+        await session.execute(text("UPDATE grants SET granted_at = granted_at - interval '100 days' WHERE subject = 'mia'"))
     _, lines, data = await answer(max_, "policy suggest")
-    assert [one["subject"] for one in data["suggestions"] if one["kind"] == "grant"] == ["eve"]
+    assert [one["subject"] for one in data["suggestions"] if one["kind"] == "grant"] == ["mia"]
     await deny_one(crew)
     _, lines, data = await answer(max_, "policy suggest")
     assert not [one for one in data["suggestions"] if one["kind"] == "gate"]
-    assert eve.name == "eve"
 
 
 async def copies(crew: Bot, run: Any, count: int) -> None:
