@@ -80,13 +80,14 @@ async def _tell_runs(services: Services, session: ReadSession, rows: Sequence[An
     runs = await find_runs(session, sorted({row.run_id for row in rows}))
     rulebook, switches = await services.current_rulebook(session), services.switches
     blind = await _find_blind(session, rulebook, [(row.person, runs[row.run_id]) for row in rows if row.kind != "card"])
+    facts = {run.id: await read_facts(session, run, rulebook=rulebook, switches=switches) for run in runs.values()}
     cards: dict[tuple[UUID, bool], Card] = {}
     tellings = []
     for row in rows:
         run = runs[row.run_id]
         shared = row.kind == "card" or (row.person, run.id) in blind
         if (run.id, shared) not in cards:
-            cards[run.id, shared] = card_of(await read_facts(session, run, rulebook=rulebook, switches=switches), shared=shared)
+            cards[run.id, shared] = card_of(facts[run.id], shared=shared)
         tellings.append(Telling(row, run, cards[run.id, shared]))
     return tellings
 

@@ -23,7 +23,7 @@ ASKERS: Final = 50
 
 @dataclass(frozen=True)
 class Crowd:
-    """Who is there: `asker0` … ask, `voter000` … are in a group `team0` … each, and every request waits for two of one group."""
+    """Who is there: `asker0` … ask, `voter000` … are in one group each, `warden` is in all; a request waits for two of one group."""
 
     command: str
     plan: Mapping[str, Any]
@@ -33,8 +33,9 @@ class Crowd:
     @property
     def people(self) -> dict[str, dict[str, Any]]:
         """As policy names them."""
-        voters = {f"voter{n:03}": {"groups": [f"team{n % GROUPS}"]} for n in range(GROUPS * MEMBERS)}
-        return voters | {f"asker{n}": {"groups": ["askers"]} for n in range(ASKERS)}
+        groups = {f"voter{n:03}": [f"team{n % GROUPS}"] for n in range(GROUPS * MEMBERS)} | {f"asker{n}": ["askers"] for n in range(ASKERS)}
+        everywhere = {"warden": [f"team{n}" for n in range(GROUPS)]}
+        return {name: {"email": f"{name}@example.test", "groups": ours} for name, ours in (groups | everywhere).items()}
 
     async def settle(self, session: WriteSession, more: Mapping[str, Mapping[str, Any]]) -> None:
         """Puts them into the database, beside those whom the policy names."""
@@ -82,6 +83,12 @@ class Crowd:
 def run_id(number: int) -> UUID:
     """The id of the run that was added as this one."""
     return UUID(int=0x0190_0000_0000_7000_8000_0000_0000_0000 + number)
+
+
+def messages_of(number: int) -> list[tuple[str, str]]:
+    """Channel and ts of all that shows it."""
+    card = (f"C{number % CHANNELS}", f"{number}.000000")
+    return [card, *((f"D{name}", f"{number}.{n:06}") for n, name in enumerate(voters_of(number)[:DIRECT], start=1))]
 
 
 def digest_of(number: int) -> str:

@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,7 +20,7 @@ from benchmarks.processes import Child
 from benchmarks.rivals import ASKER, SLACK_TOKEN, UVICORN
 from benchmarks.services import Services
 from commands.seed import seed
-from store.databases import open_engine, transaction
+from store.databases import WriteSession, open_engine, transaction
 from store.embedded import DatabaseUrls
 from store.embedded.servers import free_port
 from store.migrating import migrate
@@ -61,8 +62,17 @@ class Countersign:
 
     name = OURS
 
-    def __init__(self, services: Services, *, web: bool = True, workers: bool = True, started: Path | None = None) -> None:
-        self._services, self._web, self._workers, self._started = services, web, workers, started
+    def __init__(
+        self,
+        services: Services,
+        *,
+        web: bool = True,
+        workers: bool = True,
+        started: Path | None = None,
+        fill: Callable[[WriteSession], Awaitable[None]] | None = None,
+    ) -> None:
+        """`fill` writes what is there before anything starts, as the tables' owner."""
+        self._services, self._web, self._workers, self._started, self._fill = services, web, workers, started, fill
         self._folder = services.folder / f"countersign-{uuid4().hex[:6]}"
         self._children: list[Child] = []
         self.urls: DatabaseUrls | None = None
@@ -121,6 +131,8 @@ class Countersign:
         engine = open_engine(urls.owner, name="bench", pool=1, door=False)
         async with transaction(engine) as session:
             await seed(session, POLICY)
+            if self._fill:
+                await self._fill(session)
         await engine.dispose()
         return urls
 

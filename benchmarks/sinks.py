@@ -12,6 +12,7 @@ import httptools
 
 from benchmarks.slashes import TEAM
 
+VOTED = b"1 of 2: voter"
 RESULT = re.compile(rb"done: (bench-[0-9a-f]+-[0-9]+)")
 
 
@@ -21,6 +22,8 @@ class Sink:
     def __init__(self) -> None:
         self.arrivals: dict[str, float] = {}
         """When the first post with `done: ` and this id came, in seconds of CLOCK_MONOTONIC."""
+        self.edits: dict[tuple[str, str], float] = {}
+        """When the message with this channel and ts was first edited to show a vote, by the same clock."""
         self._awaited: set[str] = set()
         self._all_here: asyncio.Future[None] | None = None
         self._server: asyncio.Server | None = None
@@ -58,6 +61,9 @@ class Sink:
         """What is answered to one post; a result in it is noted first."""
         if found := RESULT.search(body):
             self._arrived(found[1].decode())
+        if path == "/api/chat.update" and VOTED in body:
+            fields = _fields("", body)
+            self.edits.setdefault((fields["channel"][0], fields["ts"][0]), time.monotonic())
         if path.startswith("/api/"):
             return json.dumps(_web_api(path.removeprefix("/api/"), body)).encode()
         return b"ok"

@@ -137,7 +137,9 @@ class _Attempt(Generic[T]):
     """One transaction, which its caller may give up at any moment."""
 
     def __init__(self, engine: AsyncEngine, work: Callable[[WriteSession], Awaitable[T]], *, commits: bool) -> None:
-        self._engine, self._work, self._commits = engine, work, commits
+        # What only reads begins no transaction: it would end with a ROLLBACK, after which the driver forgets all it has prepared.
+        self._engine = engine if commits else engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._work, self._commits = work, commits
         self._driver: Driver | None = None
         self._given_up = False
         self.committing = False

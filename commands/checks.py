@@ -38,7 +38,8 @@ def check_policy(policy: Policy, commands: Mapping[str, Command]) -> list[str]:
 def notes_on(policy: Policy, commands: Mapping[str, Command]) -> list[str]:
     """What is worth knowing and not wrong: commands that no rule concerns, approvals that too few of the people listed could give."""
     ruled = {command for rule in policy.file.rules for command in bind_rule(rule, commands)}
-    free = [name for name, one in commands.items() if name not in ruled and one.kind == "command"]
+    ours = ("commands.shipped",)  # whose authors have said what they need
+    free = [name for name, one in commands.items() if name not in ruled and one.kind == "command" and not one.origin.startswith(ours)]
     notes = [f"no rule concerns {', '.join(sorted(free))}: the profile and their authors decide"] if free and policy.file.rules else []
     return notes + [note for rule in policy.file.rules for note in _too_few(rule, policy)]
 

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Final
 
 from sqlalchemy import text
@@ -80,13 +79,3 @@ def has_admin(policy: Policy, people: Iterable[Person]) -> bool:
     """
     human = (one for one in people if one.active and not one.service)
     return any(covers(pattern, ADMIN) for one in human for pattern in policy.permissions_of(one.roles, policy.groups_of(one)))
-
-
-def could_have_admin(policy: Policy, people: Iterable[Person]) -> bool:
-    """Whether one of those whom a policy names would be an admin under it, with the roles they have been granted; the others are let go."""
-    known = {one.name: one for one in people}
-    nobody = Person("", True, frozenset(), frozenset())
-    staying = [
-        replace(known.get(name, nobody), active=entry.active, groups=frozenset(entry.groups)) for name, entry in policy.file.people.items()
-    ]
-    return has_admin(policy, staying)

@@ -1,18 +1,21 @@
-"""policy diff: what was asked in the last days, decided again under two policies. Pure, but for reading what was recorded."""
+"""policy diff: what was asked in the last days, decided again under two policies."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 from countersign.commands import Command
 from countersign.invocations import Door, Place
 from countersign.values import written
-from store.people import Person
-from store.usages import Recorded
+from store.databases import ReadSession
+from store.people import Person, find_all_people
+from store.usages import Recorded, find_elsewhere, find_recorded
 
 from .authorizing import authorize, required_approval
-from .policies import BoundPolicy, Policy
+from .policies import BoundPolicy, Policy, bind
 from .requests import Refused, Request
+from .rulebooks import Rulebook
 from .voting import written_stage
 
 
@@ -78,6 +81,35 @@ class Side:
         stages = ", then ".join(written_stage(stage) for stage in approval.steps)
         step_up = f", with {approval.step_up}" if approval.step_up else ""
         return Outcome(True, f"approved by {stages}{step_up}", approval.as_json())
+
+
+async def read_comparison(session: ReadSession, rulebook: Rulebook, *, days: int, limit: int) -> "Comparison":
+    """What was asked in the last days, and the people that a policy makes."""
+    groups, vouched = await find_elsewhere(session)
+    asked = await find_recorded(session, since=timedelta(days=days), limit=limit)
+    return Comparison(rulebook, asked, await find_all_people(session), groups, vouched)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was asked, newest first, and everybody as they are now."""
+
+    rulebook: Rulebook
+    asked: Sequence[Recorded]
+    people: Sequence[Person]
+    groups: Mapping[str, frozenset[str]]
+    vouched: frozenset[str]
+
+    def side(self, policy: Policy | None) -> Side:
+        """The people as this policy makes them; None is the one in force."""
+        if policy is None:
+            return Side(self.rulebook.policy, {one.name: one for one in self.people}, self.rulebook.alone)
+        bound = replace(bind(policy, self.rulebook.registry.commands), signed=self.rulebook.policy.signed)
+        return Side(bound, people_under(policy, self.people, groups=self.groups, vouched=self.vouched))
+
+    def differences(self, new: Policy, old: Policy | None = None) -> list[Difference]:
+        """What the new policy decides differently from the old one."""
+        return list(differences(self.side(old), self.side(new), self.asked, self.rulebook.registry.commands))
 
 
 def differences(old: Side, new: Side, asked: Iterable[Recorded], commands: Mapping[str, Command]) -> Iterator[Difference]:

@@ -43,12 +43,17 @@ async def find_directory(request: Request) -> Directory:
         _refuse(request, "unknown_token")
     rulebook = await hub.rulebook()
     if "scim" not in rulebook.policy.file.directories:
+        _count(request, "not_in_policy")
         raise ScimProblem(403, "The policy in force has no directories.scim, so nothing is taken from a directory.")
     return Directory(hub, rulebook.sealer.seal(value), request.state.trace)
 
 
 def _refuse(request: Request, reason: str) -> NoReturn:
-    refusals: Refusals = request.app.state.refusals
-    refusals.count(door="scim", reason=reason)
+    _count(request, reason)
     sentence = "Send the token of this directory: Authorization: Bearer cs_scim_…; make one with: countersign directory token"
     raise ScimProblem(401, sentence, headers={"www-authenticate": 'Bearer realm="countersign"'})
+
+
+def _count(request: Request, reason: str) -> None:
+    refusals: Refusals = request.app.state.refusals
+    refusals.count(door="scim", reason=reason)

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 
 from bot.api.bodies import strict_json
 from bot.api.problems import Problem
-from store.databases import WriteSession
+from store.databases import ReadSession, WriteSession
 from store.directories import FILTERED, GROUP, USER, Resource, find_resources
 
 from . import changes, schemas
@@ -70,10 +70,10 @@ async def look(request: Request, endpoint: str) -> Response:
     start, count = _number(request, "startIndex", 1), min(schemas.MOST, _number(request, "count", 100))
     conditions = _conditions(request.query_params.get("filter", ""))
 
-    async def read(session: WriteSession) -> tuple[list[Resource], int]:
+    async def read(session: ReadSession) -> tuple[list[Resource], int]:
         return await find_resources(session, kind, conditions, offset=max(0, start - 1), limit=max(0, count))
 
-    found, total = await _done(directory, read)
+    found, total = await directory.hub.read(read)
     items = [_narrowed(request, shown(one, base=directory.base)) for one in found]
     return _json(schemas.page(items, total=total, start=max(1, start)))
 
@@ -90,7 +90,7 @@ async def make(request: Request, endpoint: str) -> Response:
 async def look_at(request: Request, endpoint: str, reference: str) -> Response:
     """One user or group."""
     directory, wanted = await find_directory(request), Wanted(_kind(endpoint), reference)
-    return _resource(request, directory, await _done(directory, lambda session: changes.find(session, wanted)))
+    return _resource(request, directory, await directory.hub.read(lambda session: changes.find(session, wanted)))
 
 
 @router.put("/{endpoint}/{reference}")

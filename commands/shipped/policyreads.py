@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from commands.explaining import Explainer, Explanation
 from commands.parsing import NotUnderstood, find_command, read_arguments, split
-from commands.policies import AUDIT, PolicyError, bind, compile_policy
-from commands.policydiffs import Side, differences, people_under, summary
+from commands.policies import AUDIT, PolicyError, compile_policy
+from commands.policydiffs import read_comparison, summary
 from commands.requests import Request
 from commands.rulebooks import Rulebook
 from commands.suggestions import OFTEN, Used, gates_to_open, grants_to_end, roles_to_drop
@@ -21,7 +21,7 @@ from countersign.errors import BadArgument, CountersignError
 from countersign.invocations import Door, Place
 from store.grants import find_grants
 from store.people import find_all_people
-from store.usages import find_elsewhere, find_gates, find_recorded, find_uses, find_voted
+from store.usages import find_gates, find_uses, find_voted
 
 MOST_RUNS: Final = 10_000
 MOST_SHOWN: Final = 40
@@ -58,20 +58,13 @@ async def diff(ctx: PlanningContext, new: str, old: str = "", days: int = 30) ->
     _check_days(days)
     rulebook: Rulebook = ctx.services.rulebook
     async with ctx.services.reading() as session:
-        people = await find_all_people(session)
-        groups, vouched = await find_elsewhere(session)
-        asked = await find_recorded(session, since=timedelta(days=days), limit=MOST_RUNS)
-
-    def side(text: str) -> Side:
-        if not text:
-            return Side(rulebook.policy, {one.name: one for one in people}, rulebook.alone)
-        policy = bind(compile_policy(text), rulebook.registry.commands)
-        return Side(replace(policy, signed=rulebook.policy.signed), people_under(policy, people, groups=groups, vouched=vouched))
-
+        comparison = await read_comparison(session, rulebook, days=days, limit=MOST_RUNS)
     try:
-        found = await asyncio.to_thread(lambda: list(differences(side(old), side(new), asked, rulebook.registry.commands)))
+        new_one, old_one = compile_policy(new), compile_policy(old) if old else None
     except PolicyError as error:
         raise PlanRefused(str(error)) from None
+    found = await asyncio.to_thread(comparison.differences, new_one, old_one)
+    asked = comparison.asked
     told = summary(len(asked), found, days=days) + (f" Only the latest {MOST_RUNS:,} were looked at." if len(asked) == MOST_RUNS else "")
     data = {"days": days, "compared": len(asked), "different": len(found), "differences": [one.as_json() for one in found[:MOST_GIVEN]]}
     return Reply(text=told, code="\n".join(map(str, found[:MOST_SHOWN])), data=data)

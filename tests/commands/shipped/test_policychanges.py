@@ -22,7 +22,11 @@ async def test_another_admin_approves_the_difference_and_it_is_in_force(crew: Bo
     new = (await in_force(crew)) + "rules:\n- {name: closed, command: cart, deny: The shop is closed.}\n"
     run = await max_.submit("policy apply", text=new)
     assert run.status == "awaiting_approval"
-    assert "+- {name: closed, command: cart, deny: The shop is closed.}" in (await crew.card(run)).code
+    card = await crew.card(run)
+    assert "+- {name: closed, command: cart, deny: The shop is closed.}" in card.code
+    (lately,) = [one.value for one in card.fields if one.label == "Asked lately"]
+    assert lately.startswith("Of ")
+    assert lately.endswith(" would be decided differently.")
     assert (await ada.say("cart how='all well'")).succeeded
     await max_.approve(run, expect="someone else must approve your request")
     await lin.approve(run)
