@@ -171,7 +171,14 @@ class Doors:
         client = self.client(persona, browser=browser)
         headers = [(name.encode(), value.encode()) for name, value in client.headers.items()]
         bare, _, query = path.partition("?")
-        scope = {"type": "http", "method": "GET", "path": bare, "raw_path": bare.encode(), "query_string": query.encode()}
+        scope: dict[str, Any] = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "method": "GET",
+            "path": bare,
+            "raw_path": bare.encode(),
+            "query_string": query.encode(),
+        }
         scope |= {"headers": headers, "client": ("127.0.0.1", 1), "server": ("testserver", 80), "scheme": "http", "http_version": "1.1"}
         return await _Listening(events).hear(self.town, scope)
 
@@ -194,11 +201,10 @@ class Doors:
 
 
 class _Listening:
-    """Reads a stream until it has told enough, and goes away."""
+    """Reads a stream until it has told enough, and goes away: what is sent next fails, as with a server that knows of it."""
 
     def __init__(self, events: int) -> None:
-        self._events, self._status, self._text, self._asked = events, 0, "", False
-        self._gone = asyncio.Event()
+        self._events, self._status, self._text = events, 0, ""
 
     async def hear(self, town: Town, scope: Mapping[str, Any]) -> Shown:
         async with asyncio.timeout(10):
@@ -206,18 +212,14 @@ class _Listening:
         return Shown(self._status, self._text)
 
     async def _receive(self) -> dict[str, Any]:
-        if not self._asked:
-            self._asked = True
-            return {"type": "http.request", "body": b"", "more_body": False}
-        await self._gone.wait()
-        return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": b"", "more_body": False}
 
     async def _send(self, message: Mapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             self._status = message["status"]
         self._text += message.get("body", b"").decode()
-        if self._text.count("event: message") >= self._events:
-            self._gone.set()
+        if message.get("more_body") and self._text.count("event: message") >= self._events:
+            raise OSError("the reader has gone away")
 
 
 def _proof(town: Town, persona: str, kind: str) -> dict[str, str]:
