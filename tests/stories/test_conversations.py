@@ -130,20 +130,20 @@ async def _helped(crew: Bot) -> None:
 
 async def test_the_card_tells_of_the_last_time_on_the_same_target(crew: Bot, tmp_path: Path) -> None:
     ada, lin, kim, *_ = cast(crew)
-    first = await ada.say("ship tea where=prod")
+    first = await ada.say("ship saffron where=prod")
     assert "Last time" not in await fields(crew, first)
     await lin.approve(first)
     await kim.approve(first)
     number = (await row(crew, first)).number
-    second = await ada.say("ship tea")
+    second = await ada.say("ship saffron")
     assert (await fields(crew, second))["Last time"].startswith(f"#{number} by ada: succeeded, ")
-    other = await ada.say("ship coffee")
+    other = await ada.say("ship cocoa")
     assert "Last time" not in await fields(crew, other)
-    await ada.do(f"edit {other.id} what=tea")
+    await ada.do(f"edit {other.id} what=saffron")
     assert (await fields(crew, other))["Last time"].startswith(f"#{number} by ada")
     await ada.do(f"withdraw {second.id}")
     assert (await fields(crew, other))["Last time"].startswith(f"#{number} by ada"), "nothing was done by the second"
-    assert book(tmp_path) == ["tea to prod"]
+    assert book(tmp_path) == ["saffron to prod"]
 
 
 async def test_the_card_says_stage_by_stage_who_is_still_needed_and_who_stood_in(crew: Bot) -> None:
