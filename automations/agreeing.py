@@ -167,7 +167,8 @@ def _end_in(trail: Sequence[AuditRow]) -> str:
 def _by_whom_it_says(run: RunRow, trail: Sequence[AuditRow]) -> bool:
     """Whether those who may not vote are those of the record: the asker, whoever changed the request last, and in whose hands it is."""
     asked = [one.actor for one in trail if one.kind == f"run:{RunStatus.submitted}"]
-    handed = [str(one.detail.get("to")) for one in trail if one.kind == "handover:made"] or [run.asker]
+    first = [str(one.detail.get("holder") or run.asker) for one in trail if one.kind == f"run:{RunStatus.submitted}"]
+    handed = [str(one.detail.get("to")) for one in trail if one.kind == "handover:made"] or first[:1]
     return bool(asked) and asked[0] == run.asker and asked[-1] in (run.asker, run.edited_by) and handed[-1] in (run.asker, run.handed_to)
 
 

@@ -18,18 +18,21 @@ ENROL: Final = "passkey add"
 
 
 def reply_to(run: RunRow, reply: Reply) -> list[NewMessage]:
-    """The answer to the asker alone; none for doors that poll."""
+    """The answer to the asker alone; none for doors that poll. What a service account asked for is answered in the channel it names."""
     place = Place(**run.place)
     if place.platform not in CHATS:
         return []
     card = reply.model_dump(mode="json")
+    if run.source:
+        return [NewMessage(run.id, "reply", place.platform, place.team, place.channel, card=card)] if place.channel else []
     return [NewMessage(run.id, "reply", place.platform, place.team, place.channel, place.thread, person=run.asker, card=card)]
 
 
 def card_places(rulebook: Rulebook, run: RunRow, *, fallback: str) -> list[NewMessage]:
     """The channels policy names for the command, else the channel asked in; never a channel shared with another company.
 
-    Asked where there is no channel (REST, command line), the card goes to policy's channels on `fallback`, or directly to the asker.
+    Asked where there is no channel (REST, command line), the card goes to policy's channels on `fallback`, or directly to the asker; a
+    service account, which has no chat, is sent nothing.
     """
     place = Place(**run.place)
     platform = place.platform if place.platform in CHATS else fallback
@@ -38,7 +41,7 @@ def card_places(rulebook: Rulebook, run: RunRow, *, fallback: str) -> list[NewMe
         return [NewMessage(run.id, "card", platform, place.team, channel.removeprefix("#")) for channel in named]
     if place.platform in CHATS and place.channel and not place.shared:
         return [NewMessage(run.id, "card", platform, place.team, place.channel, place.thread)]
-    return [NewMessage(run.id, "direct", platform, place.team, person=run.asker)]
+    return [] if run.source else [NewMessage(run.id, "direct", platform, place.team, person=run.asker)]
 
 
 def approver_messages(run: RunRow, voters: Sequence[Person], *, revision: int, fallback: str, again: str = "") -> list[NewMessage]:
@@ -50,11 +53,12 @@ def approver_messages(run: RunRow, voters: Sequence[Person], *, revision: int, f
     return [NewMessage(run.id, kind, platform, place.team, person=name) for name in people]
 
 
-def asker_message(run: RunRow, *, fallback: str) -> NewMessage:
-    """The asker is told the decision and the end, wherever the card is."""
+def asker_messages(run: RunRow, *, fallback: str) -> list[NewMessage]:
+    """The asker is told the decision and the end, wherever the card is; for a service account whoever answers for it is told."""
     place = Place(**run.place)
     platform = place.platform if place.platform in CHATS else fallback
-    return NewMessage(run.id, "direct", platform, place.team, person=run.asker)
+    person = run.handed_to if run.source else run.asker
+    return [NewMessage(run.id, "direct", platform, place.team, person=person)] if person else []
 
 
 def voters_wanted(rule: Approval, found: Sequence[Sequence[Person]]) -> str:

@@ -3,6 +3,7 @@
 import time
 from typing import Final
 
+from commands.lines import held_by
 from countersign.replies import Reply
 from integrations.slack.blocks import card_blocks, fallback_text, reply_blocks
 from integrations.slack.clients import Posted, SlackClient
@@ -96,7 +97,8 @@ class Slack(Deliverer):
             except SlackRefused:
                 if not one.row.person:
                     raise
-        channel = await self._direct(one.row.person)
+        alone = bool(one.row.person) or not one.row.channel or await self._is_shared(one.row.channel)
+        channel = await self._direct(one.row.person) if alone else one.row.channel
         posted = await self._client.post(channel, blocks, said, key=str(one.row.id))
         return posted.channel, posted.ts
 
@@ -105,7 +107,7 @@ class Slack(Deliverer):
         channel = str(one.row.channel)
         if not channel:
             return await self._direct(one.row.person)
-        return await self._direct(one.run.asker if one.run else one.row.person) if await self._is_shared(channel) else channel
+        return await self._direct(held_by(one.run) if one.run else one.row.person) if await self._is_shared(channel) else channel
 
     async def _direct(self, person: str) -> str:
         async with self._services.reading() as session:

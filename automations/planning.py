@@ -34,7 +34,7 @@ from store.runs import Move, RunRow, Take, find_runs, move, move_and_take
 from store.secrets import find_secrets, keep_secrets
 from store.standings import StandingRow, use_standing
 
-from .audiences import approver_messages, asker_message, card_places, reply_to, signers_wanted, voters_wanted
+from .audiences import approver_messages, asker_messages, card_places, reply_to, signers_wanted, voters_wanted
 from .comparing import different_lines
 from .makingplans import Made, find_timing, make_plan, request_of, still_allowed
 from .services import Services
@@ -220,7 +220,7 @@ def _finished(services: Services, rulebook: Rulebook, people: Sequence[Person], 
         outcome=f"Dry run: nothing was done.{held}",
         code_version=rulebook.registry.commands[run.command].code_version,
     )
-    return Finish(told, messages=[asker_message(run, fallback=fallback_of(services))], secrets=made.secrets)
+    return Finish(told, messages=asker_messages(run, fallback=fallback_of(services)), secrets=made.secrets)
 
 
 def _told_apart(run: RunRow, made: Made) -> Made:
@@ -285,7 +285,7 @@ def ask_or_queue(
     )
     if rule is None:
         return Finish(wanted, messages=messages, secrets=made.secrets)
-    messages.append(asker_message(run, fallback=fallback))
+    messages += asker_messages(run, fallback=fallback)
     asking = approver_messages(run, able[0], revision=revision, fallback=fallback)
     audience = audience_for(rulebook.policy, rule, run)
     request = _request(run, made, rule, rulebook, revision, audience)

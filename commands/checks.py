@@ -101,7 +101,7 @@ def _same_names(rules: Sequence[Rule]) -> Iterator[str]:
 def _nobodies(rule: Rule, file: PolicyFile) -> list[str]:
     if not file.people:
         return []
-    members, unknown = _members(file), [name for name in rule.people if name not in file.people and "scim" not in file.directories]
+    members, unknown = _members(file), [name for name in rule.people if name not in file.actors and "scim" not in file.directories]
     return [f"{rule.place} names {name!r}, who is not listed under people" for name in unknown] + [
         f"{rule.place} names the group {name!r}, which nobody listed under people is in" for name in rule.groups if name not in members
     ]
@@ -118,7 +118,7 @@ def _empty_groups(file: PolicyFile, lines: Lines) -> list[str]:
 
 def _members(file: PolicyFile) -> set[str]:
     """Groups that somebody listed under people is in, directly or by department, or whose members come from elsewhere."""
-    direct = {group for entry in file.people.values() for group in entry.groups} | fed_groups(file.directories)
+    direct = {group for entry in file.actors.values() for group in entry.groups} | fed_groups(file.directories)
     return set(with_departments(frozenset(direct), file.departments))
 
 

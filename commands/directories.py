@@ -132,7 +132,7 @@ async def _named(session: WriteSession, policy: Policy, users: Mapping[UUID, Map
     names = await find_directory_people(session)
     rows = (await session.execute(text("SELECT name, email, service FROM people"))).all()
     by_email = {row.email: row.name for row in rows if row.email and not row.service}
-    taken = {row.name for row in rows} | set(policy.file.people)
+    taken = {row.name for row in rows} | set(policy.file.actors)
     for resource, body in users.items():
         if resource in names or body is None:
             continue

@@ -48,6 +48,14 @@ class PersonEntry(Part):
     active: bool = True
 
 
+class ServiceEntry(Part):
+    """An account that schedules and triggers run as: it has what its groups carry, never votes and never logs in."""
+
+    groups: tuple[str, ...] = ()
+    timezone: Annotated[str, AfterValidator(known_zone)] = "UTC"
+    active: bool = True
+
+
 class IdentityEntry(Part):
     """`teams` are the workspaces whose full members may be linked by e-mail and whose accounts may act."""
 
@@ -79,6 +87,7 @@ class PolicyFile(Part):
     profile: Profile = "team"
     timezone: Annotated[str, AfterValidator(known_zone)] = "UTC"
     people: Mapping[Annotated[str, Field(pattern=_PERSON)], PersonEntry] = {}
+    service_accounts: Mapping[Annotated[str, Field(pattern=_PERSON)], ServiceEntry] = {}
     identity: Mapping[Literal["slack", "discord"], IdentityEntry] = {}
     roles: Mapping[str, tuple[PermissionPattern, ...]] = {}
     groups: Mapping[str, tuple[str, ...]] = {}
@@ -91,6 +100,15 @@ class PolicyFile(Part):
     windows: Mapping[str, WindowEntry] = {}
     freezes: Mapping[str, FreezeEntry] = {}
     rules: tuple[Rule, ...] = ()
+
+    @property
+    def actors(self) -> dict[str, PersonEntry | ServiceEntry]:
+        """People and service accounts."""
+        return {**self.people, **self.service_accounts}
+
+    def roster(self) -> dict[str, dict[str, Any]]:
+        """Both of them, as `save_people` takes them."""
+        return {name: one.model_dump() | {"service": isinstance(one, ServiceEntry)} for name, one in self.actors.items()}
 
 
 @dataclass(frozen=True)
@@ -281,11 +299,15 @@ def _reference_problems(file: PolicyFile, lines: Lines) -> Iterator[str]:
     for name, schedule in file.schedules.items():
         if file.people and (unknown := set(schedule.rotation) - set(file.people)):
             yield f"{lines.place('schedules', name)}schedules.{name} names {min(unknown)!r}, who is not listed under people"
+    for name in file.people.keys() & file.service_accounts.keys():
+        yield f"{lines.place('service_accounts', name)}service_accounts.{name} is listed under people too; give it a name of its own"
+    for name, actor in file.actors.items():
+        section = "people" if name in file.people else "service_accounts"
+        for group in actor.groups:
+            if file.groups and group not in file.groups:
+                yield f"{lines.place(section, name)}{section}.{name} is in the group {group!r}, which groups does not define"
     for person, entry in file.people.items():
         where = lines.place("people", person)
-        for group in entry.groups:
-            if file.groups and group not in file.groups:
-                yield f"{where}people.{person} is in the group {group!r}, which groups does not define"
         if entry.manager and (entry.manager not in file.people or entry.manager == person):
             yield f"{where}people.{person}.manager should be somebody else who is listed under people, not {entry.manager!r}"
 

@@ -130,9 +130,9 @@ def people_under(
     found = {
         one.name: replace(one, active=one.name in vouched, groups=groups.get(one.name, frozenset())) for one in people if not one.service
     }
-    found |= {one.name: one for one in people if one.service}
-    for name, entry in policy.file.people.items():
-        known = found.get(name, Person(name, True, frozenset(), frozenset()))
+    found |= {one.name: replace(one, active=False, groups=frozenset()) for one in people if one.service}
+    for name, entry in policy.file.actors.items():
+        known = found.get(name, Person(name, True, frozenset(), frozenset(), service=name in policy.file.service_accounts))
         found[name] = replace(known, active=entry.active, groups=frozenset(entry.groups) | groups.get(name, frozenset()))
     return found
 

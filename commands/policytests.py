@@ -92,6 +92,7 @@ def read_table(body: str) -> tuple[Table, Lines]:
 def run_table(table: Table, lines: Lines, policy: BoundPolicy, commands: Mapping[str, Command], *, now: datetime) -> Iterator[Result]:
     """Every case decided; `now` is the time of those that name none."""
     people = [Person(name, one.active, frozenset(one.groups), frozenset(), manager=one.manager) for name, one in policy.file.people.items()]
+    people += [Person(name, one.active, frozenset(one.groups), frozenset(), True) for name, one in policy.file.service_accounts.items()]
     for n, case in enumerate(table.cases):
         yield Result(lines.at("cases", n), case, tuple(_problems(case, policy, people, commands, now)))
 

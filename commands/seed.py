@@ -29,6 +29,6 @@ async def seed(session: WriteSession, body: str = DEFAULT_POLICY, *, commands: M
     if problems := check_rules(policy, commands):
         raise PolicyError(f"policy {problems[0]}")
     await apply_policy(session, digest=policy.digest, body=body, by="countersign")
-    await save_people(session, {name: entry.model_dump() for name, entry in policy.file.people.items()})
+    await save_people(session, policy.file.roster())
     await record(session, [AuditEvent("policy:seeded", "countersign", None, {"digest": policy.digest})])
     return True

@@ -15,7 +15,7 @@ from .storyfacts import ASKING
 from .storyfacts import Facts as Facts
 from .storyfacts import read_facts as read_facts
 from .storylines import code_of
-from .storywords import STATES, fields_of, title_of
+from .storywords import STATES, asker_of, fields_of, title_of
 from .storywords import asked as asked
 from .switches import shown_on
 
@@ -128,7 +128,7 @@ def _fallback(facts: Facts, words: str) -> str:
     summary = (run.plan or {}).get("summary", "")
     if run.status == RunStatus.awaiting_approval and facts.request:
         tail = f" · until {facts.request.expires_at:%H:%M} UTC"
-        return _cut(f"{run.asker} asks: {run.command}: {summary or asked(run)}", FALLBACK_LENGTH - len(tail)) + tail
+        return _cut(f"{asker_of(run)} asks: {run.command}: {summary or asked(run)}", FALLBACK_LENGTH - len(tail)) + tail
     return _cut(f"#{run.number} {run.command} {words}: {run.outcome or summary or asked(run)}")
 
 

@@ -102,8 +102,14 @@ def _voter(run: RunRow, row: DecisionRow) -> str:
 def _askers(run: RunRow) -> str:
     """The asker, who holds it in their place, and who changed it last."""
     edited = f"changed by {run.edited_by}" if run.edited_by and run.edited_by != run.asker else ""
-    marks = ", ".join(filter(None, [f"handed to {run.handed_to}" if run.handed_to else "", edited]))
-    return f"{run.asker} ({marks})" if marks else run.asker
+    holds = f"{run.handed_to} answers for it" if run.source else f"handed to {run.handed_to}"
+    marks = ", ".join(filter(None, [holds if run.handed_to else "", edited]))
+    return f"{asker_of(run)} ({marks})" if marks else asker_of(run)
+
+
+def asker_of(run: RunRow) -> str:
+    """`ada`, or `schedule nightly-backup, as svc-backup`."""
+    return f"{run.source}, as {run.asker}" if run.source else run.asker
 
 
 def _title(head: str, run: RunRow, marks: Mapping[str, str]) -> str:

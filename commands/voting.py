@@ -88,7 +88,7 @@ def may_vote(policy: Policy, person: Person, rule: Approval, matter: Matter, *, 
     if person.name == matter.asker and not rule.asker_may:
         return Refused("You asked for this; someone else must approve your request.", "self_approval")
     if person.name == matter.holder:
-        return Refused("This request was handed over to you; someone else must approve it.", "self_approval")
+        return Refused("You answer for this request; someone else must approve it.", "self_approval")
     if person.name in matter.barred and person.name != matter.asker and not rule.editor_may:
         return Refused("You changed this request last; someone else must approve it.", "self_approval")
     chosen = all_sets(rule) if sets is None else sets

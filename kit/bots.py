@@ -292,7 +292,7 @@ class Bot:
         compiled = compile_policy(self._text or _policy_of(self._may, self._sections))
         async with transaction(self.owner) as session:
             await apply_policy(session, digest=compiled.digest, body=compiled.body, by="kit")
-            await save_people(session, {name: entry.model_dump() for name, entry in compiled.file.people.items()})
+            await save_people(session, compiled.file.roster())
             await forget_vouchers(session, source=ADMIN, active=False, people=self._may)  # whoever is cast is here
         self.hub.forget()
         self.services.forget()

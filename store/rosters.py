@@ -51,13 +51,14 @@ async def save_people(session: WriteSession, people: Mapping[str, Mapping[str, A
     """Brings people and memberships in line with policy: those named are here with these groups, unless another source says gone.
 
     Policy no longer speaks for anybody else, so whom no directory vouches for is deactivated. The deactivated lose their tokens and
-    sessions at once; the rest of what they left behind is taken up by the sweep.
+    sessions at once; the rest of what they left behind is taken up by the sweep. An entry with `service` is a service account, for which
+    policy alone speaks; nobody becomes one who was ever a person, nor the other way round: that entry is passed over.
     """
-    await _forget_others(session, list(people))
-    for name, entry in people.items():
-        await _save(session, name, entry)
-    await vouch(session, {name: bool(entry.get("active", True)) for name, entry in people.items()}, source=POLICY)
+    saved = {name: entry for name, entry in people.items() if await _save(session, name, entry)}
+    await _forget_others(session, list(saved))
+    await vouch(session, {name: bool(one.get("active", True)) for name, one in saved.items() if not one.get("service")}, source=POLICY)
     await _settle(session, None)
+    await _settle_services(session, [name for name, one in saved.items() if one.get("service") and one.get("active", True)])
 
 
 async def vouch(session: WriteSession, said: Mapping[str, bool], *, source: str) -> dict[str, bool]:
@@ -163,19 +164,24 @@ async def end_tokens(session: WriteSession, names: Sequence[str]) -> int:
     return len(rows.all())
 
 
-async def _save(session: WriteSession, name: str, entry: Mapping[str, Any]) -> None:
-    await session.execute(
+async def _save(session: WriteSession, name: str, entry: Mapping[str, Any]) -> bool:
+    """False for who is a person and should be a service account, or the other way round."""
+    saved = await session.execute(
         text(
-            "INSERT INTO people (name, email, timezone, manager) VALUES (:name, lower(:email), :timezone, :manager)"
+            "INSERT INTO people (name, service, email, timezone, manager) VALUES (:name, :service, lower(:email), :timezone, :manager)"
             " ON CONFLICT (name) DO UPDATE SET email = excluded.email, timezone = excluded.timezone, manager = excluded.manager"
+            " WHERE people.service = excluded.service RETURNING 1"
         ),
         {
             "name": name,
+            "service": bool(entry.get("service")),
             "email": entry.get("email"),
             "timezone": entry.get("timezone", "UTC"),
             "manager": entry.get("manager") or None,
         },
     )
+    if saved.first() is None:
+        return False
     groups = list(entry.get("groups", ()))
     await session.execute(
         text("DELETE FROM memberships WHERE person = :name AND source = 'policy' AND until IS NULL AND NOT \"group\" = ANY(:groups)"),
@@ -188,6 +194,7 @@ async def _save(session: WriteSession, name: str, entry: Mapping[str, Any]) -> N
         ),
         {"name": name, "groups": groups},
     )
+    return True
 
 
 async def _forget_others(session: WriteSession, staying: Sequence[str]) -> None:
@@ -214,6 +221,15 @@ async def _settle(session: WriteSession, names: Sequence[str] | None) -> dict[st
         await session.execute(text("UPDATE people SET active = NOT active WHERE name = ANY(:names)"), {"names": list(changed)})
     await end_tokens(session, [name for name, active in changed.items() if not active])
     return changed
+
+
+async def _settle_services(session: WriteSession, names: Sequence[str]) -> None:
+    """Makes exactly these service accounts active."""
+    rows = await session.execute(
+        text("UPDATE people SET active = NOT active WHERE service AND active <> (name = ANY(:names)) RETURNING name, active"),
+        {"names": list(names)},
+    )
+    await end_tokens(session, [row.name for row in rows if not row.active])
 
 
 def _columns(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:

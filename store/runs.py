@@ -66,6 +66,7 @@ class RunRow(Base):
     handed_to: Mapped[str | None]
     badge: Mapped[str] = mapped_column(server_default=text("''"))
     start_at: Mapped[datetime | None]
+    source: Mapped[str] = mapped_column(server_default=text("''"))
     created_at: Mapped[Stamp]
     moved_at: Mapped[Stamp]
 
@@ -76,7 +77,10 @@ _COLUMNS: Final = tuple(column.name for column in RunRow.__table__.columns)
 
 @dataclass(frozen=True)
 class NewRun:
-    """A run about to be born, with the idempotency key of the request that asked for it."""
+    """A run about to be born, with the idempotency key of the request that asked for it.
+
+    `source` is the schedule or trigger that a service account asks for, and `handed_to` who answers for it.
+    """
 
     key: str
     command: str
@@ -99,6 +103,8 @@ class NewRun:
     secrets: dict[str, str] = field(default_factory=dict)
     because: str = ""
     start_at: str | None = None
+    source: str = ""
+    handed_to: str | None = None
     id: UUID = field(default_factory=new_id)
 
 
@@ -116,15 +122,15 @@ _CREATE = text("""
 WITH wanted AS (SELECT * FROM jsonb_to_recordset(cast(:rows AS jsonb)) AS w(
        id uuid, key text, command text, code_version text, status text, risk int, visibility text, owner text, asker text, door text,
        place jsonb, arguments jsonb, origins jsonb, reason text, dry_run bool, answer_to text, policy text, trace text, outcome text,
-       secrets jsonb, because text, start_at timestamptz)),
+       secrets jsonb, because text, start_at timestamptz, source text, handed_to text)),
 moment AS MATERIALIZED (SELECT countersign_now() AS now),
 fresh AS (INSERT INTO inbox (key, run_id, received_at) SELECT key, id, now FROM wanted, moment ON CONFLICT DO NOTHING
           RETURNING key, run_id),
 born AS (INSERT INTO runs (id, command, code_version, status, risk, visibility, owner, asker, door, place, arguments, origins, reason,
-                           dry_run, answer_to, policy, trace, outcome, start_at, due_at, created_at, moved_at)
+                           dry_run, answer_to, policy, trace, outcome, start_at, source, handed_to, due_at, created_at, moved_at)
          SELECT w.id, w.command, w.code_version, w.status, w.risk, w.visibility, w.owner, w.asker, w.door, w.place, w.arguments,
                 w.origins, w.reason, w.dry_run, decode(w.answer_to, 'base64'), w.policy, w.trace, w.outcome, w.start_at,
-                CASE w.status WHEN 'submitted' THEN now END, now, now
+                w.source, w.handed_to, CASE w.status WHEN 'submitted' THEN now END, now, now
          FROM wanted w JOIN fresh f ON f.run_id = w.id, moment RETURNING id, number, status),
 kept AS (INSERT INTO secrets (run_id, mark, sealed)
          SELECT w.id, s.key, decode(s.value, 'base64') FROM wanted w JOIN fresh f ON f.run_id = w.id, jsonb_each_text(w.secrets) s),
@@ -132,7 +138,8 @@ noted AS (INSERT INTO audit_events (id, canonical)
          SELECT gen_random_uuid(), json_build_object('kind', 'run:' || w.status, 'actor', w.asker, 'run', w.id, 'detail',
                 jsonb_strip_nulls(jsonb_build_object('command', w.command, 'arguments', w.arguments, 'origins', w.origins, 'door', w.door,
                 'place', w.place, 'policy', w.policy, 'code', w.code_version, 'trace', w.trace, 'dry_run', nullif(w.dry_run, false),
-                'reason', nullif(w.reason, ''), 'because', nullif(w.because, ''), 'start_at', w.start_at)))::text
+                'reason', nullif(w.reason, ''), 'because', nullif(w.because, ''), 'start_at', w.start_at,
+                'source', nullif(w.source, ''), 'holder', w.handed_to)))::text
          FROM wanted w JOIN born b USING (id)),
 woken AS (SELECT pg_notify('countersign_work', left('plan ' || string_agg(b.id::text, ' '), 5 + 37 * 200)) FROM born b
           WHERE b.status = 'submitted' HAVING count(*) > 0)

@@ -73,6 +73,7 @@ def summary_of(run: RunRow) -> dict[str, Any]:
         "status": run.status,
         "risk": Risk(run.risk).name,
         "asker": run.asker,
+        "source": run.source,
         "door": run.door,
         "place": run.place,
         "reason": run.reason,

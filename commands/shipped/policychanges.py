@@ -12,7 +12,7 @@ from countersign import Context, Plan, PlanningContext, PlanRefused, StepFailed,
 from countersign.approvals import Approval
 from countersign.replies import Field
 from store.audits import AuditEvent, record
-from store.people import find_lasting_people, save_people
+from store.people import find_lasting_people, find_people, save_people
 from store.policies import apply_policy, find_policy
 
 from .accesses import run_of
@@ -33,6 +33,7 @@ async def apply(ctx: PlanningContext, text: str) -> Plan:
         raise PlanRefused(str(error)) from None
     async with ctx.services.reading() as session:
         stored, people = await find_policy(session), await find_lasting_people(session)
+        known = await find_people(session, list(new.file.actors))
         comparison = await read_comparison(session, ctx.services.rulebook, days=DAYS, limit=MOST_RUNS)
     if stored is None:
         raise PlanRefused("No policy is in force yet.")
@@ -40,6 +41,9 @@ async def apply(ctx: PlanningContext, text: str) -> Plan:
         raise PlanRefused("This policy is in force already.")
     if problems := check_policy(new, ctx.services.rulebook.registry.commands):
         raise PlanRefused(f"The policy has problems: {problems[0]}")
+    if mixed := sorted(name for name, one in known.items() if one.service != (name in new.file.service_accounts)):
+        was = "a service account" if known[mixed[0]].service else "a person"
+        raise PlanRefused(f"{mixed[0]} was {was} until now, and stays one; choose another name.")
     under = people_under(new, people, groups=comparison.groups, vouched=comparison.vouched)
     if has_admin(ctx.services.rulebook.policy, people) and not has_admin(new, under.values()):
         raise PlanRefused("Nobody would be an admin under this policy, so nobody could change it again.")
@@ -68,6 +72,6 @@ async def put_in_force(ctx: Context, text: str, before: str) -> None:
             raise StepFailed("Another policy came into force meanwhile; nothing was changed.")
         async with keeping_an_admin(session, ctx.services.rulebook.policy, policy):
             await apply_policy(session, digest=policy.digest, body=policy.body, by=ctx.asker.name)
-            await save_people(session, {name: entry.model_dump() for name, entry in policy.file.people.items()})
+            await save_people(session, policy.file.roster())
         detail = {"digest": policy.digest, "before": before}
         await record(session, [AuditEvent("policy:applied", ctx.asker.name, run_of(ctx), detail)])

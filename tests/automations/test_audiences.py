@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from automations.audiences import MOST_DIRECT, approver_messages, asker_message, card_places, reply_to, voters_wanted
+from automations.audiences import MOST_DIRECT, approver_messages, asker_messages, card_places, reply_to, voters_wanted
 from commands.registries import Registry
 from commands.rulebooks import Rulebook
 from countersign import Approval, Reply
@@ -63,11 +63,23 @@ def test_at_most_five_are_asked_and_never_the_asker() -> None:
 
 
 def test_the_asker_is_told_and_answered_alone() -> None:
-    assert places([asker_message(run(), fallback="room")]) == [("direct", "slack", "", "", "ada")]
+    assert places(asker_messages(run(), fallback="room")) == [("direct", "slack", "", "", "ada")]
     (reply,) = reply_to(run(), Reply(text="done"))
     assert (reply.kind, reply.channel, reply.thread, reply.person) == ("reply", "C1", "17.2", "ada")
     assert reply.card == Reply(text="done").model_dump(mode="json")
     assert reply_to(run(Place("api")), Reply(text="done")) == []
+
+
+def test_a_service_account_has_no_chat_so_whoever_answers_for_it_is_told_and_answers_go_to_the_channel(rulebooks: Any) -> None:
+    asked = {"asker": "svc-cart", "source": "schedule nightly", "handed_to": "lin"}
+    quiet = run(Place("schedule"), **asked)
+    assert places(asker_messages(quiet, fallback="room")) == [("direct", "room", "", "", "lin")]
+    assert asker_messages(run(Place("schedule"), **asked | {"handed_to": None}), fallback="room") == []
+    assert card_places(rulebooks(""), quiet, fallback="room") == []
+    assert reply_to(quiet, Reply(text="done")) == []
+    loud = run(Place("slack", "T1", "C1"), **asked)
+    assert places(card_places(rulebooks(""), loud, fallback="room")) == [("card", "slack", "C1", "", "")]
+    assert places(reply_to(loud, Reply(text="done"))) == [("reply", "slack", "C1", "", "")]
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ async def test_somebody_who_is_let_go_is_nobody_to_wait_for(crew: Bot) -> None:
     left = {name: entry for name, entry in PEOPLE.items() if name != "eve"}
     compiled = compile_policy("people: {" + ", ".join(f"{name}: {{}}" for name in left) + "}")
     async with transaction(crew.owner) as session:
-        await save_people(session, {name: entry.model_dump() for name, entry in compiled.file.people.items()})
+        await save_people(session, compiled.file.roster())
     await crew.refresh()
     assert run.outcome == "No one can approve this: it needs eve, and nobody can. An admin has to grant it."
 

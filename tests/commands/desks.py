@@ -182,7 +182,7 @@ async def open_desk(urls: DatabaseUrls, folder: Path, policy: str = POLICY) -> A
     try:
         async with transaction(desk.owner) as session:
             await apply_policy(session, digest=compiled.digest, body=policy, by="test")
-            await save_people(session, {name: entry.model_dump() for name, entry in compiled.file.people.items()})
+            await save_people(session, compiled.file.roster())
             await session.execute(text("UPDATE people SET active = true"))
             await session.execute(text("UPDATE clock SET shift = '0'"))
             desk.since = (await session.execute(text("SELECT coalesce(max(seq), 0) FROM audit_events"))).scalar_one()

@@ -67,6 +67,12 @@ def test_next_to_nothing_is_a_policy(text: str) -> None:
             "people: {ada: {groups: [admins]}}\ngroups: {developers: []}",
             "policy line 1: people.ada is in the group 'admins', which",
         ),
+        ("people: {ci: {}}\nservice_accounts: {ci: {}}", "policy line 2: service_accounts.ci is listed under people too; give it a name"),
+        (
+            "service_accounts: {ci: {groups: [admins]}}\ngroups: {developers: []}",
+            "policy line 1: service_accounts.ci is in the group 'admins', which",
+        ),
+        ("service_accounts: {ci: {email: ci@example.test}}", "policy line 1: service_accounts.ci.email is not a key that is known here"),
         ("roles: {r: [deploy]}", "policy line 1: roles.r.0: "),
         ("groups: {g: [nope]}", "policy line 1: groups.g names the role 'nope', which roles does not define"),
         ("rules:\n- name: a\n  command: deploy", "policy line 2: rule 'a' should say what follows: allow:, deny:, approve:,"),

@@ -125,7 +125,7 @@ async def test_a_request_in_other_hands(crew: Bot, tmp_path: Path) -> None:
     assert (await row(crew, run)).handed_to == "kim"
     assert (await fields(crew, run))["Asked by"] == "ada (handed to kim)"
     assert "ada handed this over to you" in (await told(crew, "kim", run))[-1].text
-    await kim.approve(run, expect="This request was handed over to you; someone else must approve it.")
+    await kim.approve(run, expect="You answer for this request; someone else must approve it.")
     await kim.do(f"edit {run.id} where=prod", expect="Changed where")
     await lin.approve(run)
     await max_.approve(run, expect="it starts now")
@@ -146,4 +146,4 @@ async def test_not_even_where_editors_may_vote_does_who_holds_it(crew: Bot) -> N
     ada, lin, *_ = cast(crew)
     run = await ada.say("parcel tea")
     await ada.do(f"handover {run.id} lin")
-    await lin.approve(run, expect="handed over to you")
+    await lin.approve(run, expect="You answer for this")

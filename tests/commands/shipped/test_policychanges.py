@@ -71,6 +71,10 @@ BROKEN = "rules:\n- {name: r, command: cart, when: {hw: x}, deny: No.}"
             "people: {max: {groups: [g]}}\nroles: {r: ['countersign:audit']}\ngroups: {g: [r]}",
             "Nobody would be an admin under this policy, so nobody could change it again.",
         ),
+        (
+            "people: {max: {groups: [g]}}\nroles: {r: ['*:*']}\ngroups: {g: [r]}\nservice_accounts: {ada: {groups: [g]}}",
+            "ada was a person until now, and stays one; choose another name.",
+        ),
     ],
 )
 async def test_a_policy_that_cannot_be_lived_with_is_refused(people: People, text: str, sentence: str) -> None:
