@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
@@ -21,6 +21,7 @@ from store.journals import LostClaim, StepKey, StepState, begin_step, end_step
 from store.people import Person
 from store.runs import RunRow
 from store.secrets import keep_secrets, put_back
+from store.waits import Waiting
 
 from .journaling import StepJournal
 from .redactions import Redactor
@@ -32,7 +33,7 @@ _log = logging.getLogger(__name__)
 class Ended(StrEnum):
     """How a call ended. `unclear`: it may or may not have happened. `barred`: the asker lost the right before it began.
 
-    `held`: a kill switch stood in its way before it did anything.
+    `held`: a kill switch stood in its way before it did anything. `parked`: it has to wait for something, which `Outcome.waits` names.
     """
 
     done = "done"
@@ -41,6 +42,7 @@ class Ended(StrEnum):
     cancelled = "cancelled"
     barred = "barred"
     held = "held"
+    parked = "parked"
 
 
 _STATES: Final = {Ended.done: StepState.done, Ended.held: StepState.not_done}
@@ -52,6 +54,7 @@ class Outcome:
     result: Any = None
     error: str = ""
     sealed: Mapping[str, bytes] = field(default_factory=dict)
+    waits: Sequence[Waiting] = ()
 
 
 @dataclass(frozen=True)

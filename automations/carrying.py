@@ -13,6 +13,7 @@ from store.switches import Held, hold
 
 from .calling import Ended, Outcome, Work, call_step
 from .makingplans import may_go_on
+from .parking import park, paused
 
 
 async def carry_out(work: Work) -> None:
@@ -84,6 +85,8 @@ async def _stop(work: Work, outcome: Outcome, position: int) -> None:
     undoable = any(row.state == StepState.done and _steps(work)[row.position].get("undo") for row in rows)
     if outcome.how is Ended.held:
         await give_back(work, outcome.error)
+    elif outcome.how is Ended.parked:
+        await park(work, *outcome.waits)
     elif outcome.how is Ended.unclear:
         await settle(work, RunStatus.interrupted, because=outcome.error, outcome=f"{title} {outcome.error}; it may have happened.")
     elif outcome.how is Ended.cancelled:
@@ -196,6 +199,8 @@ async def _halted(work: Work) -> Outcome | None:
         run, person = await find_run(session, work.run.id), await find_person(session, work.run.asker)
     if run is not None and run.cancelled_by is not None:
         return Outcome(Ended.cancelled, error="before it began")
+    if run is not None and run.paused_by is not None:
+        return Outcome(Ended.parked, waits=(paused(run.paused_by),))
     if stopped := await _stopped(work):
         return Outcome(Ended.held, error=stopped)
     if person is None or not person.active:

@@ -11,6 +11,7 @@ from commands.converse import answer_form, answer_question, ask, comment, words_
 from commands.decide import Decided, Vote, decide
 from commands.edit import Change, Unfit, edit, edit_form, form_of
 from commands.ending import EXTEND
+from commands.pause import Paused, pause, unpause
 from commands.resume import Choice, Resumed, resume
 from commands.rulebooks import Rulebook
 from commands.stories import tell
@@ -79,6 +80,11 @@ async def _vote(session: WriteSession, rulebook: Rulebook, person: Person, run_i
 
 async def _cancel(session: WriteSession, rulebook: Rulebook, person: Person, run_id: UUID, one: Press) -> Reply:
     return _said(await cancel(session, rulebook, person, run_id, door=one.door))
+
+
+async def _pause(session: WriteSession, rulebook: Rulebook, person: Person, run_id: UUID, one: Press) -> Reply:
+    what = pause if one.intent == "pause" else unpause
+    return _said(await what(session, rulebook, person, run_id, door=one.door))
 
 
 async def _resume(session: WriteSession, rulebook: Rulebook, person: Person, run_id: UUID, one: Press) -> Reply:
@@ -155,7 +161,7 @@ async def _refused(session: WriteSession, person: Person, one: Press, answer: Re
     return Reply(text=answer.sentence)
 
 
-def _said(answer: Decided | Cancelled | Resumed | Refused) -> Reply:
+def _said(answer: Decided | Cancelled | Paused | Resumed | Refused) -> Reply:
     return Reply(text=answer.sentence)
 
 
@@ -164,6 +170,8 @@ _HANDLERS: Final[dict[str, Handler]] = {
     "approve": _vote,
     "deny": _vote,
     "cancel": _cancel,
+    "pause": _pause,
+    "unpause": _pause,
     "details": _details,
     "edit": _edit,
     "comment": _comment,

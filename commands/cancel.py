@@ -10,7 +10,8 @@ from store.approvals import close_request, lock_request
 from store.audits import AuditEvent, record
 from store.databases import WriteSession
 from store.people import Person, find_person
-from store.runs import Move, RunRow, ask_to_cancel, lock_run, move
+from store.runs import BEGUN, Move, RunRow, ask_to_cancel, lock_run, move
+from store.waits import wake
 
 from .authorizing import INACTIVE, Refused, is_admin
 from .rulebooks import Rulebook
@@ -31,7 +32,7 @@ async def cancel(session: WriteSession, rulebook: Rulebook, person: Person, run_
     current = await find_person(session, person.name) or person
     rule = Approval.of_json(request.rule) if request else None
     answer = await _answer(session, rulebook, current, run, rule)
-    if isinstance(answer, Cancelled) and request and run and run.status not in (RunStatus.running, RunStatus.undoing):
+    if isinstance(answer, Cancelled) and request and run and run.status not in BEGUN:
         await close_request(session, request.id, state="superseded")
     detail = {"door": door.value} | ({"refused": answer.reason} if isinstance(answer, Refused) else {})
     kind = "cancel:refused" if isinstance(answer, Refused) else "cancel:asked"
@@ -50,8 +51,10 @@ async def _answer(
         return Refused(f"Only {run.asker}, those who may approve it and admins can cancel run #{run.number}.", "missing_permission")
     if run.status in FINISHED:
         return Refused(f"Run #{run.number} has ended already: {run.status.replace('_', ' ')}.", "late_click")
-    if run.status in (RunStatus.running, RunStatus.undoing):
+    if run.status in BEGUN:
         fresh = await ask_to_cancel(session, run.id, by=person.name)
+        if run.status == RunStatus.waiting:
+            await wake(session, [run.id], by=person.name, because="cancelled")
         return Cancelled(f"Run #{run.number} is asked to stop." if fresh else f"Run #{run.number} is stopping already.")
     moved = await move(
         session,

@@ -15,7 +15,7 @@ from .storyfacts import ASKING
 from .storyfacts import Facts as Facts
 from .storyfacts import read_facts as read_facts
 from .storylines import code_of
-from .storywords import STATES, asker_of, fields_of, title_of
+from .storywords import STATES, asker_of, fields_of, title_of, waiting_lines
 from .storywords import asked as asked
 from .switches import shown_on
 
@@ -42,7 +42,7 @@ def card_of(facts: Facts, *, details: bool = False, shared: bool = False) -> Car
         title = f"{f'[{run.badge}] ' if run.badge else ''}#{run.number} {run.command}"
         text = "\n".join([*_stopped(facts), "Private: only those concerned see more."])
         return Card(title=title, fallback=_cut(f"{title}: {words}"), tone=tone, text=text, footer=words)
-    told = [*_stopped(facts), *_text_lines(run)]
+    told = [*_stopped(facts), *waiting_lines(facts), *_text_lines(run)]
     below = MOST_LINES - 1 - len(told)
     own, more = fields_of(facts)
     fields = (
@@ -96,6 +96,8 @@ def _buttons(facts: Facts, *, details: bool) -> tuple[Button, ...]:
         buttons += [Button(label=label, intent=label.lower(), target=target) for label in ("Ask", "Comment")]
     if run.plan and not details:
         buttons.append(Button(label="Details", intent="details", target=target))
+    if run.status in (RunStatus.running, RunStatus.waiting):
+        buttons.append(Button(label="Go on" if run.paused_by else "Pause", intent="unpause" if run.paused_by else "pause", target=target))
     if run.status not in FINISHED and run.status != RunStatus.interrupted:
         buttons.append(Button(label="Cancel", intent="cancel", target=target))
     return tuple(buttons)

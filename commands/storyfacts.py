@@ -12,6 +12,7 @@ from store.journals import StepRow, find_lines, find_steps
 from store.runs import RunRow
 from store.switches import Switch, find_switches
 from store.targets import Earlier, find_earlier
+from store.waits import WaitRow, find_waits
 
 from .rulebooks import Rulebook
 from .stepups import link_of
@@ -27,6 +28,7 @@ class Facts:
     """What the database knows about a run; `address` is where people open Countersign.
 
     `needed` says stage by stage who is still needed, where a rule has stages. `earlier` is the last run on the same target.
+    `waits` is what a parked run waits for.
     """
 
     run: RunRow
@@ -38,6 +40,7 @@ class Facts:
     switches: Sequence[Switch] = ()
     needed: str = ""
     earlier: Earlier | None = None
+    waits: Sequence[WaitRow] = ()
 
     @property
     def step_up(self) -> str:
@@ -79,6 +82,7 @@ async def read_facts(
         switches,
         await _needed(session, rulebook, request, run) if rulebook and request else "",
         await _earlier(session, rulebook, run) if rulebook and run.status in ASKING else None,
+        await find_waits(session, run),
     )
 
 

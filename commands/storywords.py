@@ -9,6 +9,7 @@ from countersign.runs import RunStatus
 from countersign.schemas import SECRET_KEY
 from store.approvals import DecisionRow
 from store.runs import RunRow
+from store.waits import WaitRow
 
 from .starts import start_fields
 from .storyfacts import Facts
@@ -67,6 +68,18 @@ def fields_of(facts: Facts) -> tuple[list[Field], list[Field]]:
         value = f"#{facts.earlier.number} by {facts.earlier.asker}: {ended}, {facts.earlier.at:%Y-%m-%d %H:%M} UTC"
         fields.append(Field(label="Last time", value=value))
     return fields, [Field(**one) for one in (run.plan or {}).get("fields", ())]
+
+
+def waiting_lines(facts: Facts) -> list[str]:
+    """What it waits for and since when, or that it will pause before its next step."""
+    run = facts.run
+    lines = [f"Waits: {one.detail} (since {one.since:%Y-%m-%d %H:%M} UTC{_until(one)})." for one in facts.waits]
+    paused = run.paused_by and run.status == RunStatus.running
+    return [f"Paused by {run.paused_by}: its next step does not begin."] if paused else lines
+
+
+def _until(one: WaitRow) -> str:
+    return f", until {one.due_at:%H:%M:%S}" if one.due_at else ""
 
 
 def _approval_fields(facts: Facts) -> list[Field]:

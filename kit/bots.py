@@ -16,6 +16,7 @@ from automations.executing import execute_runs
 from automations.housekeeping.following import Follower
 from automations.housekeeping.rerouting import reroute
 from automations.housekeeping.tending import ask_for_reviews, tend_requests
+from automations.housekeeping.waking import wake_ripe
 from automations.makingplans import make_plan
 from automations.planning import plan_runs
 from automations.services import Services
@@ -191,6 +192,7 @@ class Bot:
             await tend_grants(session, chat="room")
         while True:
             await self._switches.tend(self.services)
+            await wake_ripe(self.services)
             async with reading(self.services.engine) as session:
                 plan = await find_due(session, statuses=_PLAN, quiet=0, limit=100)
                 execute = await find_due(session, statuses=_EXECUTE, quiet=0, limit=100)

@@ -20,6 +20,7 @@ from .messages import ADDING, NewMessage, as_rows
 from .people import Person, people_named, person_of
 
 ACTIVE: Final = tuple(status for status in RunStatus if status not in FINISHED)
+BEGUN: Final = (RunStatus.running, RunStatus.undoing, RunStatus.waiting)
 CLAIMABLE: Final = (RunStatus.submitted, RunStatus.planning, RunStatus.queued, RunStatus.running, RunStatus.undoing)
 
 
@@ -30,6 +31,7 @@ class RunRow(Base):
         Index("ix_runs_asker", "asker", "number"),
         Index("ix_runs_command", "command", "number"),
         Index("ix_runs_lease", "worker", postgresql_where=text("lease_until IS NOT NULL")),
+        Index("ix_runs_waiting", "id", postgresql_where=text("status = 'waiting'")),
     )
 
     id: Mapped[Identifier]
@@ -59,6 +61,7 @@ class RunRow(Base):
     lease_until: Mapped[datetime | None]
     due_at: Mapped[datetime | None]
     cancelled_by: Mapped[str | None]
+    paused_by: Mapped[str | None]
     choice: Mapped[str | None]
     outcome: Mapped[str] = mapped_column(server_default=text("''"))
     result: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
@@ -297,9 +300,21 @@ async def move_and_take(session: WriteSession, moves: Sequence[Move]) -> list[Ta
 
 
 async def ask_to_cancel(session: WriteSession, run_id: UUID, *, by: str) -> bool:
-    """Leaves word for the worker that holds this run; it stops between or inside steps."""
+    """Leaves word for the worker that holds this run; it stops between or inside steps. A run that waits has to be woken for it."""
     row = await session.execute(
-        text("UPDATE runs SET cancelled_by = :by WHERE id = :id AND status IN ('running', 'undoing') AND cancelled_by IS NULL RETURNING 1"),
+        text("UPDATE runs SET cancelled_by = :by WHERE id = :id AND status = ANY(:begun) AND cancelled_by IS NULL RETURNING 1"),
+        {"id": run_id, "by": by, "begun": list(BEGUN)},
+    )
+    return row.first() is not None
+
+
+async def ask_to_pause(session: WriteSession, run_id: UUID, *, by: str | None) -> bool:
+    """Leaves word that the next step is not to begin until somebody lets the run go on, or, with None, takes that word back."""
+    row = await session.execute(
+        text(
+            "UPDATE runs SET paused_by = :by WHERE id = :id AND status IN ('running', 'waiting')"
+            " AND (paused_by IS NULL) = (cast(:by AS text) IS NOT NULL) RETURNING 1"
+        ),
         {"id": run_id, "by": by},
     )
     return row.first() is not None

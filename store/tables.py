@@ -24,6 +24,7 @@ from . import (
     switches,
     targets,
     tokens,
+    waits,
     workers,
 )
 from .bases import Base
@@ -55,5 +56,6 @@ __all__ = [
     "switches",
     "targets",
     "tokens",
+    "waits",
     "workers",
 ]

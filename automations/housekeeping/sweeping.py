@@ -26,6 +26,7 @@ from store.workers import note_worker, save_choices
 from .dispatching import Dispatcher
 from .tending import BATCH as TENDED_AT_ONCE
 from .tending import ask_for_reviews, tend_requests
+from .waking import forget_old_waits, wake_ripe
 
 _log = logging.getLogger(__name__)
 SWEEP_SECONDS: Final = 1.0
@@ -45,6 +46,7 @@ async def sweep(services: Services, dispatcher: Dispatcher) -> None:
     while True:
         try:
             await switches.tend(services)
+            await wake_ripe(services)
             await _hint_what_is_due(services, dispatcher)
             await _tend_all(services)
             await ask_for_reviews(services)
@@ -62,6 +64,7 @@ async def sweep(services: Services, dispatcher: Dispatcher) -> None:
                 refreshed = time.monotonic()
             if time.monotonic() - forgotten > 3_600:
                 await _forget_old_keys(services)
+                await forget_old_waits(services)
                 forgotten = time.monotonic()
         except (SQLAlchemyError, OSError, PolicyError) as error:
             _log.warning("a sweep was interrupted: %s", type(error).__name__)

@@ -4,7 +4,7 @@ from .accesses import grant, link, revoke
 from .breakings import break_it, review, reviews
 from .changes import edit_run, hand_over, take_back, withdraw_run
 from .conversations import answer_about, ask_about, comment_on
-from .decisions import approve, cancel_run, deny
+from .decisions import approve, cancel_run, deny, pause_run, unpause_run
 from .delegations import delegate, delegate_for, undelegate
 from .explanations import explain
 from .grants import access_extend, access_list, access_request, access_return
@@ -46,6 +46,7 @@ __all__ = [
     "passkey_add",
     "passkey_list",
     "passkey_revoke",
+    "pause_run",
     "review",
     "reviews",
     "revoke",
@@ -64,6 +65,7 @@ __all__ = [
     "switches",
     "take_back",
     "undelegate",
+    "unpause_run",
     "whoami",
     "withdraw_run",
 ]

@@ -1,9 +1,10 @@
-"""approve, deny and cancel, as one types them."""
+"""approve, deny, cancel and pause, as one types them."""
 
 from commands.authorizing import Refused
 from commands.cancel import cancel
 from commands.controls import ControlContext
 from commands.decide import Vote, decide
+from commands.pause import pause, unpause
 from countersign.commands import control
 from countersign.replies import Reply
 from countersign.tallies import Verdict
@@ -29,6 +30,20 @@ async def cancel_run(ctx: ControlContext, number: str) -> Reply:
     row = await find_visible(ctx, number)
     answer = await cancel(ctx.session, ctx.rulebook, ctx.person, row.id, door=ctx.invocation.door)
     return Reply(text=answer.sentence)
+
+
+@control("pause")
+async def pause_run(ctx: ControlContext, number: str) -> Reply:
+    """Have a run stop before its next step, until somebody lets it go on with unpause."""
+    row = await find_visible(ctx, number)
+    return Reply(text=(await pause(ctx.session, ctx.rulebook, ctx.person, row.id, door=ctx.invocation.door)).sentence)
+
+
+@control("unpause")
+async def unpause_run(ctx: ControlContext, number: str) -> Reply:
+    """Let a paused run go on."""
+    row = await find_visible(ctx, number)
+    return Reply(text=(await unpause(ctx.session, ctx.rulebook, ctx.person, row.id, door=ctx.invocation.door)).sentence)
 
 
 async def _say(ctx: ControlContext, number: str, verdict: Verdict, reason: str, *, at: str = "") -> Reply:

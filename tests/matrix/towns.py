@@ -135,7 +135,7 @@ class Town:
                 await session.execute(text(one), values)
 
     async def run(self, visibility: str, state: str = "waiting") -> Run:
-        """A run that nobody has touched, in this state: waiting, interrupted, broken, approved, asked, done or granted."""
+        """A run that nobody has touched, in this state: waiting, running, paused, interrupted, broken, approved, asked, done or granted."""
         pool = self._pools[visibility, state]
         if not pool:
             pool += await _make_runs(self, visibility, state, count=_BATCH)
@@ -306,6 +306,8 @@ async def _bring(town: Town, ids: Sequence[UUID], state: str, mark: str) -> None
         "interrupted": (RunStatus.queued, RunStatus.running, RunStatus.interrupted),
         "done": (RunStatus.queued, RunStatus.running, RunStatus.succeeded),
         "broken": (RunStatus.queued, RunStatus.running),
+        "running": (RunStatus.queued, RunStatus.running),
+        "paused": (RunStatus.queued, RunStatus.running, RunStatus.waiting),
     }
     async with transaction(town.worker) as session:
         for status in ways.get(state, ()):
@@ -331,6 +333,8 @@ _FURNISHED: Final[dict[str, tuple[str, ...]]] = {
     "broken": (_CLOSED.format("broken"), "INSERT INTO reviews (run_id, involved) VALUES (:run, ARRAY['ada', 'kim'])"),
     "approved": (_VOTES,),
     "granted": (_GRANT,),
+    "running": (_CLOSED.format("approved"),),
+    "paused": (_CLOSED.format("approved"), "UPDATE runs SET paused_by = 'max' WHERE id = :run"),
     "asked": (_QUESTION,),
 }
 """What the database holds besides, for a run in this state. A question, and a grant of Ada's, have the id of their run."""

@@ -77,6 +77,8 @@ async def show_home(doors: Doors, way: str, persona: str, run: Run) -> Shown:
 _VOTED: Final = "SELECT 1 FROM decisions WHERE run_id = :run AND person = :who AND verdict = '{}' AND withdrawn_at IS NULL"
 _STATUS: Final = "SELECT 1 FROM runs WHERE id = :run AND status = '{}'"
 _MOVED: Final = "SELECT 1 FROM runs WHERE id = :run AND status <> 'interrupted'"
+_PAUSED: Final = "SELECT 1 FROM runs WHERE id = :run AND paused_by = :who"
+_UNPAUSED: Final = "SELECT 1 FROM runs WHERE id = :run AND paused_by IS NULL"
 _SAID: Final = "SELECT 1 FROM conversations WHERE run_id = :run AND person = :who AND kind = '{}' AND said LIKE '%indeed%'"
 _EDITED: Final = "SELECT 1 FROM runs WHERE id = :run AND edited_by = :who AND arguments ->> 'box' = 'another'"
 
@@ -86,6 +88,8 @@ WAYS: Final = {
     "type approve": typed("approve {number}", "mention", done=_VOTED.format("approve")),
     "type deny": typed("deny {number} no", done=_VOTED.format("deny")),
     "type cancel": typed("cancel {number}", done=_STATUS.format("cancelled")),
+    "type pause": typed("pause {number}", state="running", done=_PAUSED),
+    "type unpause": typed("unpause {number}", state="paused", done=_UNPAUSED),
     "type edit": typed("edit {number} box=another", done=_EDITED),
     "type withdraw": typed("withdraw {number}", done=_STATUS.format("cancelled")),
     "type takeback": typed(
@@ -108,6 +112,8 @@ WAYS: Final = {
     "press approve": pressed("approve", "home", done=_VOTED.format("approve")),
     "press deny": pressed("deny", done=_VOTED.format("deny")),
     "press cancel": pressed("cancel", done=_STATUS.format("cancelled")),
+    "press pause": pressed("pause", state="running", done=_PAUSED),
+    "press unpause": pressed("unpause", state="paused", done=_UNPAUSED),
     "press details": pressed("details", "home", shows=CONTENT),
     "press edit": pressed("edit", shows=CONTENT),
     "press comment": pressed("comment"),
