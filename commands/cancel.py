@@ -9,8 +9,9 @@ from countersign.runs import FINISHED, RunStatus
 from store.approvals import close_request, lock_request
 from store.audits import AuditEvent, record
 from store.databases import WriteSession
+from store.halts import BEGUN, ask_to_cancel
 from store.people import Person, find_person
-from store.runs import BEGUN, Move, RunRow, ask_to_cancel, lock_run, move
+from store.runs import Move, RunRow, lock_run, move
 from store.waits import wake
 
 from .authorizing import INACTIVE, Refused, is_admin

@@ -9,8 +9,9 @@ from countersign.runs import RunStatus
 from store.approvals import find_request
 from store.audits import AuditEvent, record
 from store.databases import WriteSession
+from store.halts import ask_to_pause
 from store.people import Person, find_person
-from store.runs import RunRow, ask_to_pause, lock_run
+from store.runs import RunRow, lock_run
 from store.waits import wake
 
 from .authorizing import INACTIVE, Refused

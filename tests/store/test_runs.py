@@ -12,7 +12,8 @@ from countersign.runs import FINISHED, MOVES, RunStatus
 from store.audits import find_trail
 from store.claims import find_due, put_off, release
 from store.databases import reading, transaction
-from store.runs import Born, Move, ask_to_cancel, create, find_by_reference, find_runs, search_runs
+from store.halts import ask_to_cancel
+from store.runs import Born, Move, create, find_by_reference, find_runs, search_runs
 from store.workers import note_worker
 from tests.store.tables import Tables
 

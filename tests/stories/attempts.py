@@ -243,18 +243,18 @@ async def other_arguments(raid: Raid, mark: Mark) -> None:
 
 
 async def the_votes_of_a_harmless_run(raid: Raid, mark: Mark) -> None:
-    """The holders sign a pause in good faith; the raider makes its request that of the erasing, or its command the critical one."""
-    pause = await raid.asked("pause", "ada", where=mark.where, what="everything")
-    assert pause is not None
+    """The holders sign a dimming in good faith; the raider makes its request that of the erasing, or its command the critical one."""
+    dimming = await raid.asked("dim", "ada", where=mark.where, what="everything")
+    assert dimming is not None
     for name in HOLDERS:
-        await raid.vote(mark, name, await raid.signed(pause, name))
-    await raid.change(pause, command="erase")
-    await raid.push(pause)
+        await raid.vote(mark, name, await raid.signed(dimming, name))
+    await raid.change(dimming, command="erase")
+    await raid.push(dimming)
     await raid.push(mark)
 
 
 async def another_command(raid: Raid, mark: Mark) -> None:
-    await raid.change(mark, command=raid.dice.choice(["pause", "erase ", "ERASE", "nothing", "policy apply"]))
+    await raid.change(mark, command=raid.dice.choice(["dim", "erase ", "ERASE", "nothing", "policy apply"]))
     await raid.push(mark)
     await raid.hint(mark)
     await raid.change(mark, command="erase")

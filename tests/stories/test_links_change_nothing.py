@@ -45,7 +45,7 @@ async def vault(database: DatabaseUrls, redis_url: str, tmp_path: Path, monkeypa
 
 async def test_get_and_head_change_nothing_at_any_address(vault: Lodge, tmp_path: Path) -> None:
     ada = await vault.holder("ada")
-    runs = [await ada.ask(command, where=str(tmp_path / "burnt"), what="x") for command in ("erase", "pause")]
+    runs = [await ada.ask(command, where=str(tmp_path / "burnt"), what="x") for command in ("erase", "dim")]
     await vault.settle()
     link = await vault.web.token("link", "lin")
     browser = await vault.web.browser("lin")

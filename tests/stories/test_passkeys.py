@@ -183,7 +183,7 @@ async def test_enrolments_are_fresh_and_ones_own(vault: Lodge) -> None:
 
 
 async def test_a_decision_after_a_fresh_login_only(vault: Lodge, tmp_path: Path) -> None:
-    run = await asked(vault, tmp_path, "pause")
+    run = await asked(vault, tmp_path, "dim")
     link = f"http://127.0.0.1:8000/runs/{run['number']}"
     assert [(one["intent"], one["only"]) for one in run["card"]["buttons"]][:3] == [
         ("approve", "browser"),
@@ -210,10 +210,10 @@ async def test_a_decision_after_a_fresh_login_only(vault: Lodge, tmp_path: Path)
 
 
 async def test_the_browser_shows_the_run_and_takes_the_decision_after_a_login(vault: Lodge, tmp_path: Path) -> None:
-    run = await asked(vault, tmp_path, "pause")
+    run = await asked(vault, tmp_path, "dim")
     browser = await vault.web.browser("lin")
     page = await browser.client.get(f"/runs/{run['number']}")
-    assert "everything is paused" in page.text
+    assert "everything is dimmed" in page.text
     assert 'value="approve"' in page.text
     answer = await browser.send("/room/press", intent="approve", target=run["id"], digest=run["digest"])
     assert "Approved; it starts now." in answer.text

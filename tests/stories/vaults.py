@@ -31,10 +31,10 @@ async def erase(ctx: PlanningContext, where: str, what: str) -> Plan:
     return Plan(f"{what} is erased", burn(where, what))
 
 
-@command("pause", permission="data:erase", risk="medium", approval=Approval(by="data:approve", step_up="login"))
-async def pause(ctx: PlanningContext, where: str, what: str) -> Plan:
-    """Pause something."""
-    return Plan(f"{what} is paused", burn(where, what))
+@command("dim", permission="data:erase", risk="medium", approval=Approval(by="data:approve", step_up="login"))
+async def dim(ctx: PlanningContext, where: str, what: str) -> Plan:
+    """Dim something."""
+    return Plan(f"{what} is dimmed", burn(where, what))
 '''
 POLICY = """
 profile: strict

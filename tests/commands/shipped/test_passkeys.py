@@ -56,7 +56,7 @@ async def test_explain_says_who_could_not_sign_yet(vault: Bot, tmp_path: Path) -
     await lin.sign(run)
     told = await said(max_, f"policy explain ada 'erase {tmp_path / 'burnt'} everything'")
     assert "how          signed with a passkey; none yet: kim" in told
-    assert "how          in the browser, within five minutes of logging in" in await said(max_, "policy explain ada 'pause x y'")
+    assert "how          in the browser, within five minutes of logging in" in await said(max_, "policy explain ada 'dim x y'")
 
 
 async def test_keys_are_listed_for_their_owner_and_for_admins(vault: Bot, tmp_path: Path) -> None:
