@@ -17,6 +17,7 @@ from store.databases import ReadSession
 from store.delegations import find_delegations
 from store.people import Person, find_all_people, find_people
 from store.runs import RunRow, find_runs
+from store.targets import Earlier
 
 from .audiences import Audience, audience_of
 from .authorizing import Allowed
@@ -89,10 +90,10 @@ async def _sees(session: ReadSession, rulebook: Rulebook, person: Person, run: R
     return may_see(rulebook, person, run, rule_of(request) if request else None)
 
 
-def card_of_waiting(one: Waiting, rulebook: Rulebook) -> Card:
-    """The card of a request in an inbox."""
+def card_of_waiting(one: Waiting, rulebook: Rulebook, *, earlier: Earlier | None = None) -> Card:
+    """The card of a request in an inbox; `earlier` is the last run on the same target."""
     needed = needed_by(one.ballot, one.ballot.tally())
-    return card_of(Facts(one.run, one.request, one.ballot.decisions, (), (), rulebook.address, rulebook.switches, needed))
+    return card_of(Facts(one.run, one.request, one.ballot.decisions, (), (), rulebook.address, rulebook.switches, needed, earlier))
 
 
 async def _audiences(session: ReadSession, rulebook: Rulebook, person: Person) -> list[UUID]:

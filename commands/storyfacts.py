@@ -81,7 +81,7 @@ async def read_facts(
         rulebook.address if rulebook else "",
         switches,
         await _needed(session, rulebook, request, run) if rulebook and request else "",
-        await _earlier(session, rulebook, run) if rulebook and run.status in ASKING else None,
+        await earlier_of(session, rulebook, run) if rulebook and run.status in ASKING else None,
         await find_waits(session, run),
     )
 
@@ -109,7 +109,8 @@ def _written(need: Need) -> str:
     return written_set(replace(need.voters, count=need.missing))
 
 
-async def _earlier(session: ReadSession, rulebook: Rulebook, run: RunRow) -> Earlier | None:
+async def earlier_of(session: ReadSession, rulebook: Rulebook, run: RunRow) -> Earlier | None:
+    """The last run on the same target, where its card may say so."""
     command = rulebook.registry.find(run.command)
     found = await find_earlier(session, run.id, target_of(command, run.arguments)) if command else None
     # A private run is not named on the card of one that staff may read.

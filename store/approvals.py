@@ -53,6 +53,7 @@ class DecisionRow(Base):
         Index("uq_decisions_request_id_person", "request_id", "person", unique=True, postgresql_where=text("withdrawn_at IS NULL")),
         Index("ix_decisions_run_id", "run_id"),
         Index("ix_decisions_request_id", "request_id"),
+        Index("ix_decisions_person", "person", "decided_at"),
     )
 
     id: Mapped[Identifier]
@@ -151,6 +152,12 @@ async def find_standing(session: ReadSession, request_ids: Collection[UUID]) -> 
     for row in await session.scalars(_every_decision(found).where(_STANDS)) if found else ():
         found[row.request_id].append(row)
     return found
+
+
+async def find_decided_by(session: ReadSession, person: str, *, limit: int) -> list[UUID]:
+    """The runs that this person decided on last, newest first; what was taken back counts as well."""
+    query = select(DecisionRow.run_id).where(DecisionRow.person == person).order_by(DecisionRow.decided_at.desc()).limit(limit)
+    return list(await session.scalars(query))
 
 
 async def add_decision(session: WriteSession, decision: DecisionRow) -> bool:

@@ -160,6 +160,26 @@ async def search(
     return [AuditRow._of(row) for row in await session.scalars(query)]
 
 
+# An event committed a moment late bears an earlier time than one already seen.
+_LATE_US: Final = 2_000_000
+_CHANGES: Final = text("""
+SELECT max(at_us) AS at_us, array_agg(DISTINCT run_id) AS runs
+FROM (SELECT at_us, run_id FROM audit_events WHERE at_us > :after ORDER BY at_us DESC LIMIT 1000) e
+""")
+
+
+async def find_changes(session: ReadSession, *, after: int | None) -> tuple[int, set[UUID | None]]:
+    """Which runs something was recorded about since a moment in microseconds (None: about what is not a run), and the latest moment.
+
+    Without a moment nothing has changed yet. The last 2 s are told twice, because events may be committed late.
+    """
+    if after is None:
+        row = (await session.execute(text("SELECT coalesce(max(at_us), 0) AS at_us FROM audit_events"))).one()
+        return row.at_us, set()
+    row = (await session.execute(_CHANGES, {"after": after - _LATE_US})).one()
+    return max(after, row.at_us or 0), set(row.runs or ())
+
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _RECORD: Final = text("INSERT INTO audit_events (id, canonical) SELECT * FROM unnest(cast(:ids AS uuid[]), cast(:canonicals AS text[]))")
 # An escape that JSON allows and Postgres does not: NUL. The even number of backslashes before it are escaped backslashes.

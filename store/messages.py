@@ -284,6 +284,18 @@ async def find_chat(session: ReadSession, run_id: UUID) -> tuple[str, str] | Non
     return (found.platform, found.team) if found else None
 
 
+async def find_shown(session: ReadSession, run_id: UUID) -> list[Any]:
+    """Where a run is shown, has been or will be, in the order in which it was announced."""
+    rows = await session.execute(
+        text(
+            "SELECT kind, platform, channel, person, shown, wanted, edited_at, due_at, dead_at, error, created_at FROM messages"
+            " WHERE run_id = :run AND follows IS NULL ORDER BY created_at, id"
+        ),
+        {"run": run_id},
+    )
+    return list(rows.all())
+
+
 async def find_message_by_remote(session: ReadSession, *, platform: str, remote_channel: str, remote_id: str) -> Any | None:
     row = await session.execute(
         text("SELECT * FROM messages WHERE platform = :platform AND remote_channel = :channel AND remote_id = :remote"),

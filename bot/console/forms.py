@@ -1,5 +1,7 @@
 """Posted forms, read strictly, and the checks that a form came from our own page."""
 
+import re
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -8,6 +10,7 @@ from starlette.requests import Request
 from bot.api.problems import Problem
 
 MOST_FIELDS: Final = 120
+_PAGE: Final = re.compile(r"/[a-z][a-z0-9/-]{0,100}\Z")
 
 
 async def read_form(request: Request) -> dict[str, str]:
@@ -26,6 +29,12 @@ async def read_form(request: Request) -> dict[str, str]:
     if len(fields) != len(pairs) or any("\0" in one for pair in pairs for one in pair):
         raise Problem(400, "bad_input", "The form could not be read: a field is there twice or holds a NUL character.")
     return fields
+
+
+def back_of(fields: Mapping[str, str]) -> str:
+    """The page of ours that a form was sent from, where its answer belongs; empty for the room, and for anything that is not our path."""
+    back = fields.get("back", "")
+    return back if _PAGE.match(back) else ""
 
 
 def check_origin(request: Request, *, own: str) -> None:

@@ -5,12 +5,9 @@ import mimetypes
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlencode
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -21,39 +18,12 @@ from bot.rooms import Message
 from countersign.commands import Command
 from countersign.replies import Form, Reply
 
-from .sessions import Visitor
+from .frames import Frame, Here
 
 _FOLDER: Final = Path(__file__).parent
 # A request with this header comes from our script, which wants a part of the page and not all of it.
 PART_HEADER: Final = "countersign-part"
 _NOT_PAGES: Final = ("/api/", "/scim/", "/live", "/ready", "/metrics", "/slack/")
-
-
-@dataclass(frozen=True)
-class Here:
-    """What every form on the page carries: who acts, where, and the session's token."""
-
-    visitor: Visitor
-    channel: str
-
-    @property
-    def zone(self) -> ZoneInfo:
-        try:
-            return ZoneInfo(self.visitor.person.timezone)
-        except (ZoneInfoNotFoundError, ValueError):
-            return ZoneInfo("UTC")
-
-    def address(self, *, channel: str | None = None, acting_as: str = "", form: str = "") -> str:
-        """The page's address for another channel, another of the cast, or with a command's form open."""
-        query = {"channel": self.channel if channel is None else channel}
-        if self.visitor.cast:
-            query["as"] = acting_as or self.visitor.person.name
-        return "/?" + urlencode(query | ({"form": form} if form else {}))
-
-    def clock(self, moment: datetime) -> str:
-        """Hours and minutes where the reader lives, with the day when it is not today."""
-        local, now = moment.astimezone(self.zone), datetime.now(self.zone)
-        return f"{local:%H:%M}" if local.date() == now.date() else f"{local:%d %b %H:%M}"
 
 
 @dataclass(frozen=True)
@@ -70,7 +40,7 @@ class Said:
 
 @dataclass(frozen=True)
 class View:
-    """Everything on the page."""
+    """What the room shows."""
 
     here: Here
     channels: Sequence[str]
@@ -78,7 +48,6 @@ class View:
     commands: Sequence[Command]
     said: Said | None = None
     form: Form | None = None
-    stopped: Sequence[str] = ()
 
     @property
     def cursor(self) -> int:
@@ -86,9 +55,25 @@ class View:
         return max((one.cursor for one in self.messages), default=0)
 
 
-def room_page(view: View, *, status: int = 200) -> Response:
+def framed_page(request: Request, template: str, frame: Frame, *, status: int = 200, **values: Any) -> Response:
+    """A page in the console's frame; our script, which has the frame already, gets what is inside its `region` block."""
+    known = {
+        "moment": frame.moment,
+        "here": frame.here,
+        "sections": frame.sections,
+        "section": frame.section,
+        "stopped": frame.stopped,
+        **values,
+    }
+    if PART_HEADER in request.headers and request.method == "GET":
+        found = _ENVIRONMENT.get_template(template)
+        return HTMLResponse("".join(found.blocks["region"](found.new_context(known))), status)
+    return _page(template, status, **known)
+
+
+def room_page(view: View, frame: Frame, *, status: int = 200) -> Response:
     """The chat room."""
-    return _page("room.html", status, view=view, here=view.here)
+    return _page("room.html", status, view=view, here=frame.here, sections=frame.sections, section=frame.section, stopped=frame.stopped)
 
 
 def message_part(here: Here, one: Message) -> str:

@@ -8,23 +8,21 @@ from starlette.responses import RedirectResponse, Response
 
 from bot.api.problems import Problem
 from bot.api.rooms import event, last_event, part_event, room_of, stream
-from bot.api.stories import read_visible
 from bot.hubs import Answer, Hub
 from bot.presses import Press
 from bot.rooms import Message
 from commands.authorizing import Request as Wanted
-from commands.stories import tell
 from commands.submit import form_for
 from commands.switches import sentences
 from countersign.errors import CountersignError
 from countersign.invocations import Door, Place
 from countersign.replies import Form, Reply
-from store.databases import ReadSession
-from store.runs import RunRow
 
-from . import pages
-from .forms import check_origin, read_form
-from .pages import PART_HEADER, Here, Said, View
+from . import asks, inboxes, pages, runlists, runpages
+from .forms import back_of, check_origin, read_form
+from .frames import Here, framed
+from .pages import PART_HEADER, Said, View
+from .pulses import Pulse
 from .sessions import enter, find_visitor, is_alive, leave, set_cookie
 
 router = APIRouter(include_in_schema=False)
@@ -35,28 +33,16 @@ FormOf = Annotated[str, Query(max_length=100, description="A command whose form 
 
 
 def mount(app: FastAPI) -> None:
-    """Adds the room to the application."""
-    app.include_router(router)
+    """Adds the console's pages to the application."""
+    app.state.pulse = Pulse(lambda: app.state.hub)
+    for one in (router, inboxes.router, runlists.router, runpages.router, asks.router):
+        app.include_router(one)
 
 
 @router.get("/")
 async def show(request: Request, channel: Channel = "ops", acting_as: As = "", form: FormOf = "") -> Response:
     here = Here(await find_visitor(request, acting_as=acting_as), await _known(request, channel))
     return await _room(request, here, form=await _form(request, here, form) if form else None)
-
-
-@router.get("/runs/{reference}")
-async def look_at(request: Request, reference: str, acting_as: As = "") -> Response:
-    """One run, where cards send those who have to decide in the browser. Looking decides nothing."""
-    here = Here(await find_visitor(request, acting_as=acting_as), "")
-    rulebook = await _hub(request).rulebook()
-
-    async def find(session: ReadSession, run: RunRow) -> Reply:
-        return Reply(card=await tell(session, run, rulebook=rulebook, details=True))
-
-    visitor = here.visitor
-    found = await read_visible(_hub(request), visitor.person, reference, find, door=Door.browser, trace=visitor.trace)
-    return await _room(request, here, said=Said(found))
 
 
 @router.post("/room/say")
@@ -108,6 +94,8 @@ async def press(request: Request) -> Response:
         answers=answers or None,
     )
     reply = await room_of(request).press(here.visitor.person, one)
+    if PART_HEADER not in request.headers and (back := back_of(fields)):
+        return RedirectResponse(here.link(back, said=one.key), 303)
     return await _answered(request, here, Said(reply, reply.form, bad=bool(reply.form and reply.form.problems)))
 
 
@@ -177,9 +165,8 @@ async def _room(request: Request, here: Here, *, said: Said | None = None, form:
         commands=rulebook.listed_for(person, _wanted(here)),
         said=said,
         form=form,
-        stopped=await _stopped(request),
     )
-    return pages.room_page(view, status=422 if said and said.bad else 200)
+    return pages.room_page(view, await framed(request, here, "/"), status=422 if said and said.bad else 200)
 
 
 async def _form(request: Request, here: Here, name: str) -> Form:

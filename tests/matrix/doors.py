@@ -218,7 +218,7 @@ class _Listening:
         if message["type"] == "http.response.start":
             self._status = message["status"]
         self._text += message.get("body", b"").decode()
-        if message.get("more_body") and self._text.count("event: message") >= self._events:
+        if message.get("more_body") and self._text.count("event: ") >= self._events:
             raise OSError("the reader has gone away")
 
 

@@ -55,6 +55,11 @@ def stream(path: str, *, browser: bool = False) -> Send:
     return send
 
 
+async def _changes(doors: Doors, persona: str, about: str, run: Run) -> Shown:
+    """Of everything, or of the run."""
+    return await doors.stream(persona, f"/console/events?run={run.id}" if about else "/console/events", browser=True)
+
+
 def scim(method: str, path: str, body: Mapping[str, Any] | None = None) -> Send:
     async def send(doors: Doors, persona: str, about: str, run: Run) -> Shown:
         filled = None if body is None else {**body, "userName": uuid4().hex}
@@ -166,6 +171,11 @@ REQUESTS: Final[Mapping[str, Send]] = {
     "DELETE /scim/v2/{endpoint}/{reference}": scim("DELETE", "/scim/v2/Users/{user}"),
     "GET /": page("/"),
     "GET /runs/{reference}": page("/runs/{id}"),
+    "GET /runs": page("/runs"),
+    "GET /inbox": page("/inbox"),
+    "GET /ask": page("/ask"),
+    "POST /ask": form("/ask", command="whoami"),
+    "GET /console/events": _changes,
     "POST /room/say": form("/room/say", text="whoami"),
     "POST /room/form": form("/room/form", command="whoami"),
     "POST /room/press": form("/room/press", intent="details", target="{id}"),

@@ -1,0 +1,69 @@
+"""The inbox: what waits for this person, what they asked for, and what was decided lately."""
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from bot.hubs import Hub
+from commands.inboxes import card_of_waiting, reviews_for, waiting_for
+from commands.rulebooks import Rulebook
+from commands.stories import tell
+from commands.storyfacts import earlier_of
+from countersign.runs import FINISHED, RunStatus
+from store.approvals import find_decided_by
+from store.databases import ReadSession
+from store.listings import Wanted, find_listed
+from store.people import Person
+from store.runs import RunRow, find_runs
+
+from .frames import framed, here_of
+from .pages import framed_page
+from .saids import said_of
+
+router = APIRouter(include_in_schema=False)
+SHOWN: Final = 20
+TABS: Final = {"": "Waiting for me", "asked": "Asked by me", "done": "Done lately"}
+_OPEN: Final = tuple(status for status in RunStatus if status not in FINISHED)
+
+
+@router.get("/inbox")
+async def show(request: Request, tab: Annotated[str, Query(max_length=10)] = "") -> Response:
+    tab = tab if tab in TABS else ""
+    here = await here_of(request, "/inbox", tab=tab)
+    frame = await framed(request, here, "/inbox")
+    hub: Hub = request.app.state.hub
+    cards = await hub.read(lambda session: _READERS[tab](session, frame.rulebook, here.visitor.person))
+    said = await said_of(request, here)
+    return framed_page(request, "inbox.html", frame, tab=tab, tabs=TABS, items=cards, full=len(cards) >= SHOWN, said=said)
+
+
+async def _waiting(session: ReadSession, rulebook: Rulebook, person: Person) -> list[dict[str, Any]]:
+    inbox = await waiting_for(session, rulebook, person, limit=SHOWN)
+    found = []
+    for one in inbox.waiting:
+        card = card_of_waiting(one, rulebook, earlier=await earlier_of(session, rulebook, one.run))
+        found.append({"run": one.run, "card": card, "until": one.request.expires_at, "on_behalf": one.on_behalf})
+    reviews = await reviews_for(session, rulebook, person)
+    return found + [{"run": one.run, "card": await tell(session, one.run, rulebook=rulebook), "review": True} for one in reviews]
+
+
+async def _asked(session: ReadSession, rulebook: Rulebook, person: Person) -> list[dict[str, Any]]:
+    runs = await find_listed(session, Wanted(askers=[person.name], statuses=_OPEN), limit=SHOWN)
+    return [await _told(session, rulebook, one) for one in runs]
+
+
+async def _done(session: ReadSession, rulebook: Rulebook, person: Person) -> list[dict[str, Any]]:
+    """What this person decided, and what of theirs has ended, newest first."""
+    decided = await find_runs(session, await find_decided_by(session, person.name, limit=SHOWN))
+    ended = await find_listed(session, Wanted(askers=[person.name], statuses=tuple(FINISHED)), limit=SHOWN)
+    runs = {one.id: one for one in (*decided.values(), *ended)}
+    newest = sorted(runs.values(), key=lambda one: one.moved_at, reverse=True)[:SHOWN]
+    return [await _told(session, rulebook, one) for one in newest]
+
+
+async def _told(session: ReadSession, rulebook: Rulebook, run: RunRow) -> dict[str, Any]:
+    return {"run": run, "card": await tell(session, run, rulebook=rulebook)}
+
+
+_READERS: Final = {"": _waiting, "asked": _asked, "done": _done}

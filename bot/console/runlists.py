@@ -1,0 +1,128 @@
+"""The list of runs: filters in the address, newest first, a page at a time."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from bot.api.problems import Problem
+from bot.api.stories import sees
+from bot.hubs import Hub
+from commands.rulebooks import Rulebook
+from commands.storywords import STATES, asked
+from countersign.invocations import Door
+from countersign.runs import FINISHED, RunStatus
+from store.databases import ReadSession
+from store.listings import Wanted, find_listed
+from store.people import Person, find_all_people
+from store.runs import RunRow
+
+from .frames import Here, framed, here_of
+from .pages import framed_page
+
+router = APIRouter(include_in_schema=False)
+SHOWN: Final = 50
+# A page of hidden runs is gone on from, but not for ever: then the page is short and says where to go on.
+SCANNED: Final = 10
+FILTERS: Final = ("command", "asker", "group", "door", "status", "argument", "since", "until")
+STATUSES: Final[Mapping[str, tuple[RunStatus, ...]]] = {
+    "open": tuple(one for one in RunStatus if one not in FINISHED),
+    "bad": (RunStatus.failed, RunStatus.rolled_back, RunStatus.rollback_failed, RunStatus.interrupted),
+    **{one.value: (one,) for one in RunStatus},
+}
+
+
+@router.get("/runs")
+async def show(request: Request) -> Response:
+    given = {name: request.query_params.get(name, "").strip()[:200] for name in FILTERS}
+    here = await here_of(request, "/runs", **given)
+    frame = await framed(request, here, "/runs")
+    hub: Hub = request.app.state.hub
+    before = _number(request.query_params.get("before", ""))
+
+    async def find(session: ReadSession) -> tuple[list[RunRow], int | None]:
+        wanted = await _wanted(session, frame.rulebook, here, given)
+        return await _page(session, frame.rulebook, here.visitor.person, wanted, before)
+
+    runs, more = await hub.read(find)
+    return framed_page(
+        request,
+        "runs.html",
+        frame,
+        runs=[{"run": one, "asked": asked(one), "state": STATES[RunStatus(one.status)]} for one in runs],
+        more=more,
+        before=before,
+        given=given,
+        given_only={name: value for name, value in given.items() if value},
+        choices=_choices(frame.rulebook),
+    )
+
+
+async def _page(
+    session: ReadSession, rulebook: Rulebook, person: Person, wanted: Wanted, before: int | None
+) -> tuple[list[RunRow], int | None]:
+    """What this person may see of them, and where to go on."""
+    found: list[RunRow] = []
+    for _ in range(SCANNED):
+        rows = await find_listed(session, wanted, before=before, limit=SHOWN + 1)
+        for row in rows[:SHOWN]:
+            if len(found) == SHOWN:
+                return found, before
+            before = row.number
+            if await sees(session, rulebook, person, row):
+                found.append(row)
+        if len(rows) <= SHOWN:
+            return found, None
+    return found, before
+
+
+async def _wanted(session: ReadSession, rulebook: Rulebook, here: Here, given: Mapping[str, str]) -> Wanted:
+    askers = [given["asker"]] if given["asker"] else None
+    if given["group"]:
+        members = {one.name for one in await find_all_people(session) if given["group"] in rulebook.policy.groups_of(one)}
+        askers = sorted(members & set(askers) if askers else members)
+    return Wanted(
+        command=given["command"],
+        askers=askers,
+        door=given["door"],
+        statuses=_statuses(given["status"]),
+        arguments=_arguments(given["argument"]),
+        since=_day(here, "since", given["since"]),
+        until=_day(here, "until", given["until"], after=1),
+    )
+
+
+def _statuses(value: str) -> tuple[RunStatus, ...]:
+    if value and value not in STATUSES:
+        raise Problem(422, "wrong_parameter", f"There is no state '{value[:40]}'; choose one from the list.")
+    return STATUSES.get(value, ())
+
+
+def _arguments(value: str) -> dict[str, str]:
+    """`env=prod service=api`; raises Problem 422."""
+    words = [one.partition("=") for one in value.split()]
+    if any(not name or not sign for name, sign, _ in words):
+        raise Problem(422, "wrong_parameter", "argument: should be name=value, for instance env=prod; several are set apart by spaces.")
+    return {name: given for name, _, given in words}
+
+
+def _day(here: Here, name: str, value: str, *, after: int = 0) -> datetime | None:
+    """The start of a day where the reader lives; raises Problem 422."""
+    try:
+        return datetime.fromisoformat(value).replace(tzinfo=here.zone) + timedelta(days=after) if value else None
+    except ValueError:
+        raise Problem(422, "wrong_parameter", f"{name}: should be a day, for instance 2026-03-31.") from None
+
+
+def _number(value: str) -> int | None:
+    return int(value) if value.isdecimal() and len(value) < 18 else None
+
+
+def _choices(rulebook: Rulebook) -> dict[str, Any]:
+    return {
+        "commands": sorted(rulebook.registry.commands),
+        "doors": [one.value for one in Door],
+        "statuses": {"open": "not finished", "bad": "failed or interrupted", **{one.value: STATES[one][0] for one in RunStatus}},
+    }

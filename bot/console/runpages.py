@@ -1,0 +1,133 @@
+"""One run: its card, plan, timeline, log, decisions, messages and record. Looking decides nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from bot.api.rooms import stream
+from bot.api.stories import read_visible, without_secrets
+from bot.hubs import Hub
+from commands.authorizing import Allowed, held
+from commands.policies import AUDIT
+from commands.rulebooks import Rulebook
+from commands.stories import card_of, read_facts
+from commands.storyfacts import Facts
+from commands.storywords import asked
+from countersign.invocations import Door
+from countersign.runs import FINISHED
+from store.audits import AuditRow, find_trail
+from store.conversations import Line, find_lines
+from store.databases import ReadSession
+from store.journals import StepRow
+from store.journals import find_lines as find_log
+from store.messages import find_shown
+from store.people import Person
+from store.runs import RunRow
+
+from .frames import framed, here_of
+from .pages import framed_page
+from .saids import said_of
+from .streams import changes
+
+router = APIRouter(include_in_schema=False)
+LOG_LINES: Final = 500
+
+
+@dataclass(frozen=True)
+class Story:
+    """Everything that the page tells about one run; its record only to those who may read the record."""
+
+    run: RunRow
+    facts: Facts
+    trail: Sequence[AuditRow]
+    said: Sequence[Line]
+    log: Sequence[Any]
+    messages: Sequence[Any]
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        return without_secrets(self.run.plan or {})  # type: ignore[no-any-return]
+
+    @property
+    def bars(self) -> list["Bar"]:
+        return _bars(self.facts.steps)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One call on the timeline: where it begins and how long it is, in parts of a thousand of the whole."""
+
+    step: StepRow
+    start: int
+    width: int
+    seconds: float
+
+
+@router.get("/runs/{reference}")
+async def show(request: Request, reference: str) -> Response:
+    here = await here_of(request, f"/runs/{reference[:40]}")
+    frame = await framed(request, here, "/runs")
+    hub: Hub = request.app.state.hub
+
+    async def read(session: ReadSession, run: RunRow) -> Story:
+        return await _story(session, frame.rulebook, here.visitor.person, run)
+
+    visitor = here.visitor
+    story = await read_visible(hub, visitor.person, reference, read, door=Door.browser, trace=visitor.trace)
+    return framed_page(
+        request,
+        "run.html",
+        frame,
+        story=story,
+        run=story.run,
+        asked=asked(story.run),
+        card=card_of(story.facts, details=True),
+        live=story.run.status not in FINISHED,
+        said=await said_of(request, here),
+    )
+
+
+@router.get("/console/events")
+async def events(
+    request: Request, run: Annotated[UUID | None, Query()] = None, after: Annotated[int, Query(ge=0, lt=2**53)] = 2**53 - 1
+) -> Response:
+    """Says when a page has to be read again: when anything changed, or this run. Only whoever may see the run is told."""
+    here = await here_of(request, "/console/events")
+    hub: Hub = request.app.state.hub
+    if run is not None:
+        await read_visible(hub, here.visitor.person, str(run), _nothing, door=Door.browser, trace=here.visitor.trace)
+    return stream(changes(request, here, run, after=after))
+
+
+async def _nothing(_session: ReadSession, _run: RunRow) -> None:
+    return None
+
+
+async def _story(session: ReadSession, rulebook: Rulebook, person: Person, run: RunRow) -> Story:
+    return Story(
+        run,
+        await read_facts(session, run, lines=0, rulebook=rulebook),
+        await find_trail(session, run.id) if isinstance(held(rulebook.policy, person, AUDIT), Allowed) else [],
+        await find_lines(session, run.id),
+        await find_log(session, run.id, last=LOG_LINES),
+        await find_shown(session, run.id),
+    )
+
+
+def _bars(steps: Sequence[StepRow]) -> list[Bar]:
+    if not steps:
+        return []
+    now = datetime.now(UTC)
+    first = min(one.started_at for one in steps)
+    whole = max((max(one.ended_at or now for one in steps) - first).total_seconds(), 0.001)
+    found = []
+    for one in steps:
+        seconds = ((one.ended_at or now) - one.started_at).total_seconds()
+        start = round(1000 * (one.started_at - first).total_seconds() / whole)
+        found.append(Bar(one, min(start, 995), max(5, min(round(1000 * seconds / whole), 1000 - min(start, 995))), seconds))
+    return found
