@@ -1,26 +1,26 @@
-"""Calling one step: intent before effect, a time limit, a person's cancel, and the outcome as a value."""
+"""Calling one step, once: a time limit, a person's cancel, and the outcome as a value."""
 
 import asyncio
-import contextlib
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
-
-from sqlalchemy import text
+from typing import Any, Protocol
 
 from countersign.arguments import Duration
 from countersign.commands import Command
 from countersign.contexts import Asker, Context, I, Opener
-from countersign.errors import CountersignError, Stopped
-from countersign.plans import StepFunction, resolved
+from countersign.errors import CountersignError, NothingDone, Stopped
+from countersign.plans import resolved
+from countersign.retries import Retrying
 from countersign.schemas import written_json
-from store.journals import LostClaim, StepKey, StepState, begin_step, end_step
+from countersign.steps import StepFunction
+from store.journals import LostClaim, StepKey
 from store.people import Person
 from store.runs import RunRow
-from store.secrets import keep_secrets, put_back
+from store.secrets import put_back
 from store.waits import Waiting
 
 from .journaling import StepJournal
@@ -45,15 +45,15 @@ class Ended(StrEnum):
     parked = "parked"
 
 
-_STATES: Final = {Ended.done: StepState.done, Ended.held: StepState.not_done}
-
-
 @dataclass(frozen=True)
 class Outcome:
+    """How a call ended. `again`: it failed in a way that lets it be begun again, if the step says when."""
+
     how: Ended
     result: Any = None
     error: str = ""
     sealed: Mapping[str, bytes] = field(default_factory=dict)
+    again: bool = False
     waits: Sequence[Waiting] = ()
 
 
@@ -71,48 +71,44 @@ class Work:
     command: Command | None = None
 
 
-async def call_step(work: Work, key: StepKey, step: Mapping[str, Any], results: Mapping[int, Any]) -> Outcome:
-    """Records the intent, calls, records the end. Raises LostClaim when this worker's claim has ended meanwhile."""
-    async with work.services.transaction() as session:
-        await begin_step(session, key, name=step["name"], worker=work.services.name)
-    outcome = await _called(work, key, step, results)
-    if outcome.how is not Ended.unclear:
-        state = _STATES.get(outcome.how, StepState.failed)
-        async with work.services.transaction() as session:
-            await end_step(session, key, state=state, result=outcome.result, error=outcome.error)
-            await keep_secrets(session, work.run.id, outcome.sealed)
-    return outcome
+class Watcher(Protocol):
+    """Knows whether a person has cancelled the run or its time is over, and ends the calls that it is told of when that happens."""
+
+    cancelled: asyncio.Event
+    over: str
+
+    def ends(self, call: "asyncio.Future[Any]") -> AbstractContextManager[None]: ...
 
 
-async def _called(work: Work, key: StepKey, step: Mapping[str, Any], results: Mapping[int, Any]) -> Outcome:
+async def call_step(work: Work, key: StepKey, step: Mapping[str, Any], results: Mapping[int, Any], watcher: Watcher) -> Outcome:
+    """Calls it, intent recorded already. Raises LostClaim when this worker's claim has ended meanwhile."""
     journal = StepJournal(work.services, key, work.redactor)
-    cancelled, opener = asyncio.Event(), _Opener(work.services.catalog)
-    task = asyncio.ensure_future(_run(work, key, step, results, journal, cancelled, opener))
-    watcher = asyncio.ensure_future(_watch(work, task, cancelled))
+    opener = _Opener(work.services.catalog)
+    task = asyncio.ensure_future(_run(work, key, step, results, journal, watcher.cancelled, opener))
     try:
-        result = await task
-        return _done(work, result)
+        with watcher.ends(task):
+            return _done(work, await task)
     except LostClaim:
         raise
-    except TimeoutError:
-        return _unclear(step, f"took longer than {step['timeout']}")
-    except asyncio.CancelledError:
-        if not cancelled.is_set():
+    except TimeoutError as error:
+        return _unclear(step, f"took longer than {step['timeout']}", error)
+    except asyncio.CancelledError as error:
+        if watcher.over:
+            return _unclear(step, f"was stopped: {watcher.over}", error)
+        if not watcher.cancelled.is_set():
             raise
         return Outcome(Ended.cancelled, error="cancelled while it ran")
     except Stopped as error:
         return _stopped(step, str(error), acted=opener.gave)
     except CountersignError as error:
-        how = Ended.cancelled if cancelled.is_set() else Ended.failed
-        return Outcome(how, error=_clean(work, str(error)))
+        how = Ended.cancelled if watcher.cancelled.is_set() else Ended.failed
+        return Outcome(how, error=_clean(work, str(error)), again=_may_again(step, error))
     except Exception as error:
         told = work.services.redactor.clean(work.redactor.clean_error(error))
         _log.error("step %s of run %s raised: %s", step["name"], work.run.id, told)
-        return Outcome(Ended.failed, error=f"{type(error).__name__} (the worker's log has more)")
+        return Outcome(Ended.failed, error=f"{type(error).__name__} (the worker's log has more)", again=_may_again(step, error))
     finally:
-        watcher.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watcher
+        task.cancel()  # of no effect unless this call itself is being cancelled
         await journal.flush()
 
 
@@ -148,23 +144,6 @@ async def _run(
         return await function.function(context, **values)
 
 
-async def _watch(work: Work, task: "asyncio.Future[Any]", cancelled: asyncio.Event) -> None:
-    """Ends the call within 2 s of a person's cancel; the step hears of it first and has a second to end by itself.
-
-    An integration that is stopped meanwhile refuses its next call.
-    """
-    while True:
-        await asyncio.sleep(0.7)
-        async with work.services.reading() as session:
-            row = (await session.execute(text("SELECT cancelled_by FROM runs WHERE id = :id"), {"id": work.run.id})).one()
-            await work.services.current_switches(session)
-        if row.cancelled_by:
-            cancelled.set()
-            await asyncio.sleep(1.0)
-            task.cancel()
-            return
-
-
 def _done(work: Work, result: Any) -> Outcome:
     """The result as JSON: a Secret is sealed and leaves its mark, by which a later step may use it; known secrets in texts are dots."""
     sealed: dict[str, bytes] = {}
@@ -193,9 +172,19 @@ def _stopped(step: Mapping[str, Any], why: str, *, acted: bool) -> Outcome:
     return Outcome(Ended.unclear, error=f"was stopped on its way ({why.rstrip('.')})")
 
 
-def _unclear(step: Mapping[str, Any], why: str) -> Outcome:
+def _unclear(step: Mapping[str, Any], why: str, error: BaseException) -> Outcome:
     """An idempotent step that was cut off may simply count as failed; of any other nobody knows whether it happened."""
-    return Outcome(Ended.failed if step["idempotent"] else Ended.unclear, error=why)
+    return Outcome(Ended.failed if step["idempotent"] else Ended.unclear, error=why, again=_may_again(step, error))
+
+
+def _may_again(step: Mapping[str, Any], error: BaseException) -> bool:
+    """Whether it may be begun again after this: a repeat does no harm, or the step says that nothing was done or that this is no matter."""
+    if not step.get("retry") or isinstance(error, asyncio.CancelledError):
+        return False
+    if isinstance(error, NothingDone):
+        return True
+    retry = Retrying.of_json(step["retry"])
+    return retry.names(error) if retry.on else bool(step["idempotent"])
 
 
 def _clean(work: Work, sentence: str) -> str:

@@ -20,6 +20,8 @@ def different_lines(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]
     for before, after in zip_longest(old.get("steps", []), new.get("steps", [])):
         if before != after:
             lines.append(_step(before, after))
+    if old.get("shape") != new.get("shape"):
+        lines.append("the order of the steps or a branch changed")
     if old.get("summary") != new.get("summary") and new.get("summary"):
         lines.append(f"now: {new['summary']}")
     return lines

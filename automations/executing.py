@@ -29,12 +29,13 @@ from store.secrets import find_secrets
 
 from .agreeing import find_agreement, find_end
 from .calling import Work
-from .carrying import carry_out, give_back, settle
+from .carrying import carry_out
 from .comparing import differences
 from .makingplans import Made, find_timing, make_plan, still_allowed
 from .planning import ask_or_queue, fallback_of, finish, floor_of
 from .redactions import Redactor
 from .services import Services
+from .settling import give_back, settle
 from .switching import without_held
 from .waiting import wait
 

@@ -48,6 +48,8 @@ class StepJournal:
 
     async def flush(self) -> None:
         """Writes what has gathered."""
+        if not self.lines:
+            return
         async with self._lock:
             lines, self.lines = self.lines, []
             self._flushed = time.monotonic()

@@ -162,5 +162,7 @@ def _refuse_plain_secrets(command: Command, plan: dict[str, Any], redactor: Reda
     for one in plan["steps"]:
         if redactor.clean_data(one) != one:
             raise PlanRefused(f"{command.name} gives a secret to {one['name']} as text; its owner has to declare that argument a Secret.")
+    if redactor.clean_data(plan.get("shape")) != plan.get("shape"):
+        raise PlanRefused(f"{command.name} compares a result with a secret; its owner has to have a step do that.")
     if redactor.clean_data(plan["watched"]) != plan["watched"]:
         raise PlanRefused(f"{command.name} watches a secret as text; its owner has to watch something else.")

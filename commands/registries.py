@@ -14,7 +14,7 @@ from typing import Any, Final
 from rapidfuzz import process
 
 from countersign.commands import STEPS, Command
-from countersign.plans import StepFunction
+from countersign.steps import StepFunction
 
 GROUP: Final = "countersign.commands"
 MOST_SLASH_NAMES: Final = 48  # Slack allows 50 in a manifest; /countersign and /cs are two of them

@@ -1,11 +1,13 @@
 """The preformatted lines of a card: its steps and how far they are, what has changed, the preview and the end of the log."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from countersign.runs import RunStatus
+from countersign.shapes import outline, shape_of
 from store.journals import Phase, StepState
 
+from .stepmarks import Mark, missed
 from .storyfacts import ASKING, Facts
 
 
@@ -13,7 +15,7 @@ def code_of(facts: Facts, *, room: int, details: bool) -> str:
     """Before it starts: the steps and the preview; after: how far each step is and the end of the log. At most `room` lines."""
     plan = facts.run.plan or {}
     asking = facts.run.status in ASKING
-    steps = [_step_line(facts, position, one) for position, one in enumerate(plan.get("steps", ()))]
+    steps = _step_lines(facts, plan)
     by = f"changed by {plan['changed_by']}" if plan.get("changed_by") else "changed since it was approved"
     changed = [f"{by}: {one}" for one in plan.get("changed") or ()] if asking else []
     preview = str(plan.get("preview") or "").splitlines() if details or asking else []
@@ -38,20 +40,29 @@ def _fitted(parts: Sequence[Sequence[str]], room: int) -> list[list[str]]:
     return fitted
 
 
-def _step_line(facts: Facts, position: int, step: Mapping[str, Any]) -> str:
+def _step_lines(facts: Facts, plan: Mapping[str, Any]) -> list[str]:
+    """Each step with how far it is; where they do not simply follow each other, indented under what they belong to."""
+    steps = plan.get("steps") or ()
+    if not steps:
+        return []
+    out = missed(plan, facts.steps)
+    return [
+        "  " * line.depth + (line.text if line.position is None else _step_line(facts, line.position, steps[line.position], out))
+        for line in outline(shape_of(plan))
+    ]
+
+
+def _step_line(facts: Facts, position: int, step: Mapping[str, Any], out: Container[int]) -> str:
     done = next((one for one in facts.steps if one.position == position and one.phase == Phase.do), None)
     undone = next((one for one in facts.steps if one.position == position and one.phase == Phase.undo), None)
-    mark = {None: "·", StepState.calling: "▸", StepState.done: "✓", StepState.failed: "✗", StepState.not_done: "·"}[
-        StepState(done.state) if done else None
-    ]
-    line = f"{mark} {step['title']}"
+    line = f"{Mark.of(done, out=position in out).sign} {step['title']}"
     if undone is not None:
         line += " ↩ undone" if undone.state == StepState.done else " ↩ undo failed" if undone.state == StepState.failed else " ↩ undoing"
     elif done is not None and done.error:
         line += f": {done.error}"
     elif done is not None and done.state == StepState.calling and done.progress:
         line += f"  {_bar(done.progress)}"
-    return line
+    return line + (f" (try {done.tries})" if done is not None and (done.tries or 1) > 1 else "")
 
 
 def _bar(progress: Mapping[str, Any]) -> str:

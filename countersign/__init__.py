@@ -4,12 +4,15 @@ from .approvals import Approval
 from .arguments import Channel, Choices, Duration, Percent, Person, Secret, ZonedTime
 from .commands import Command, action, command, control, step
 from .contexts import Asker, Context, PlanningContext
-from .errors import CountersignError, PlanRefused, StepFailed
+from .errors import CountersignError, NothingDone, PlanRefused, StepFailed
 from .integrations import Integration, acts, reads
 from .permissions import Risk
-from .plans import Plan, Step
+from .plans import Plan
 from .replies import Button, Card, Field, Form, Input, Reply, Tone
+from .retries import Retry
 from .runs import RunId, RunStatus
+from .shapes import branch, each, parallel, sequence
+from .steps import Step, submit
 
 __all__ = [
     "Approval",
@@ -26,12 +29,14 @@ __all__ = [
     "Form",
     "Input",
     "Integration",
+    "NothingDone",
     "Percent",
     "Person",
     "Plan",
     "PlanRefused",
     "PlanningContext",
     "Reply",
+    "Retry",
     "Risk",
     "RunId",
     "RunStatus",
@@ -42,8 +47,13 @@ __all__ = [
     "ZonedTime",
     "action",
     "acts",
+    "branch",
     "command",
     "control",
+    "each",
+    "parallel",
     "reads",
+    "sequence",
     "step",
+    "submit",
 ]

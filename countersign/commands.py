@@ -11,9 +11,11 @@ from .approvals import Approval
 from .arguments import Duration
 from .errors import CountersignError
 from .permissions import Risk, checked_permission
-from .plans import Plan, StepFunction
+from .plans import Plan
 from .replies import Reply
+from .retries import Retry
 from .schemas import Schema
+from .steps import StepFunction
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -48,6 +50,7 @@ class Command:
     may_loosen: bool = False
     quiet: bool = False
     once: bool = False
+    timeout: Duration | None = None
     origin: str = ""
     code_version: str = ""
 
@@ -75,9 +78,11 @@ def command(
     visibility: Visibility = "staff",
     may_loosen: bool = False,
     quiet: bool = False,
+    timeout: str = "",
 ) -> Callable[[Callable[Concatenate[Any, P], Coroutine[Any, Any, Plan | Reply]]], Command]:
     """Makes an async function, whose first parameter is the context and which returns a Plan or a Reply, a command.
 
+    `timeout` is the longest that carrying out a run may take from its first step on, waits included; then it is undone.
     Raises TypeError at import when the name, permission, risk, documentation, a type or the approval's arguments are wrong.
     """
 
@@ -96,6 +101,7 @@ def command(
                 visibility=visibility,
                 may_loosen=may_loosen,
                 quiet=quiet,
+                timeout=_timeout(timeout, of=f"command {name!r}") if timeout else None,
                 origin=function.__module__,
             )
         )
@@ -126,12 +132,12 @@ def control(name: str, *, permission: str = "countersign:use", quiet: bool = Fal
 
 
 def action(
-    name: str, *, permission: str, idempotent: bool = False, timeout: str = "10m", **options: Any
+    name: str, *, permission: str, idempotent: bool = False, timeout: str = "10m", retry: Retry | None = None, **options: Any
 ) -> Callable[[Callable[Concatenate[Any, P], Coroutine[Any, Any, Any]]], Command]:
-    """The short form: a command whose plan is one step, the function itself. Options are those of `@command`."""
+    """The short form: a command whose plan is one step, the function itself. Options are those of `@step` and `@command`."""
 
     def make(function: Callable[Concatenate[Any, P], Coroutine[Any, Any, Any]]) -> Command:
-        one = step(idempotent=idempotent, timeout=timeout)(function)
+        one = step(idempotent=idempotent, timeout=timeout, retry=retry)(function)
         summary = (inspect.getdoc(function) or "").split("\n")[0]
 
         @functools.wraps(function)
@@ -145,11 +151,12 @@ def action(
 
 
 def step(
-    *, idempotent: bool = False, timeout: str = "10m", reads: bool = False
+    *, idempotent: bool = False, timeout: str = "10m", reads: bool = False, retry: Retry | None = None
 ) -> Callable[[Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]], StepFunction[P, R]]:
     """Makes an async function a step. Not declared idempotent means it is never repeated without a person.
 
     `timeout` is the longest one attempt may take. `reads` says that it only looks, so it may be repeated and has nothing to undo.
+    `retry` says when it is begun again after a failure.
     The step is known by its module and name, under which runs refer to it.
     """
 
@@ -164,6 +171,7 @@ def step(
             idempotent=idempotent or reads,
             reads=reads,
             timeout=_timeout(timeout, of=name),
+            retry=retry,
         )
         STEPS[name] = made
         return made

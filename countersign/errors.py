@@ -30,6 +30,10 @@ class StepFailed(CountersignError):
     """What a step raises to say, in a sentence, why it could not do its work."""
 
 
+class NothingDone(StepFailed):
+    """A step's word that it failed before it changed anything, so that even one that is not idempotent may be begun again."""
+
+
 class PlanRefused(CountersignError):
     """What a planner raises to say, in a sentence, why there is nothing to do or it must not be done."""
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from types import SimpleNamespace
 from typing import Any, Final
 from uuid import UUID
 
@@ -14,13 +15,17 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from .bases import Base, Stamp
 from .databases import ReadSession, WriteSession
+from .people import Person, people_named, person_of
 
 LOG_LINES_KEPT: Final = 10_000
 START: Final = -1  # the position of the mark that says that carrying out began
 
 
 class StepState(StrEnum):
+    """`waiting`: nothing is under way; it is begun, or looked at, again when it is due."""
+
     calling = "calling"
+    waiting = "waiting"
     done = "done"
     failed = "failed"
     not_done = "not_done"
@@ -29,9 +34,12 @@ class StepState(StrEnum):
 class Phase(StrEnum):
     do = "do"
     undo = "undo"
+    guard = "guard"
 
 
 class StepRow(Base):
+    """The latest try of a step: its number, when the first of them began (`since`), and how the `earlier` ones ended."""
+
     __tablename__ = "steps"
 
     run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"), primary_key=True)
@@ -47,6 +55,10 @@ class StepRow(Base):
     result: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
     error: Mapped[str] = mapped_column(server_default=text("''"))
     progress: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    tries: Mapped[int] = mapped_column(server_default=text("1"))
+    since: Mapped[Stamp]
+    due_at: Mapped[datetime | None]
+    earlier: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default=text("'[]'"))
 
 
 class LogLineRow(Base):
@@ -76,21 +88,34 @@ class StepKey:
 
 
 _FENCE: Final = "EXISTS (SELECT FROM runs r WHERE r.id = :run_id AND r.attempt = :attempt AND r.worker IS NOT NULL FOR SHARE)"
-_BEGIN = text(f"""
+# What was found when somebody last looked whether the run may go on has to be so still, or else one has to look again.
+_UNCHANGED: Final = f"""EXISTS (SELECT FROM runs r WHERE r.id = :run_id AND r.cancelled_by IS NULL AND r.paused_by IS NULL)
+ AND NOT EXISTS (SELECT FROM switches WHERE off_at IS NULL)
+ AND EXISTS (SELECT FROM policies WHERE in_force AND digest = :policy)
+ AND :asker = (SELECT row_to_json(a)::text FROM ({people_named("SELECT asker FROM runs WHERE id = :run_id")}) a)"""  # noqa: S608
+_BEGIN: Final = """
 INSERT INTO steps (run_id, revision, position, phase, name, state, attempt, worker)
-SELECT :run_id, :revision, :position, :phase, :name, 'calling', :attempt, :worker WHERE {_FENCE}
+SELECT :run_id, :revision, :position, :phase, :name, 'calling', :attempt, :worker WHERE {where}
 ON CONFLICT (run_id, revision, position, phase) DO UPDATE
-SET state = 'calling', attempt = excluded.attempt, worker = excluded.worker, started_at = countersign_now(), ended_at = NULL, error = ''
-WHERE steps.state <> 'done' RETURNING 1
-""")
+SET state = 'calling', attempt = excluded.attempt, worker = excluded.worker, started_at = countersign_now(), ended_at = NULL, error = '',
+    due_at = NULL,
+    tries = CASE WHEN steps.state IN ('calling', 'waiting') THEN steps.tries + 1 ELSE 1 END,
+    since = CASE WHEN steps.state IN ('calling', 'waiting') THEN steps.since ELSE countersign_now() END,
+    earlier = steps.earlier || jsonb_build_array(jsonb_build_object('started_at', steps.started_at, 'ended_at', steps.ended_at,
+              'worker', steps.worker, 'state', steps.state, 'error', steps.error))
+WHERE steps.state <> 'done' RETURNING tries, extract(epoch FROM countersign_now() - since) AS seconds
+"""
+_BEGIN_CLAIMED = text(_BEGIN.format(where=_FENCE))
+_BEGIN_UNCHANGED = text(_BEGIN.format(where=f"{_FENCE} AND {_UNCHANGED}"))
 _END = text(f"""
-WITH ended AS (UPDATE steps SET state = :state, ended_at = countersign_now(), result = cast(:result AS jsonb), error = :error
+WITH ended AS (UPDATE steps SET state = :state, ended_at = countersign_now(), result = cast(:result AS jsonb), error = :error,
+                      due_at = countersign_now() + cast(:wait AS float) * interval '1 second'
                WHERE run_id = :run_id AND revision = :revision AND position = :position AND phase = :phase AND attempt = :attempt
-                 AND {_FENCE} RETURNING run_id, name),
+                 AND {_FENCE} RETURNING run_id, name, tries),
 noted AS (INSERT INTO audit_events (id, canonical) SELECT gen_random_uuid(), json_build_object('kind', 'step:' || cast(:state AS text),
           'actor', 'countersign', 'run', e.run_id, 'detail', jsonb_strip_nulls(jsonb_build_object('step', e.name, 'position',
-          cast(:position AS int), 'phase', cast(:phase AS text), 'attempt', cast(:attempt AS int),
-          'error', nullif(cast(:error AS text), ''))))::text
+          cast(:position AS int), 'phase', cast(:phase AS text), 'attempt', cast(:attempt AS int), 'try', nullif(e.tries, 1),
+          'again_in', cast(:wait AS float), 'error', nullif(cast(:error AS text), ''))))::text
           FROM ended e)
 SELECT 1 FROM ended
 """)  # noqa: S608  built from constants
@@ -100,18 +125,68 @@ AND phase = :phase AND attempt = :attempt AND {_FENCE} RETURNING 1
 """)  # noqa: S608  built from constants
 
 
-async def begin_step(session: WriteSession, key: StepKey, *, name: str, worker: str) -> None:
+@dataclass(frozen=True)
+class Bearing:
+    """What a run has to be looked at for before its next step: it is compared by the statement that begins the step.
+
+    `cancelled_by` asked to stop it, `paused_by` to let it wait; `asker` and `policy` are who asks and the policy in force at that moment, for comparison; `seconds`
+    have passed since carrying out began.
+    """
+
+    cancelled_by: str | None
+    paused_by: str | None
+    policy: str
+    asker: str
+    person: Person
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The number of the try that has begun, and how many seconds ago the first one did."""
+
+    tries: int
+    seconds: float
+
+
+_BEARING = text(f"""
+SELECT r.cancelled_by, r.paused_by, (SELECT digest FROM policies WHERE in_force) AS policy, row_to_json(a)::text AS asker, row_to_json(a) AS person,
+       (SELECT extract(epoch FROM countersign_now() - s.started_at) FROM steps s WHERE s.run_id = r.id AND s.revision = r.revision
+        AND s.position = -1) AS seconds
+FROM runs r JOIN LATERAL ({people_named("SELECT r.asker")}) a ON true WHERE r.id = :run_id
+""")  # noqa: S608  built from constants
+
+
+async def find_bearing(session: ReadSession, run_id: UUID) -> Bearing:
+    """How things stand with a run that is under way."""
+    row = (await session.execute(_BEARING, {"run_id": run_id})).one()
+    return Bearing(row.cancelled_by, row.paused_by, row.policy or "", row.asker, person_of(SimpleNamespace(**row.person)), float(row.seconds or 0))
+
+
+async def begin_step(session: WriteSession, key: StepKey, *, name: str, worker: str) -> Begun:
     """Records the intent to call; raises LostClaim when the worker's claim has ended or the step is done already."""
-    row = await session.execute(_BEGIN, _parameters(key) | {"name": name, "worker": worker})
-    if row.first() is None:
+    row = (await session.execute(_BEGIN_CLAIMED, _parameters(key) | {"name": name, "worker": worker})).first()
+    if row is None:
         raise LostClaim
+    return Begun(row.tries, float(row.seconds))
 
 
-async def end_step(session: WriteSession, key: StepKey, *, state: StepState, result: Any = None, error: str = "") -> None:
-    """Records how the call ended; raises LostClaim when the worker's claim has ended."""
-    row = await session.execute(
-        _END, _parameters(key) | {"state": state, "result": None if result is None else Jsonb(result), "error": error}
-    )
+async def begin_step_unchanged(session: WriteSession, key: StepKey, bearing: Bearing, *, name: str, worker: str) -> Begun | None:
+    """The same in one statement with a look at what has changed since: None when something has, or the claim has ended.
+
+    Nobody has cancelled, no kill switch is on, and the policy in force and the asker are those of `bearing`.
+    """
+    values = _parameters(key) | {"name": name, "worker": worker, "policy": bearing.policy, "asker": bearing.asker}
+    row = (await session.execute(_BEGIN_UNCHANGED, values)).first()
+    return Begun(row.tries, float(row.seconds)) if row else None
+
+
+async def end_step(
+    session: WriteSession, key: StepKey, *, state: StepState, result: Any = None, error: str = "", wait: float | None = None
+) -> None:
+    """Records how the call ended, and in how many seconds it is due again if it waits; raises LostClaim when the claim has ended."""
+    values = {"state": state, "result": None if result is None else Jsonb(result), "error": error, "wait": wait}
+    row = await session.execute(_END, _parameters(key) | values)
     if row.first() is None:
         raise LostClaim
 
@@ -143,14 +218,34 @@ async def add_lines(session: WriteSession, key: StepKey, lines: Sequence[str]) -
         raise LostClaim
 
 
-async def settle_step(session: WriteSession, run_id: UUID, *, revision: int, happened: bool) -> bool:
-    """A person's word on the step that was in flight: it happened, or it did not. False when no step is in doubt."""
+async def find_wait(session: ReadSession, key: StepKey) -> float:
+    """Seconds until a step that waits is due."""
+    row = await session.execute(
+        text(
+            "SELECT greatest(0, extract(epoch FROM due_at - countersign_now())) FROM steps WHERE run_id = :run_id"
+            " AND revision = :revision AND position = :position AND phase = :phase"
+        ),
+        _parameters(key),
+    )
+    return float(row.scalar_one_or_none() or 0)
+
+
+async def settle_steps(
+    session: WriteSession, run_id: UUID, *, revision: int, phase: Phase, positions: Sequence[int], happened: bool
+) -> bool:
+    """A person's word on the steps that were in flight: they happened, or they did not. False when none of them is in doubt."""
     row = await session.execute(
         text(
             "UPDATE steps SET state = :state, ended_at = countersign_now() WHERE run_id = :run AND revision = :revision"
-            " AND state IN ('calling', 'failed') RETURNING 1"
+            " AND phase = :phase AND position = ANY(:positions) AND state IN ('calling', 'failed') RETURNING 1"
         ),
-        {"run": run_id, "revision": revision, "state": StepState.done if happened else StepState.not_done},
+        {
+            "run": run_id,
+            "revision": revision,
+            "phase": phase,
+            "positions": list(positions),
+            "state": StepState.done if happened else StepState.not_done,
+        },
     )
     return row.first() is not None
 

@@ -10,13 +10,14 @@ from bot.hubs import Answer
 from commands.authorizing import Refused
 from commands.cancel import cancel
 from commands.decide import Decided, Vote, decide
+from commands.pictures import picture_of
 from commands.resume import Choice, resume
 from commands.rulebooks import Rulebook
 from countersign.invocations import Door, Invocation, Place
 from countersign.runs import RunStatus
 from countersign.tallies import Verdict
 from store.databases import ReadSession, WriteSession
-from store.journals import find_lines
+from store.journals import find_lines, find_steps
 from store.runs import RunRow, search_runs
 
 from .acting import acted
@@ -148,6 +149,18 @@ async def log(caller: Reader, reference: str, after: Annotated[int, Query(ge=0, 
         return {"items": items, "next": lines[-1].n if lines else after}
 
     return await read_visible(caller.hub, caller.person, reference, find, door=Door.api, trace=caller.trace)
+
+
+@router.get("/{reference}/plan.svg", response_class=Response, responses={200: {"content": {"image/svg+xml": {}}}})
+async def picture(caller: Reader, reference: str) -> Response:
+    """The plan drawn as a picture, with how far each step is."""
+
+    async def find(session: ReadSession, run: RunRow) -> str:
+        return picture_of(run.plan or {}, await find_steps(session, run.id, revision=run.revision))
+
+    drawn = await read_visible(caller.hub, caller.person, reference, find, door=Door.api, trace=caller.trace)
+    # A picture has no business with scripts or other addresses, whatever a browser is made to take it for.
+    return Response(drawn, media_type="image/svg+xml", headers={"content-security-policy": "default-src 'none'; sandbox"})
 
 
 @router.post("/{reference}/decisions", openapi_extra=documented(NewDecision))

@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
 from countersign import Approval, Command, Plan, PlanningContext, Secret, Step, command
-from countersign.plans import StepFunction
 from countersign.schemas import Schema, written
+from countersign.steps import StepFunction
 from integrations.processes import scripts, steps
 from integrations.processes.declarations import Declaration, RunbookError, Source
 from integrations.processes.templates import filled, names_in

@@ -129,6 +129,7 @@ REQUESTS: Final[Mapping[str, Send]] = {
     "GET /api/v1/runs": api("GET", "/api/v1/runs"),
     "GET /api/v1/runs/{reference}": api("GET", "/api/v1/runs/{id}"),
     "GET /api/v1/runs/{reference}/log": api("GET", "/api/v1/runs/{id}/log"),
+    "GET /api/v1/runs/{reference}/plan.svg": api("GET", "/api/v1/runs/{id}/plan.svg"),
     "GET /api/v1/runs/{reference}/decisions/options": api("GET", "/api/v1/runs/{id}/decisions/options"),
     "GET /api/v1/runs/{reference}/conversation": api("GET", "/api/v1/runs/{id}/conversation"),
     "POST /api/v1/runs/{reference}/decisions": api(

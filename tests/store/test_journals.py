@@ -18,7 +18,7 @@ from store.journals import (
     find_lines,
     find_steps,
     note_progress,
-    settle_step,
+    settle_steps,
 )
 from store.runs import Move
 from tests.store.tables import Tables
@@ -55,7 +55,7 @@ async def test_an_old_worker_writes_nothing(tables: Tables, how: str) -> None:
         assert await tables.claimed(run, worker="w2")
     else:
         await tables.moved(Move(run, RunStatus.interrupted if how == "moved on" else RunStatus.cancelled, by="x"))
-    writes: list[Callable[[WriteSession], Awaitable[None]]] = [
+    writes: list[Callable[[WriteSession], Awaitable[object]]] = [
         lambda session: begin_step(session, key, name="a.move", worker="w1"),
         lambda session: end_step(session, key, state=StepState.done, result="mine"),
         lambda session: note_progress(session, key, {"done": 1}),
@@ -70,7 +70,7 @@ async def test_an_old_worker_writes_nothing(tables: Tables, how: str) -> None:
         assert await find_lines(reader, run) == []
 
 
-async def _written(tables: Tables, write: Callable[[WriteSession], Awaitable[None]]) -> None:
+async def _written(tables: Tables, write: Callable[[WriteSession], Awaitable[object]]) -> None:
     async with transaction(tables.worker) as session:
         await write(session)
 
@@ -89,8 +89,8 @@ async def test_a_finished_step_is_not_begun_again(tables: Tables) -> None:
 async def test_a_persons_word_settles_what_was_in_flight(tables: Tables, happened: bool, state: str) -> None:
     run, key = await executing(tables)
     async with transaction(tables.worker) as session:
-        assert not await settle_step(session, run, revision=1, happened=happened)
+        assert not await settle_steps(session, run, revision=1, phase=Phase.do, positions=[0], happened=happened)
         await begin_step(session, key, name="a.move", worker="w1")
-        assert await settle_step(session, run, revision=1, happened=happened)
+        assert await settle_steps(session, run, revision=1, phase=Phase.do, positions=[0], happened=happened)
         (row,) = await find_steps(session, run, revision=1)
     assert row.state == state

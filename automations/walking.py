@@ -1,0 +1,126 @@
+"""walking: a plan's steps in their shape, from wherever the journal says that they are."""
+
+import asyncio
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from countersign.shapes import Node, chosen, shape_of
+from countersign.values import REF_KEY
+from store.journals import Begun, Phase, StepKey, StepRow, StepState
+
+from .calling import Ended, Outcome, Work
+from .halting import Gate, Watch, begin
+from .settling import steps_of
+from .trying import key_of, take_step
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A step that did not end well, and how."""
+
+    position: int
+    outcome: Outcome
+
+
+@dataclass
+class Walk:
+    """One way through a plan. `results` are those of the steps done, by position; `stops` are the ends that stopped it."""
+
+    work: Work
+    rows: Sequence[StepRow]
+    results: dict[int, Any] = field(default_factory=dict)
+    stops: list[Stop] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._rows = {row.position: row for row in self.rows if row.phase == Phase.do}
+        self._gate = Gate(self.work)
+        self.results |= {row.position: row.result for row in self._rows.values() if row.state == StepState.done}
+
+    async def go(self) -> None:
+        """Carries out what is left, until all is done or something stops it. Raises LostClaim."""
+        async with Watch(self.work) as self._watch:
+            if failed := [row for row in self._rows.values() if row.state == StepState.failed]:
+                await self._finish_flying(failed)
+            else:
+                await self._in_order(shape_of(self.work.run.plan or {}))
+
+    async def _finish_flying(self, failed: Sequence[StepRow]) -> None:
+        """A step had failed when the worker died: nothing further begins, and what was under way beside it is finished first."""
+        self.stops += [Stop(row.position, Outcome(Ended.failed, error=row.error)) for row in failed]
+        for row in list(self._rows.values()):
+            if row.state == StepState.calling:
+                await self._take(row.position)
+
+    async def _node(self, node: Node) -> bool:
+        """Whether it is done, so that what comes after it may begin."""
+        if isinstance(node, int):
+            return node in self.results or (not self.stops and await self._take(node))
+        if "branch" in node:
+            return await self._branch(node)
+        if "parallel" in node:
+            return await self._beside(node["parallel"], at_once=node["at_once"])
+        return await self._in_order(node["sequence"])
+
+    async def _in_order(self, nodes: Iterable[Node]) -> bool:
+        for node in nodes:
+            if not await self._node(node):
+                return False
+        return True
+
+    async def _beside(self, nodes: Sequence[Node], *, at_once: int) -> bool:
+        """The nodes beside each other; all that were begun have ended when it returns."""
+        room = asyncio.Semaphore(at_once)
+
+        async def one(node: Node) -> bool:
+            async with room:
+                return await self._node(node)
+
+        return all(await _together([one(node) for node in nodes]))
+
+    async def _branch(self, node: dict[str, Any]) -> bool:
+        try:
+            side = chosen(node, self.results)
+        except (KeyError, IndexError, TypeError):
+            error = f"does not say whether {node['branch']['title']}"
+            self.stops.append(Stop(node["branch"][REF_KEY], Outcome(Ended.failed, error=error)))
+            return False
+        return side is None or await self._node(side)
+
+    async def _take(self, position: int) -> bool:
+        work, row = self.work, self._rows.get(position)
+        outcome = await take_step(
+            work,
+            key_of(work, position, Phase.do),
+            steps_of(work)[position],
+            self.results,
+            begin=self._begin,
+            watch=self._watch,
+            waits=row is not None and row.state == StepState.waiting,
+        )
+        if outcome.how is Ended.done:
+            self.results[position] = outcome.result
+            return True
+        self.stops.append(Stop(position, outcome))
+        self._watch.awake.set()
+        return False
+
+    async def _begin(self, key: StepKey, step: Mapping[str, Any]) -> Begun | Outcome:
+        """Nothing begins, or begins again, once something has stopped the run, but what was under way when its worker died is finished."""
+        if not self.stops:
+            return await self._gate.begin(key, step)
+        if (row := self._rows.get(key.position)) is not None and row.state == StepState.calling:
+            return await begin(self.work, key, step)
+        return Outcome(Ended.failed, error="was not begun again")
+
+
+async def _together(calls: Sequence[Awaitable[bool]]) -> list[bool]:
+    """All of them; when one raises, the others are cancelled and ended before it is raised here."""
+    tasks = [asyncio.ensure_future(one) for one in calls]
+    try:
+        return list(await asyncio.gather(*tasks))
+    except BaseException:
+        for one in tasks:
+            one.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise

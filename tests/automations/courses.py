@@ -1,0 +1,119 @@
+"""Commands whose plans have a shape, and steps that fail for a while; what they do is written into a file as in `carts`."""
+
+from pathlib import Path
+
+from tests.automations.carts import write_cart
+
+SOURCE = '''
+"""Commands whose plans have a shape."""
+
+import asyncio
+
+from carts import deaf, fail, once, put, take, trace, undone
+
+from countersign import (
+    Context, NothingDone, Plan, PlanningContext, Retry, StepFailed, branch, command, each, parallel, sequence, step, submit
+)
+
+
+@step(idempotent=True)
+async def late(ctx: Context, what: str, after: float = 0.3) -> str:
+    """Puts it in after a while."""
+    trace("?" + what)
+    await asyncio.sleep(after)
+    trace("+" + what)
+    return what
+
+
+@step()
+async def once_only(ctx: Context, what: str) -> None:
+    """As late, but nobody may repeat it."""
+    trace("?" + what)
+    await asyncio.sleep(0.3)
+    trace("+" + what)
+
+
+@step(reads=True)
+async def look(ctx: Context, at: str) -> dict[str, str]:
+    """Looks."""
+    return {"state": at}
+
+
+@step(idempotent=True, retry=Retry(attempts=3, wait="0.02s"))
+async def shaky(ctx: Context, until: int) -> str:
+    """Fails until that try."""
+    if trace("~") < until:
+        raise StepFailed("it shakes")
+    return "steady"
+
+
+@step(retry=Retry(attempts=3, wait="0.02s"))
+async def careful(ctx: Context, until: int, sure: bool) -> None:
+    """Fails until that try, and says that it did nothing if it is sure."""
+    if trace("~") < until:
+        raise NothingDone("nothing happened") if sure else StepFailed("who knows")
+
+
+@step(retry=Retry(attempts=3, wait="0.02s", on=(KeyError,)))
+async def declared(ctx: Context, until: int) -> None:
+    """Fails until that try in a way that it says is harmless."""
+    if trace("~") < until:
+        raise KeyError
+
+
+@step(idempotent=True, timeout="0.1s", retry=Retry(attempts=2, wait="0.02s"))
+async def dawdle(ctx: Context) -> None:
+    """Takes too long the first time."""
+    if trace("~") == 1:
+        await asyncio.sleep(30)
+
+
+def green(at):
+    probe = look(at)
+    return [probe, branch(probe.result["state"].equals("green"), undone("a"), sequence(put("b"), put("c"))), put("d")]
+
+
+PLANS = {
+    "beside": lambda: [parallel(late("a"), late("b"), late("c"), at_once=2), put("d")],
+    "one fails": lambda: [undone("a"), parallel(late("b").undone_by(take("b")), late("c", 0.1).undone_by(take("c")), fail()), put("d")],
+    "one fails early": lambda: [parallel(fail(), undone("b"), undone("c"), at_once=1 + 1)],
+    "two unclear": lambda: [undone("a"), parallel(once("x").undone_by(take("x")), once("y").undone_by(take("y")), undone("b"))],
+    "fails and unclear": lambda: [undone("a"), parallel(once("x").undone_by(take("x")), fail())],
+    "deaf beside": lambda: [undone("a"), parallel(deaf(), deaf(), late("b", 0.01).undone_by(take("b")))],
+    "green": lambda: green("green"),
+    "red": lambda: green("red"),
+    "odd": lambda: [one := put("text"), branch(one.result["state"].is_true(), put("x"))],
+    "loop": lambda: [each("abc", lambda x: sequence(undone(x), put(x + "!")))],
+    "light": lambda: [each(range(40), lambda n: put(str(n)))],
+    "slowly": lambda: [late("a").undone_by(take("a")), late("b")],
+    "loop beside": lambda: [each("abcd", lambda x: late(x), at_once=4)],
+    "shaky": lambda: [shaky(3)],
+    "too shaky": lambda: [undone("a"), shaky(9)],
+    "sure": lambda: [careful(3, True)],
+    "unsure": lambda: [careful(3, False)],
+    "declared": lambda: [declared(3)],
+    "dawdle": lambda: [dawdle()],
+}
+
+
+@command("course", permission="cart:fill", risk="medium")
+async def course(ctx: PlanningContext, how: str) -> Plan:
+    """Fill a cart in some order."""
+    return Plan(f"fills a cart: {how}", *PLANS[how]())
+
+
+@command("hasty", permission="cart:fill", risk="medium", timeout="1s")
+async def hasty(ctx: PlanningContext, beside: bool = False) -> Plan:
+    """Fill a cart in a second."""
+    slow = [undone("a"), late("b", 0.6).undone_by(take("b")), late("c", 30), put("d")]
+    return Plan("fills a cart in time", parallel(*slow) if beside else sequence(*slow))
+'''
+
+
+def write_courses(folder: Path) -> Path:
+    """The commands in the folder `commands`, beside those of `carts`; returns the file their steps write to."""
+    trace = write_cart(folder)
+    carts = (folder / "commands" / "carts.py").read_text()
+    own = SOURCE.replace("from carts import deaf, fail, once, put, take, trace, undone\n", "")
+    (folder / "commands" / "carts.py").write_text(carts + own)
+    return trace
