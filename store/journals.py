@@ -129,8 +129,8 @@ AND phase = :phase AND attempt = :attempt AND {_FENCE} RETURNING 1
 class Bearing:
     """What a run has to be looked at for before its next step: it is compared by the statement that begins the step.
 
-    `cancelled_by` asked to stop it, `paused_by` to let it wait; `asker` and `policy` are who asks and the policy in force at that moment, for comparison; `seconds`
-    have passed since carrying out began.
+    `cancelled_by` asked to stop it, `paused_by` to let it wait. `asker` and `policy` are who asks and the policy in force at that
+    moment, for comparison; `seconds` have passed since carrying out began.
     """
 
     cancelled_by: str | None
@@ -150,9 +150,9 @@ class Begun:
 
 
 _BEARING = text(f"""
-SELECT r.cancelled_by, r.paused_by, (SELECT digest FROM policies WHERE in_force) AS policy, row_to_json(a)::text AS asker, row_to_json(a) AS person,
-       (SELECT extract(epoch FROM countersign_now() - s.started_at) FROM steps s WHERE s.run_id = r.id AND s.revision = r.revision
-        AND s.position = -1) AS seconds
+SELECT r.cancelled_by, r.paused_by, (SELECT digest FROM policies WHERE in_force) AS policy, row_to_json(a)::text AS asker,
+       row_to_json(a) AS person, (SELECT extract(epoch FROM countersign_now() - s.started_at) FROM steps s
+       WHERE s.run_id = r.id AND s.revision = r.revision AND s.position = -1) AS seconds
 FROM runs r JOIN LATERAL ({people_named("SELECT r.asker")}) a ON true WHERE r.id = :run_id
 """)  # noqa: S608  built from constants
 
@@ -160,7 +160,9 @@ FROM runs r JOIN LATERAL ({people_named("SELECT r.asker")}) a ON true WHERE r.id
 async def find_bearing(session: ReadSession, run_id: UUID) -> Bearing:
     """How things stand with a run that is under way."""
     row = (await session.execute(_BEARING, {"run_id": run_id})).one()
-    return Bearing(row.cancelled_by, row.paused_by, row.policy or "", row.asker, person_of(SimpleNamespace(**row.person)), float(row.seconds or 0))
+    return Bearing(
+        row.cancelled_by, row.paused_by, row.policy or "", row.asker, person_of(SimpleNamespace(**row.person)), float(row.seconds or 0)
+    )
 
 
 async def begin_step(session: WriteSession, key: StepKey, *, name: str, worker: str) -> Begun:

@@ -52,7 +52,9 @@ def test_each_step_is_drawn_with_how_far_it_is() -> None:
     assert "if result of look is true" in svg
 
 
-@given(st.lists(st.text() | st.sampled_from(["</text><script>alert(1)</script>", '"><a href="https://x">', "]]>", "&lt;b&gt;"]), max_size=5))
+@given(
+    st.lists(st.text() | st.sampled_from(["</text><script>alert(1)</script>", '"><a href="https://x">', "]]>", "&lt;b&gt;"]), max_size=5)
+)
 def test_whatever_a_title_says_stays_text(titles: list[str]) -> None:
     root = ElementTree.fromstring(picture_of(plan_of(titles), []))  # noqa: S314  our own
     assert {one.tag.removeprefix(SVG) for one in root.iter()} <= {"svg", "title", "rect", "text", "line", "g"}
