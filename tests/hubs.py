@@ -19,8 +19,8 @@ from store.databases import open_engine, transaction
 from store.embedded import DatabaseUrls
 from store.secrets import Keys
 from store.settings import Settings
+from tests.forks import ROOT, Fork
 
-ROOT = Path(__file__).parents[1]
 POLICY = """
 profile: team
 people:
@@ -79,17 +79,10 @@ class World:
         await engine.dispose()
 
     @contextmanager
-    def workers(self, *arguments: str, root: Path = ROOT) -> Iterator["subprocess.Popen[bytes]"]:
-        """`python -m automations` of the checkout at `root`, with all its children; afterwards nothing is left of them."""
-        with (self.folder / "workers.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "automations", *arguments],
-                env=self.environment(role="worker"),
-                cwd=root,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+    def workers(self, *, root: Path = ROOT) -> Iterator["subprocess.Popen[bytes] | Fork"]:
+        """What `python -m automations` of the checkout at `root` starts, with all its children; afterwards nothing is left of them."""
+        log, environment = self.folder / "workers.log", self.environment(role="worker")
+        process = Fork(("automations",), environment, log) if root == ROOT else _executed(root, environment, log)
         try:
             yield process
         finally:
@@ -99,6 +92,12 @@ class World:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _executed(root: Path, environment: Mapping[str, str], log: Path) -> "subprocess.Popen[bytes]":
+    with log.open("ab") as file:
+        command = [sys.executable, "-m", "automations"]
+        return subprocess.Popen(command, env=environment, cwd=root, stdout=file, stderr=file, start_new_session=True)
 
 
 async def until(check: Callable[[], Awaitable[Any]], *, seconds: float = 10.0, what: str = "") -> Any:

@@ -17,7 +17,8 @@ from store.claims import Claim, claim
 from store.databases import reading, transaction
 from store.embedded import DatabaseUrls
 from tests.commands.desks import Desk, open_desk
-from tests.hubs import ROOT, until
+from tests.forks import ROOT
+from tests.hubs import until
 
 STUCK = """
 import asyncio, sys, threading, time

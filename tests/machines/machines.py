@@ -286,12 +286,11 @@ class ApprovalMachine(RuleBasedStateMachine):
     async def _planned(self) -> None:
         async with reading(self.bot.services.engine) as session:
             due = await find_due(session, statuses=PLANNING, quiet=0, limit=100)
-        await plan_runs(self.bot.services, due)
-        for run_id in self.runs[-6:]:
-            async with reading(self.bot.services.engine) as session:
-                run = await find_run(session, run_id)
-            if run is not None and run.digest and run.digest not in self.digests.setdefault(run_id, []):
-                self.digests[run_id].append(run.digest)
+            await plan_runs(self.bot.services, due)
+            rows = await session.execute(text("SELECT id, digest FROM runs WHERE id = ANY(:ids)"), {"ids": self.runs[-6:]})
+        for row in rows:
+            if row.digest and row.digest not in self.digests.setdefault(row.id, []):
+                self.digests[row.id].append(row.digest)
 
     async def _work(self, forged: bool) -> None:
         if forged:

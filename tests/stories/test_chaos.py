@@ -6,8 +6,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -30,7 +28,8 @@ from store.journals import StepState, find_steps
 from store.runs import find_run
 from store.tokens import issue_token
 from tests.fakes.ledgers import Ledger
-from tests.hubs import ROOT, World, disposing, until
+from tests.forks import Fork
+from tests.hubs import World, disposing, until
 
 RUNS = 1_000
 KILLS = 60
@@ -61,12 +60,11 @@ class Web:
 
     world: World
     port: int
-    process: "subprocess.Popen[bytes] | None" = None
+    process: Fork | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "uvicorn", "--factory", "bot.app:create_app", "--port", str(self.port), "--no-access-log"]
-        with (self.world.folder / "web.log").open("ab") as log:
-            self.process = subprocess.Popen(command, env=self.world.environment(role="web"), cwd=ROOT, stdout=log, stderr=log)
+        words = ("uvicorn", "--factory", "bot.app:create_app", "--port", str(self.port), "--no-access-log")
+        self.process = Fork(words, self.world.environment(role="web"), self.world.folder / "web.log")
 
     def kill(self) -> None:
         if self.process is not None:

@@ -11,7 +11,8 @@ from playwright.async_api import BrowserContext, Page, expect
 
 from store.embedded import DatabaseUrls
 from tests.bot.webs import Web, served
-from tests.hubs import ROOT, World, until
+from tests.forks import ROOT
+from tests.hubs import World, until
 from tests.stories.browsers import Chromium, chromium, come_in, find_chromium
 from tests.stories.sites import serving_site
 

@@ -25,7 +25,8 @@ from kit.servers import Servers
 from store.databases import open_engine, reading, transaction
 from store.people import deactivate, find_people
 from store.runs import find_runs
-from tests.hubs import ROOT, World, disposing, until
+from tests.forks import ROOT
+from tests.hubs import World, disposing, until
 from tests.stories.shelves import Shelf
 
 PENDING: Final = 100
