@@ -20,14 +20,11 @@ setup: $(VENV)/.programs $(VENV)/.projects ## make .venv from the pinned, hashed
 up: setup ## run the whole hub with its own Postgres and Redis and demo data, and print one link
 	@$(BIN)/countersign up --demo
 
-# The crowded ones start many processes and mind the clock: they run one after the other, with the machine to themselves.
-STORIES := access changed_at_the_last_moment chaos conversation_in_slack database_trouble deploy_in_slack later_starts leavers \
-  races rerouting room_in_chromium slack_walk stale taken_over_web
-CROWDED := $(wildcard $(STORIES:%=tests/stories/test_%.py)) tests/bot/cli/up tests/rules/test_image.py tests/benchmarks
+# One process more than two cores: stories often wait for a process or a clock. tests/turns.py says in which order, and what runs alone.
+WORKERS ?= 3
 
-test: setup ## run all tests: most on both cores, then those that need the machine to themselves
-	@$(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile $(addprefix --ignore=,$(CROWDED)) $(ARGS)
-	@$(BIN)/python -m pytest -m "not long" $(CROWDED) $(ARGS)
+test: setup ## run all tests, in WORKERS processes (3)
+	@$(BIN)/python -m pytest -m "not long" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: setup ## lint, format, types and import rules; under two minutes
 	@$(BIN)/ruff check $(RUFF_PATHS)

@@ -7,6 +7,9 @@ import pytest
 from kit.servers import Servers
 from store.embedded import DatabaseUrls
 from tests.hubs import World
+from tests.turns import pytest_collection_modifyitems, pytest_runtest_protocol
+
+__all__ = ["pytest_collection_modifyitems", "pytest_runtest_protocol"]
 
 
 @pytest.fixture(scope="session")
@@ -44,8 +47,3 @@ async def world(database: DatabaseUrls, redis_url: str, tmp_path: Path) -> World
     made = World(database, redis_url, tmp_path)
     await made.prepare()
     return made
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The two longest files go first, one to each core; last, they were one core's work while the other had none."""
-    items.sort(key=lambda one: "/machines/" not in one.nodeid)

@@ -22,6 +22,7 @@ from tests.fakes.proxies import DelayingProxy
 from tests.hubs import World, until
 from tests.stories.lines import Asked, Line, Said, bad_line, proxied
 
+pytestmark = pytest.mark.alone
 LONGEST: Final = 2.5
 LATE_EFFECTS: Final = 7.0
 Kind = Literal["submit", "press", "control"]

@@ -1,0 +1,63 @@
+"""Whose turn it is when several processes share the tests: the longest files begin first, and what minds the clock runs alone, at last."""
+
+import fcntl
+import os
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+LONGEST: Final = (
+    "tests/stories/test_chaos.py",
+    "tests/stories/test_critical_needs_passkeys.py",
+    "tests/machines/test_first_half.py",
+    "tests/machines/test_second_half.py",
+    "tests/commands/test_policy_oracle.py",
+    "tests/matrix/test_matrix.py",
+    "tests/stories/test_forged_requests.py",
+    "tests/stories/test_races.py",
+    "tests/bot/cli/up/test_story.py",
+    "tests/stories/test_room_in_chromium.py",
+    "tests/rules/test_image.py",
+    "tests/stories/test_access.py",
+    "tests/stories/test_later_starts.py",
+    "tests/stories/test_leavers.py",
+    "tests/stories/test_changed_at_the_last_moment.py",
+    "tests/stories/test_stale.py",
+    "tests/stories/test_deploy_in_slack.py",
+    "tests/stories/test_conversation_in_slack.py",
+    "tests/automations/test_waiting.py",
+    "tests/commands/test_inboxes.py",
+)
+"""Each takes more than ten seconds of a core. Begun last, one of them would be one process's work while the others had none."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {name: position for position, name in enumerate(LONGEST)}
+
+    def place(item: pytest.Item) -> tuple[bool, int]:
+        return item.get_closest_marker("alone") is not None, order.get(item.nodeid.partition("::")[0], len(LONGEST))
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Outside of the time limit, which begins when it is the test's turn."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return (yield)
+    with turn(item.config.cache.mkdir("turns"), alone=item.get_closest_marker("alone") is not None):
+        return (yield)
+
+
+@contextmanager
+def turn(folder: Path, *, alone: bool) -> Iterator[None]:
+    """Until every other test has ended, if this one runs alone; otherwise at once, unless one that runs alone does or waits."""
+    with (folder / "door").open("w") as door, (folder / "room").open("w") as room:
+        fcntl.flock(door, fcntl.LOCK_EX)
+        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        if not alone:
+            fcntl.flock(door, fcntl.LOCK_UN)
+        yield
