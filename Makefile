@@ -35,8 +35,8 @@ check: setup ## lint, format, types and import rules; under two minutes
 bench: setup ## measure every number that the docs publish
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-long: setup ## run the long chaos and property tests
-	@$(BIN)/python -m pytest -m long --timeout 3600 $(ARGS)
+long: setup ## run the long chaos and property tests, for hours, a line for each part that has passed
+	@$(BIN)/python -m pytest -m long -n $(WORKERS) --dist load --maxschedchunk 1 --timeout 3600 -v $(ARGS)
 
 requirements: setup ## compile requirements/*.in to hashed *.txt (UPGRADE=1 moves to the newest versions)
 	@compile() { UV_CUSTOM_COMPILE_COMMAND="make requirements" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \

@@ -41,14 +41,14 @@ class Servers:
             self._redis.start()
         return self._redis
 
-    def fresh_database(self) -> DatabaseUrls:
-        """A migrated, empty database."""
+    def fresh_database(self, *, like: str = _TEMPLATE) -> DatabaseUrls:
+        """A migrated, empty database, or a copy of the one named `like`, to which nobody may be connected."""
         if not self._made:
             self.postgres.create_database(_TEMPLATE)
             migrate(self.postgres.urls_for(_TEMPLATE).owner)
         self._made += 1
         name = f"test_{os.getpid()}_{self._made}"
-        self.postgres.create_database(name, template=_TEMPLATE)
+        self.postgres.create_database(name, template=like)
         return self.postgres.urls_for(name)
 
     def stop(self) -> None:

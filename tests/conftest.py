@@ -1,11 +1,15 @@
 """Fixtures that every room's tests share."""
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from kit.servers import Servers
 from store.embedded import DatabaseUrls
+from store.secrets import Keys
 from tests.hubs import World
 from tests.turns import pytest_collection_modifyitems, pytest_runtest_protocol
 
@@ -41,9 +45,17 @@ def redis_url(servers: Servers) -> str:
     return servers.redis.url
 
 
+@pytest.fixture(scope="session")
+def cast_database(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a database with the cast in it, to copy: making them known each time took as long as all the rest."""
+    made = World(servers.fresh_database(), "", tmp_path_factory.mktemp("cast"))
+    with ThreadPoolExecutor(1) as pool:  # this thread's event loop is pytest's
+        pool.submit(asyncio.run, made.prepare()).result()
+    return str(make_url(made.urls.owner).database)
+
+
 @pytest.fixture
-async def world(database: DatabaseUrls, redis_url: str, tmp_path: Path) -> World:
+def world(servers: Servers, cast_database: str, redis_url: str, tmp_path: Path) -> World:
     """A database with the cast, keys and the environment for processes."""
-    made = World(database, redis_url, tmp_path)
-    await made.prepare()
-    return made
+    Keys.prepared(tmp_path / "keys")
+    return World(servers.fresh_database(like=cast_database), redis_url, tmp_path)

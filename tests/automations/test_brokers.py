@@ -15,7 +15,6 @@ from countersign.invocations import Place
 from countersign.runs import RunStatus
 from store.approvals import NewRequest, open_requests
 from store.databases import reading, transaction
-from store.embedded import DatabaseUrls
 from store.runs import Move, NewRun, create, find_run, move
 from tests.automations.carts import write_cart
 from tests.hubs import World, disposing, until
@@ -128,9 +127,7 @@ async def unapproved(world: World) -> dict[UUID, str]:
     return dict(zip([one.id for one in runs], ["awaiting_approval", "denied", "refused"], strict=True))
 
 
-async def test_ten_thousand_forged_messages_execute_nothing_and_stop_nobody(
-    world: World, database: DatabaseUrls, broker: WakingBroker
-) -> None:
+async def test_ten_thousand_forged_messages_execute_nothing_and_stop_nobody(world: World, broker: WakingBroker) -> None:
     trace = write_cart(world.folder)
     world.extra["COUNTERSIGN_COMMANDS"] = str(world.folder / "commands")
     before = await unapproved(world)

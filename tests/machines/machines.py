@@ -5,12 +5,14 @@ that shares no code with the product, over what the audit says and what the mode
 """
 
 import asyncio
+import os
+import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from sqlalchemy import text
@@ -353,8 +355,13 @@ def _approvals(trail: list[Any], digest: str) -> list[Said]:
     return list(said.values())
 
 
-def run_machine(servers: Servers, folder: Path, *, examples: int, steps: int) -> int:
-    """Runs the machine; returns how many runs were carried out, so that one sees that it is not about nothing."""
+def run_machine(servers: Servers, folder: Path, *, examples: int, steps: int, part: int = 0) -> int:
+    """Runs the machine; returns how many runs were carried out, so that one sees that it is not about nothing.
+
+    Parts differ by their seed. MACHINE_SEED in the environment repeats what was printed.
+    """
+    chance = int(os.environ.get("MACHINE_SEED", str(time.time_ns() % 1_000_000_000 + part)))
+    print(f"machine seed {chance}")
     loop = asyncio.new_event_loop()
     write_ledger(folder, tuple(MODELS))
     opened = open_bot(servers.fresh_database(), folder, commands=folder / "commands")
@@ -365,9 +372,14 @@ def run_machine(servers: Servers, folder: Path, *, examples: int, steps: int) ->
         loop.run_until_complete(bot.person("ada"))
         ApprovalMachine.loop, ApprovalMachine.bot, ApprovalMachine.folder, ApprovalMachine.executed = loop, bot, folder, 0
         chosen = settings(
-            max_examples=examples, stateful_step_count=steps, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=True,
         )
-        run_state_machine_as_test(ApprovalMachine, settings=chosen)
+        run_state_machine_as_test(seed(chance)(ApprovalMachine), settings=chosen)
         return ApprovalMachine.executed
     finally:
         loop.run_until_complete(opened.__aexit__(None, None, None))

@@ -137,7 +137,8 @@ def populate(fake: SlackFake) -> None:
 @asynccontextmanager
 async def slack_of(world: World, mode: Literal["http", "socket"] = "http", **options: Any) -> AsyncIterator[Slack]:
     """A fake Slack, a hub, and the door open between them."""
-    fake = SlackFake(mode, rate_limits=False, **options)
+    patient: dict[str, Any] = {"cutoff": 10.0}  # a test's machine may be busy; who minds Slack's three seconds measures them
+    fake = SlackFake(mode, rate_limits=False, **(patient | options))
     async with fake:
         populate(fake)
         async with open_hub(settings_of(world, fake)) as hub, open_slack(hub) as door:
