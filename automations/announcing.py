@@ -13,7 +13,8 @@ from commands.voting import may_see, rule_of
 from countersign.replies import Card, Reply
 from store.approvals import find_request
 from store.databases import ReadSession
-from store.messages import Delivered, mark_delivered, put_off, put_off_channel, take_due
+from store.deliveries import Delivered, mark_delivered, put_off, take_due
+from store.lanes import HOLD, hold_lane
 from store.people import find_people
 from store.runs import RunRow, find_runs
 
@@ -22,18 +23,26 @@ from .services import Services
 _log = logging.getLogger(__name__)
 BATCH: Final = 64
 LONGEST_WAIT: Final = 300.0
+LONGEST_DELIVERY: Final = HOLD - 5.0
 
 
 class Later(Exception):
-    """Not now: `seconds` until it may work; `whole_channel` when the platform said so for the channel; `unclear` when it may be posted."""
+    """Not now: `seconds` until it may work; `unclear` when it may have been posted.
 
-    def __init__(self, seconds: float, error: str, *, whole_channel: str = "", unclear: bool = False) -> None:
+    `lane` is what the platform closed for so long to everybody, or else the message's own; `channel` is where it turned out to belong.
+    """
+
+    def __init__(self, seconds: float, error: str, *, lane: str = "", unclear: bool = False, channel: str | None = None) -> None:
         super().__init__(error)
-        self.seconds, self.whole_channel, self.unclear = seconds, whole_channel, unclear
+        self.seconds, self.lane, self.unclear, self.channel = seconds, lane, unclear, channel
 
 
 class Undeliverable(Exception):
-    """It will never work like this; the message is kept for a person to look at."""
+    """It will never work like this; the message is kept for a person to look at. `unclear` when it may have been posted."""
+
+    def __init__(self, error: str, *, unclear: bool = False) -> None:
+        super().__init__(error)
+        self.unclear = unclear
 
 
 @dataclass(frozen=True)
@@ -57,15 +66,31 @@ class Deliverer(Protocol):
 
 async def announce(services: Services, deliverers: dict[str, Deliverer]) -> int:
     """Delivers at most 64 due messages, side by side; returns how many were taken."""
-    async with services.statement() as session:
-        rows = await take_due(session, limit=BATCH)
-    if not rows:
-        return 0
-    tellings = await _tell(services, rows)
-    outcomes = await asyncio.gather(*(_deliver(services, deliverers, one) for one in tellings))
-    async with services.statement() as session:
-        await mark_delivered(session, [one for one in outcomes if one is not None])
+    rows = await take(services, BATCH)
+    await deliver(services, deliverers, rows)
     return len(rows)
+
+
+async def take(services: Services, limit: int) -> list[Any]:
+    """Takes at most so many due messages; they have to be delivered."""
+    async with services.statement() as session:
+        return await take_due(session, limit=limit)
+
+
+async def deliver(services: Services, deliverers: dict[str, Deliverer], rows: Sequence[Any]) -> None:
+    """Delivers what was taken, side by side; what is done is recorded without waiting for what takes longer."""
+    if not rows:
+        return
+    tellings = await _tell(services, rows)
+    under_way = {asyncio.ensure_future(_deliver(services, deliverers, one)) for one in tellings}
+    try:
+        while under_way:
+            done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+            async with services.statement() as session:
+                await mark_delivered(session, [found for one in done if (found := one.result()) is not None])
+    finally:
+        for one in under_way:
+            one.cancel()
 
 
 async def _tell(services: Services, rows: Sequence[Any]) -> list[Telling]:
@@ -111,25 +136,28 @@ async def _deliver(services: Services, deliverers: dict[str, Deliverer], one: Te
         deliverer = deliverers.get(one.row.platform)
         if deliverer is None:
             raise Undeliverable(f"{one.row.platform} is not connected")
-        channel, remote = await deliverer.deliver(one)
+        async with asyncio.timeout(LONGEST_DELIVERY):
+            channel, remote = await deliverer.deliver(one)
         return _delivered(one, channel, remote)
     except Later as later:
         await _put_off(services, one, later)
     except Undeliverable as error:
         async with services.transaction() as session:
-            await put_off(session, one.row.id, seconds=0, error=str(error), unclear=False, dead=True)
+            await put_off(session, one.row.id, seconds=0, error=str(error), unclear=error.unclear, dead=True)
         _log.warning("message %s cannot be delivered: %s", one.row.id, error)
-    except Exception:
-        _log.exception("message %s could not be delivered", one.row.id)
-        await _put_off(services, one, Later(min(LONGEST_WAIT, 2.0**one.row.attempts), "unexpected"))
+    except Exception as error:
+        if not isinstance(error, TimeoutError):
+            _log.exception("message %s could not be delivered", one.row.id)
+        await _put_off(services, one, Later(min(LONGEST_WAIT, 2.0**one.row.attempts), "took too long or failed", unclear=True))
     return None
 
 
 async def _put_off(services: Services, one: Telling, later: Later) -> None:
+    """First the message leaves its lanes, then the lane that is closed stays closed."""
     async with services.transaction() as session:
-        await put_off(session, one.row.id, seconds=later.seconds, error=str(later), unclear=later.unclear)
-        if later.whole_channel:
-            await put_off_channel(session, platform=one.row.platform, channel=later.whole_channel, seconds=later.seconds)
+        await put_off(session, one.row.id, seconds=later.seconds, error=str(later), unclear=later.unclear, channel=later.channel)
+        if later.lane:
+            await hold_lane(session, later.lane, seconds=later.seconds)
 
 
 def _delivered(one: Telling, channel: str | None, remote: str | None) -> Delivered:

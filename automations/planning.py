@@ -28,7 +28,7 @@ from store.approvals import NewRequest, open_requests
 from store.audiences import keep_audiences
 from store.claims import Claim, claim
 from store.databases import WriteSession
-from store.messages import NewMessage
+from store.messages import NewMessage, Priority
 from store.people import Person, find_all_people, find_people
 from store.runs import Move, RunRow, Take, find_runs, move, move_and_take
 from store.secrets import find_secrets, keep_secrets
@@ -285,7 +285,7 @@ def ask_or_queue(
     )
     if rule is None:
         return Finish(wanted, messages=messages, secrets=made.secrets)
-    messages += asker_messages(run, fallback=fallback)
+    messages = [*(replace(one, priority=Priority.approval) for one in messages), *asker_messages(run, fallback=fallback)]
     asking = approver_messages(run, able[0], revision=revision, fallback=fallback)
     audience = audience_for(rulebook.policy, rule, run)
     request = _request(run, made, rule, rulebook, revision, audience)

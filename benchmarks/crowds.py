@@ -133,10 +133,10 @@ SELECT {_REQUEST}, {_RUN}, 1, lpad(to_hex(n), 64, '0'), cast(:rules AS jsonb) ->
 FROM generate_series(cast(:first AS int), cast(:last AS int)) n
 """  # noqa: S608  built from constants
 _MESSAGES: Final = f"""
-INSERT INTO messages (id, run_id, kind, platform, team, channel, person, wanted, shown, urgent, remote_channel, remote_id, card, edited_at)
+INSERT INTO messages (id, run_id, kind, platform, team, channel, person, wanted, shown, remote_channel, remote_id, card, edited_at)
 SELECT gen_random_uuid(), {_RUN}, CASE m WHEN 0 THEN 'card' ELSE 'direct' END, :platform, :team,
        CASE m WHEN 0 THEN 'C' || n % :channels ELSE '' END,
-       CASE m WHEN 0 THEN '' ELSE {_voter("m - 1")} END, 1, 1, true,
+       CASE m WHEN 0 THEN '' ELSE {_voter("m - 1")} END, 1, 1,
        CASE m WHEN 0 THEN 'C' || n % :channels ELSE 'D' || {_voter("m - 1")} END, n || '.' || lpad(m::text, 6, '0'),
        '{{}}',
        countersign_now() - interval '1 hour'

@@ -25,6 +25,7 @@ from store.approvals import (
 )
 from store.audits import AuditEvent, record
 from store.databases import ReadSession, WriteSession
+from store.messages import Priority
 from store.people import Person, find_all_people, find_person
 from store.runs import Move, RunRow, find_run, move, postpone
 
@@ -233,10 +234,11 @@ async def refresh_cards(session: WriteSession, run_id: UUID) -> None:
     """Has every card of the run told again, at once."""
     await session.execute(
         text(
-            "WITH shown AS (UPDATE messages SET wanted = wanted + 1, due_at = countersign_now(), urgent = true"
+            "WITH shown AS (UPDATE messages SET wanted = wanted + 1, due_at = countersign_now(),"
+            " priority = CASE WHEN due_at IS NULL THEN :card ELSE least(priority, :card) END"
             " WHERE run_id = :run AND kind <> 'reply' RETURNING 1) SELECT pg_notify('countersign_work', 'messages') FROM shown LIMIT 1"
         ),
-        {"run": run_id},
+        {"run": run_id, "card": Priority.card},
     )
 
 

@@ -56,9 +56,9 @@ class Line:
         return f"{self.person} {self.said}"
 
 
-LINES: Final = """INSERT INTO messages (id, run_id, kind, platform, team, channel, person, card, follows, line, urgent, due_at)
-SELECT gen_random_uuid(), m.run_id, 'reply', m.platform, m.team, m.channel, m.person,
-       jsonb_build_object('text', c.person || ' ' || c.said), m.id, c.n, false, countersign_now()
+LINES: Final = """INSERT INTO messages (id, run_id, kind, platform, team, channel, person, remote_channel, card, follows, line, due_at)
+SELECT gen_random_uuid(), m.run_id, 'reply', m.platform, m.team, m.channel, m.person, m.remote_channel,
+       jsonb_build_object('text', c.person || ' ' || c.said), m.id, c.n, countersign_now()
 FROM {cards} m JOIN {said} c ON c.run_id = m.run_id JOIN runs r ON r.id = m.run_id
 WHERE m.kind <> 'reply' AND (m.person <> '' OR r.visibility = 'staff') ON CONFLICT DO NOTHING"""
 """How a statement puts lines of `said` beneath `cards`, once in each place.

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from .bases import Base, Stamp
 from .databases import ReadSession, WriteSession
+from .messages import Priority
 from .people import Person, people_named, person_of
 
 LOG_LINES_KEPT: Final = 10_000
@@ -200,10 +201,12 @@ async def note_progress(session: WriteSession, key: StepKey, progress: dict[str,
         raise LostClaim
     await session.execute(
         text(
-            "UPDATE messages SET wanted = wanted + 1, due_at = least(due_at, greatest(countersign_now(), edited_at + interval '2 seconds'))"
+            "UPDATE messages SET wanted = wanted + 1,"
+            " priority = CASE WHEN due_at IS NULL THEN :priority ELSE priority END,"
+            " due_at = least(due_at, greatest(countersign_now(), edited_at + interval '2 seconds'))"
             " WHERE run_id = :run_id AND kind <> 'reply'"
         ),
-        {"run_id": key.run_id},
+        {"run_id": key.run_id, "priority": Priority.progress},
     )
 
 

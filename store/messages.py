@@ -3,18 +3,35 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import IntEnum
 from typing import Any, Final
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
-from sqlalchemy import BigInteger, ForeignKey, Index, text
+from sqlalchemy import BigInteger, Computed, ForeignKey, Index, SmallInteger, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 from uuid6 import uuid7
 
 from .bases import Base, Identifier, Stamp
-from .conversations import LINES
 from .databases import ReadSession, WriteSession
+
+
+class Priority(IntEnum):
+    """What goes first in a place; the column `priority` has the number."""
+
+    approval = 1
+    answer = 2
+    card = 3
+    alert = 4
+    progress = 5
+
+
+LANE: Final = (
+    "CASE WHEN platform = 'room' OR (kind = 'reply' AND follows IS NULL AND remote_channel IS NULL) THEN ''"
+    " ELSE platform || ' ' || coalesce(remote_channel, nullif(channel, ''), '@' || person) END"
+)
+"""The place that a message needs for itself while it is written; what needs none has none."""
 
 
 class MessageRow(Base):
@@ -32,6 +49,7 @@ class MessageRow(Base):
             postgresql_where=text("kind <> 'reply'"),
         ),
         Index("ix_messages_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL AND dead_at IS NULL")),
+        Index("ix_messages_lane", "lane", "priority", "due_at", postgresql_where=text("due_at IS NOT NULL AND dead_at IS NULL")),
         Index("ix_messages_place", "platform", "channel", "created_at"),
         Index("ix_messages_follows", "follows", "line", postgresql_where=text("follows IS NOT NULL")),
         Index(
@@ -57,12 +75,12 @@ class MessageRow(Base):
     person: Mapped[str] = mapped_column(server_default=text("''"))
     wanted: Mapped[int] = mapped_column(server_default=text("1"))
     shown: Mapped[int] = mapped_column(server_default=text("0"))
-    urgent: Mapped[bool] = mapped_column(server_default=text("true"))
+    priority: Mapped[int] = mapped_column(SmallInteger, server_default=text("3"))
     due_at: Mapped[datetime | None]
     wanted_at: Mapped[datetime | None]
     lease_until: Mapped[datetime | None]
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
-    posting: Mapped[bool] = mapped_column(server_default=text("false"))
+    posting_since: Mapped[datetime | None]
     remote_channel: Mapped[str | None]
     remote_id: Mapped[str | None]
     card: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
@@ -74,6 +92,7 @@ class MessageRow(Base):
     created_at: Mapped[Stamp]
     follows: Mapped[UUID | None] = mapped_column(ForeignKey("messages.id"))
     line: Mapped[int | None] = mapped_column(BigInteger)
+    lane: Mapped[str] = mapped_column(Computed(LANE, persisted=True))
 
 
 @dataclass(frozen=True)
@@ -94,13 +113,16 @@ class NewMessage:
     card: dict[str, Any] | None = None
     answer_to: str | None = None
     account: str = ""
+    priority: Priority | None = None
     id: UUID = field(default_factory=lambda: UUID(bytes=uuid7().bytes))
 
 
-ADDING: Final = """INSERT INTO messages (id, run_id, kind, platform, team, channel, thread, person, card, answer_to, account, due_at)
-SELECT id, run_id, kind, platform, team, channel, thread, person, card, decode(answer_to, 'base64'), account, countersign_now()
+ADDING: Final = """INSERT INTO messages (id, run_id, kind, platform, team, channel, thread, person, card, answer_to, account, priority,
+                                           due_at)
+SELECT id, run_id, kind, platform, team, channel, thread, person, card, decode(answer_to, 'base64'), account, priority,
+       countersign_now()
 FROM jsonb_to_recordset(cast(:messages AS jsonb)) AS n(id uuid, run_id uuid, kind text, platform text, team text, channel text,
-     thread text, person text, card jsonb, answer_to text, account text)
+     thread text, person text, card jsonb, answer_to text, account text, priority int)
 """
 """How a statement adds messages beside something else; whoever does tells `countersign_work`. `:messages` is what `as_rows` gives."""
 _ADD = text(f"""
@@ -117,105 +139,17 @@ async def add_messages(session: WriteSession, messages: Sequence[NewMessage]) ->
 
 def as_rows(messages: Sequence[NewMessage]) -> Jsonb:
     """The messages as a statement takes them."""
-    return Jsonb([one.__dict__ | {"id": str(one.id), "run_id": str(one.run_id) if one.run_id else None} for one in messages])
-
-
-# What is beneath a card comes after the card itself, and each line after the one before; a line that cannot be delivered holds up none.
-_READY: Final = """(m.follows IS NULL OR (EXISTS (SELECT FROM messages f WHERE f.id = m.follows AND f.shown > 0)
- AND NOT EXISTS (SELECT FROM messages e WHERE e.follows = m.follows AND e.line < m.line AND e.shown = 0 AND e.dead_at IS NULL)))"""
-_TAKE = text(f"""
-WITH chosen AS (SELECT id, posting, follows FROM messages m WHERE due_at <= countersign_now() AND dead_at IS NULL
-                  AND (lease_until IS NULL OR lease_until < countersign_now()) AND {_READY}
-                ORDER BY urgent DESC, due_at LIMIT :limit FOR UPDATE SKIP LOCKED)
-UPDATE messages m SET lease_until = countersign_now() + interval '30 seconds', attempts = m.attempts + 1,
-       posting = m.posting OR (m.remote_id IS NULL AND m.platform <> 'room')
-FROM chosen c LEFT JOIN messages f ON f.id = c.follows WHERE m.id = c.id
-RETURNING m.id, m.run_id, m.kind, m.platform, m.team, m.channel, m.thread, m.person, m.wanted, m.shown, m.attempts, c.posting,
-          m.remote_channel, m.remote_id, m.card, m.account, m.created_at, m.follows, f.remote_channel AS card_channel,
-          CASE WHEN f.thread <> '' AND f.remote_channel = f.channel THEN f.thread ELSE f.remote_id END AS card_thread,
-          coalesce(m.answer_to, (SELECT r.answer_to FROM runs r WHERE r.id = m.run_id AND m.kind = 'reply')) AS answer_to
-""")  # noqa: S608  built from constants
-
-
-async def take_due(session: WriteSession, *, limit: int) -> list[Any]:
-    """Takes due messages for 30 s, urgent ones first; a reply's `answer_to` is its own or that of its run.
-
-    Intent before effect: what is to be posted is marked with the taking, and whoever takes it again after a crash sees `posting`, so that
-    a post whose outcome is unclear is looked for before it is made again. What `follows` a card goes into `card_thread` of `card_channel`.
-    """
-    return list((await session.execute(_TAKE, {"limit": limit})).all())
-
-
-@dataclass(frozen=True)
-class Delivered:
-    """What is shown now: the version of the run's state, the card, and where the platform keeps it; `first` when it was not before."""
-
-    id: UUID
-    version: int
-    card: dict[str, Any]
-    remote_channel: str | None = None
-    remote_id: str | None = None
-    first: bool = False
-
-
-_DONE = text(f"""
-WITH done AS (UPDATE messages m SET shown = d.version, card = d.card, remote_channel = coalesce(d.remote_channel, m.remote_channel),
-       remote_id = coalesce(d.remote_id, m.remote_id), edited_at = countersign_now(), lease_until = NULL, attempts = 0, posting = false,
-       error = '', wanted_at = CASE WHEN m.wanted > d.version AND m.kind <> 'reply' THEN countersign_now() END,
-       due_at = CASE WHEN m.wanted > d.version AND m.kind <> 'reply' THEN
-                                 CASE WHEN m.urgent THEN countersign_now() ELSE countersign_now() + interval '2 seconds' END END
-FROM jsonb_to_recordset(cast(:rows AS jsonb)) AS d(id uuid, version int, card jsonb, remote_channel text, remote_id text, first bool)
-WHERE m.id = d.id RETURNING m.id, m.run_id, m.kind, m.platform, m.team, m.channel, m.person, d.first),
-beneath AS ({LINES.format(cards="(SELECT * FROM done WHERE first)", said="conversations")}),
-places AS (SELECT DISTINCT CASE WHEN person <> '' THEN '@' || person ELSE channel END AS place FROM done WHERE platform = 'room')
-SELECT pg_notify('countersign_room', place) FROM places
-""")  # noqa: S608  built from constants
-
-
-async def mark_delivered(session: WriteSession, delivered: Sequence[Delivered]) -> None:
-    """Records what is shown; a message whose run has moved on meanwhile stays due. Beneath a new card comes what was said before it.
-
-    Open rooms are told which places changed: a channel, or `@person` for what is for one person alone.
-    """
-    if not delivered:
-        return
-    rows = [{**{name: getattr(one, name) for name in one.__dataclass_fields__}, "id": str(one.id)} for one in delivered]
-    await session.execute(_DONE, {"rows": Jsonb(rows)})
-
-
-async def put_off(session: WriteSession, message_id: UUID, *, seconds: float, error: str, unclear: bool, dead: bool = False) -> None:
-    """Keeps a message that could not be delivered for `seconds`, or for a person to look at when `dead`."""
-    await session.execute(
-        text(
-            "UPDATE messages SET lease_until = NULL, due_at = countersign_now() + cast(:seconds AS interval), error = :error,"
-            " posting = posting AND :unclear, dead_at = CASE WHEN :dead THEN countersign_now() END WHERE id = :id"
-        ),
-        {"id": message_id, "seconds": f"{seconds} seconds", "error": error[:300], "unclear": unclear, "dead": dead},
+    return Jsonb(
+        [
+            one.__dict__ | {"id": str(one.id), "run_id": str(one.run_id) if one.run_id else None, "priority": _priority(one)}
+            for one in messages
+        ]
     )
 
 
-async def put_off_channel(session: WriteSession, *, platform: str, channel: str, seconds: float) -> None:
-    """Every due message of a channel waits: the platform said how long."""
-    await session.execute(
-        text(
-            "UPDATE messages SET due_at = countersign_now() + cast(:seconds AS interval) WHERE platform = :platform"
-            " AND coalesce(remote_channel, channel) = :channel AND due_at < countersign_now() + cast(:seconds AS interval)"
-            " AND dead_at IS NULL"
-        ),
-        {"platform": platform, "channel": channel, "seconds": f"{seconds} seconds"},
-    )
-
-
-_NEXT = text(f"""
-SELECT extract(epoch FROM min(greatest(due_at, coalesce(lease_until, due_at))) - countersign_now()) AS seconds
-FROM messages m WHERE due_at IS NOT NULL AND dead_at IS NULL AND {_READY}
-""")  # noqa: S608  built from constants
-
-
-async def next_due(session: ReadSession) -> float | None:
-    """Seconds until the next message is due (0 when one is due now); None when none waits, or only what has to come after another."""
-    row = (await session.execute(_NEXT)).one()
-    return None if row.seconds is None else max(0.0, float(row.seconds))
+def _priority(one: NewMessage) -> Priority:
+    by_kind = {"reply": Priority.answer, "card": Priority.card}
+    return one.priority or by_kind.get(one.kind, Priority.approval)
 
 
 @dataclass(frozen=True)

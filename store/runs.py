@@ -16,7 +16,7 @@ from countersign.runs import FINISHED, RunId, RunStatus, sources_of
 
 from .bases import Base, Identifier, Stamp, new_id
 from .databases import ReadSession, WriteSession
-from .messages import ADDING, NewMessage, as_rows
+from .messages import ADDING, NewMessage, Priority, as_rows
 from .people import Person, people_named, person_of
 
 ACTIVE: Final = tuple(status for status in RunStatus if status not in FINISHED)
@@ -242,7 +242,8 @@ noted AS (INSERT INTO audit_events (id, canonical)
                  jsonb_strip_nulls(m.detail || jsonb_build_object('because', nullif(m.because, ''), 'digest', m.signed,
                  'revision', m.revision, 'outcome', nullif(m.outcome, ''), 'choice', m.choice, 'arguments', m.arguments)))::text
           FROM moved m),
-shown AS (UPDATE messages s SET wanted = s.wanted + 1, urgent = NOT m."to" = ANY(:passing), due_at = CASE
+shown AS (UPDATE messages s SET wanted = s.wanted + 1, priority = CASE WHEN m."to" = ANY(:passing) THEN {Priority.progress}
+                 WHEN m."to" = 'awaiting_approval' THEN {Priority.approval} ELSE {Priority.card} END, due_at = CASE
                  WHEN m."to" = ANY(:passing) THEN greatest(countersign_now(), s.edited_at + interval '2 seconds')
                  ELSE countersign_now() END
           FROM moved m WHERE s.run_id = m.id AND s.kind <> 'reply' RETURNING 1),

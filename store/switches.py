@@ -12,6 +12,7 @@ from uuid6 import uuid7
 
 from .bases import Base, Identifier, Stamp
 from .databases import ReadSession, WriteSession
+from .messages import Priority
 
 KINDS: Final = ("everything", "changes", "command", "integration")
 
@@ -181,12 +182,14 @@ async def show_again(session: WriteSession) -> int:
             "WITH open AS (SELECT run_id FROM approval_requests WHERE state = 'open'"
             " UNION SELECT id FROM runs WHERE due_at IS NOT NULL UNION SELECT run_id FROM holds),"
             " changed AS (SELECT max(greatest(on_at, off_at)) AS at FROM switches),"
-            " shown AS (UPDATE messages m SET wanted = m.wanted + 1, urgent = m.urgent AND m.due_at IS NOT NULL,"
+            " shown AS (UPDATE messages m SET wanted = m.wanted + 1, priority = CASE WHEN m.due_at IS NULL"
+            " THEN :priority ELSE m.priority END,"
             " due_at = countersign_now() FROM open o, changed c"
             " WHERE m.run_id = o.run_id AND m.kind <> 'reply'"
             " AND (m.edited_at IS NULL OR m.edited_at < c.at + interval '1 minute') RETURNING 1),"
             " woken AS (SELECT pg_notify('countersign_work', 'messages') FROM shown LIMIT 1)"
             " SELECT (SELECT count(*) FROM shown) AS shown, (SELECT count(*) FROM woken) AS woken"
-        )
+        ),
+        {"priority": Priority.progress},
     )
     return int(rows.one().shown)

@@ -59,7 +59,8 @@ def _failure(what: str, error: Exception) -> SlackError:
         return SlackRefused("invalid_url", f"{what}: the address cannot be used")
     if isinstance(error, TimeoutError | OSError | aiohttp.ClientError | SlackClientError | AttributeError | ValueError):
         # AttributeError: slack_sdk's check of an answer that is text instead of JSON.
-        return SlackUnclear(f"{what}: sent, and no valid answer came ({type(error).__name__})")
+        late = isinstance(error, TimeoutError)
+        return SlackUnclear(f"{what}: sent, and no valid answer came ({type(error).__name__})", late=late)
     raise error
 
 
@@ -69,7 +70,7 @@ def _api_failure(what: str, error: SlackApiError) -> SlackError:
     data = getattr(response, "data", None)
     code = data.get("error") if isinstance(data, dict) else None
     if status == 429 or code in _RATE_CODES:
-        return SlackBusy(_seconds(response.headers.get("Retry-After")))
+        return SlackBusy(_seconds(response.headers.get("Retry-After")), what)
     if status >= 500 or code is None or code in _UNCLEAR_CODES:
         return SlackUnclear(f"{what}: Slack answered {code or status} without saying whether it was done")
     messages = ((data or {}).get("response_metadata") or {}).get("messages") or []
@@ -80,7 +81,7 @@ def _hook_failure(status: int, retry_after: str | None, body: str) -> SlackError
     if status == 200 and '"ok":false' not in body.replace(" ", ""):
         return None
     if status == 429:
-        return SlackBusy(_seconds(retry_after))
+        return SlackBusy(_seconds(retry_after), "response_url")
     if status >= 500:
         return SlackUnclear(f"response_url: Slack answered {status}")
     for code in ("used_url", "expired_url", "invalid_blocks", "no_text"):

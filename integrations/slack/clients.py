@@ -208,7 +208,8 @@ class SlackClient:
         """Look for the message that `post` was to send with this key, among those of at most ten pages since `since` (Unix seconds).
 
         Only our own messages count: another app could write our key into its metadata. Pass the thread for a reply, because
-        a channel's history leaves replies out. Take `since` a minute early: it is compared with Slack's clock.
+        a channel's history leaves replies out. Take `since` a minute early: it is compared with Slack's clock. Raises SlackRefused
+        `too_far_back` when it is not among ten pages and there are more.
         """
         us = self._self = self._self or await self.auth_test()
         method, where = ("conversations.replies", {"ts": thread}) if thread else ("conversations.history", {})
@@ -223,7 +224,7 @@ class SlackClient:
             cursor = (page.get("response_metadata") or {}).get("next_cursor")
             if not cursor:
                 return None
-        return None
+        raise SlackRefused("too_far_back")
 
     async def _ask(self, method: str, **params: object) -> Json:
         return await ask(self.web, method, {key: value for key, value in params.items() if value is not None}, within=self._timeout)

@@ -17,6 +17,7 @@ _SENTENCES = {
     "missing_scope": "the app lacks a permission in Slack; update it from the manifest",
     "not_authed": "no bot token was sent",
     "not_in_channel": "the app is not in the channel; invite it there",
+    "too_far_back": "it may be among more messages than can be looked through",
     "token_expired": "the bot token has expired",
     "token_revoked": "the bot token was revoked; install the app again",
     "used_url": "the response_url was used five times already",
@@ -39,16 +40,24 @@ class SlackRefused(SlackError):
 
 
 class SlackBusy(SlackError):
-    """Slack answered 429: nothing was done; `retry_after` is in seconds."""
+    """Slack answered 429: nothing was done; `retry_after` is in seconds, `method` is what it wants left alone."""
 
-    def __init__(self, retry_after: float) -> None:
-        """Keep the seconds that Slack asked to wait."""
-        self.retry_after = retry_after
+    def __init__(self, retry_after: float, method: str = "") -> None:
+        """Keep the seconds that Slack asked to wait, and for what."""
+        self.retry_after, self.method = retry_after, method
         super().__init__(f"Slack asks to wait {retry_after:g} s")
 
 
 class SlackUnclear(SlackError):
-    """The request was sent and no valid answer came: it may or may not have been done. Look before sending again."""
+    """The request was sent and no valid answer came: it may or may not have been done. Look before sending again.
+
+    `late` when we stopped waiting: Slack may still be about to do it.
+    """
+
+    def __init__(self, sentence: str, *, late: bool = False) -> None:
+        """Say what came instead of an answer."""
+        self.late = late
+        super().__init__(sentence)
 
 
 class SlackUnreachable(SlackError):

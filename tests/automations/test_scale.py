@@ -28,8 +28,8 @@ from store.approvals import find_decisions, find_request
 from store.audiences import find_live
 from store.claims import find_due
 from store.databases import transaction
+from store.deliveries import next_due
 from store.embedded import DatabaseUrls
-from store.messages import next_due
 from store.people import Person, find_people
 from tests.automations.carts import write_cart
 from tests.plans import Cost, costs_of, heard

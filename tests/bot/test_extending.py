@@ -9,8 +9,8 @@ from sqlalchemy import text
 
 from commands.ending import tend_grants
 from store.databases import transaction
+from store.deliveries import Delivered, mark_delivered, take_due
 from store.grants import find_grant, give
-from store.messages import Delivered, mark_delivered, take_due
 from store.runs import NewRun, create
 from tests.bot.webs import Web
 from tests.hubs import World, disposing

@@ -20,7 +20,8 @@ from bot.app import create_app
 from bot.hubs import Hub
 from bot.rooms import Room
 from store.databases import WriteSession
-from store.messages import Delivered, NewMessage, add_messages, mark_delivered
+from store.deliveries import Delivered, mark_delivered
+from store.messages import NewMessage, add_messages
 from store.tokens import issue_token
 from tests.hubs import World, until
 

@@ -22,7 +22,8 @@ from countersign.approvals import Approval
 from countersign.runs import RunStatus
 from store.approvals import NewRequest, open_requests
 from store.databases import reading, transaction
-from store.messages import Delivered, NewMessage, add_messages, mark_delivered
+from store.deliveries import Delivered, mark_delivered
+from store.messages import NewMessage, add_messages
 from store.runs import Move, NewRun, create, find_run, move
 from store.tokens import issue_token
 from tests.bot.webs import Web, web_of

@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 from countersign.runs import RunStatus
 from store.claims import find_due
 from store.databases import reading, transaction
+from store.messages import Priority
 from store.switches import (
     Switch,
     find_held,
@@ -108,13 +109,13 @@ async def test_marks_and_cards_of_what_has_not_ended(tables: Tables) -> None:
         (mark,) = await find_marks(session, [run, uuid4()])
         assert (mark.command, mark.risk, mark.dry_run, mark.status) == ("deploy", 3, True, "submitted")
         await tables.execute(
-            "INSERT INTO messages (id, run_id, kind, platform, team, channel, urgent)"
-            " VALUES (gen_random_uuid(), :run, 'card', 'room', '', 'ops', true)",
+            "INSERT INTO messages (id, run_id, kind, platform, team, channel, priority)"
+            " VALUES (gen_random_uuid(), :run, 'card', 'room', '', 'ops', 1)",
             run=run,
         )
         assert await show_again(session) >= 1
-    (message,) = await tables.execute("SELECT wanted, urgent, due_at FROM messages WHERE run_id = :run", run=run)
-    assert (message.wanted, message.urgent) == (2, False)
+    (message,) = await tables.execute("SELECT wanted, priority, due_at FROM messages WHERE run_id = :run", run=run)
+    assert (message.wanted, message.priority) == (2, Priority.progress)
     assert message.due_at is not None
 
 

@@ -1,6 +1,7 @@
 """What goes wrong on Slack's side: on demand, by rate, by lifetime."""
 
 import math
+import random
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -22,24 +23,37 @@ class Fault:
 
 
 class Faults:
-    """The failures that a test has ordered, per method."""
+    """The failures that a test has ordered, per method, and those that come by chance."""
 
     def __init__(self) -> None:
         self._ordered: dict[str, deque[Fault]] = {}
+        self._chances: tuple[random.Random, float, tuple[str, ...], frozenset[str]] | None = None
+        self.struck = 0
+
+    def strew(self, seed: int, share: float, modes: tuple[str, ...], methods: frozenset[str]) -> None:
+        """From now on this share of the calls of these methods fails, each in one of the modes; a share of 0 ends it."""
+        self._chances = (random.Random(seed), share, modes, methods) if share else None
 
     def order(self, method: str, fault: Fault, times: int) -> None:
         self._ordered.setdefault(method, deque()).extend([fault] * times)
 
     def take(self, method: str) -> Fault | None:
-        ordered = self._ordered.get(method)
-        return ordered.popleft() if ordered else None
+        if ordered := self._ordered.get(method):
+            return ordered.popleft()
+        if self._chances is None:
+            return None
+        chance, share, modes, methods = self._chances
+        if method not in methods or chance.random() >= share:
+            return None
+        self.struck += 1
+        return Fault(chance.choice(modes))
 
 
 class RateLimits:
     """Token buckets: one message a second and channel, and so many calls a minute for each method."""
 
     def __init__(self, clock: Clock, *, posts_per_second: float, enabled: bool) -> None:
-        self.enabled = enabled
+        self.enabled, self.tiers = enabled, True
         self.posts_per_second = posts_per_second
         self._clock = clock
         self._buckets: dict[str, tuple[float, float]] = {}

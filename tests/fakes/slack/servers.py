@@ -10,7 +10,7 @@ from aiohttp import web
 from tests.fakes.slack.actors import Actor
 from tests.fakes.slack.couriers import Courier
 from tests.fakes.slack.delivering import Answer, Delivery, Events, HttpTransport, SocketTransport
-from tests.fakes.slack.faults import Fault, Faults, Hooks, RateLimits, Triggers
+from tests.fakes.slack.faults import MODES, Fault, Faults, Hooks, RateLimits, Triggers
 from tests.fakes.slack.signing import SignedRequest
 from tests.fakes.slack.sockets import Sockets
 from tests.fakes.slack.tokens import BOT_SCOPES, Token, Tokens
@@ -241,6 +241,19 @@ class SlackFake:
     def fail_next(self, method: str, mode: str, *, times: int = 1, retry_after: int = 1) -> None:
         """Make the next calls of a method (or `response_url`) fail: a mode of faults.MODES, else an error code of Slack's."""
         self._faults.order(method, Fault(mode, retry_after), times)
+
+    def fail_often(self, *methods: str, seed: int, share: float, modes: tuple[str, ...] = MODES) -> None:
+        """Make this share of the calls of some methods fail, by chance that the seed decides."""
+        self._faults.strew(seed, share, modes, frozenset(methods))
+
+    def lift_tiers(self) -> None:
+        """Allow every method as often as anybody likes; one message a second and channel stays Slack's law."""
+        self.limits.tiers = False
+
+    @property
+    def faults(self) -> int:
+        """How many calls have failed by chance."""
+        return self._faults.struck
 
     async def advance(self, seconds: float) -> None:
         """Let time pass for lifetimes and rates, and deliver the event retries that fall due on the way."""

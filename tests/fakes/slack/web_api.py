@@ -32,10 +32,11 @@ class Method:
 
 @dataclass
 class ApiCall:
-    """One call that reached Slack, for `fake.requests`: `error` is Slack's code, `status` None while nothing was answered."""
+    """One call that reached Slack at `at`, for `fake.requests`: `error` is Slack's code, `status` None while nothing was answered."""
 
     method: str
     params: Json
+    at: float = 0.0
     status: int | None = None
     error: str | None = None
 
@@ -56,13 +57,13 @@ class WebApi:
         method = request.match_info["method"]
         args = await _arguments(request)
         secret = args.pop("token", None) or request.headers.get("Authorization", "").removeprefix("Bearer").strip()
-        call = ApiCall(method, args)
+        call = ApiCall(method, args, self._world.clock.now())
         self.requests.append(call)
         return await self._answer(request, call, partial(self._run, call, secret))
 
     async def _serve_hook(self, request: web.Request) -> web.StreamResponse:
         body = await request.text()
-        call = ApiCall("response_url", _json(body) or {})
+        call = ApiCall("response_url", _json(body) or {}, self._world.clock.now())
         self.requests.append(call)
         return await self._answer(request, call, partial(self._run_hook, call, request.match_info["secret"]))
 
@@ -119,7 +120,7 @@ class WebApi:
     def _wait_for(self, call: ApiCall, method: Method) -> int | None:
         if call.method == "chat.postMessage":
             return self._limits.wait_for(f"post {call.params.get('channel')}", per_second=self._limits.posts_per_second, burst=1)
-        if method.per_minute is None:
+        if method.per_minute is None or not self._limits.tiers:
             return None
         return self._limits.wait_for(call.method, per_second=method.per_minute / 60, burst=method.per_minute)
 

@@ -1,0 +1,40 @@
+"""Thousands of messages for a Slack that fails at every third call: none is missing, none is there twice, and it is never hurried."""
+
+import time
+
+import pytest
+
+from tests.automations.storms import Storm, figures, numbers, storm_of
+from tests.hubs import World
+
+
+async def weather(storm: Storm, *, seconds: float) -> None:
+    """Everything is asked, shown, and ended; then it is counted in Slack itself."""
+    began = time.monotonic()
+    await storm.ask()
+    await storm.until_calm(seconds=seconds)
+    await storm.end()
+    await storm.until_calm(seconds=seconds)
+    print(figures(storm, time.monotonic() - began))
+    shown = storm.shown()
+    assert len(shown) == storm.channels
+    for channel, messages in shown.items():
+        cards = [one for one in messages if one.thread is None]
+        assert len(cards) == storm.cards, f"{channel}: {len(cards)} cards"
+        for card in cards:
+            assert "cancelled" in card.content, f"{channel}: a card is not current: {card.content}"
+            assert numbers(messages, card.ts) == list(range(1, storm.lines + 1)), channel
+    assert min(storm.gaps()) >= 1.0
+    assert storm.fake.faults > storm.size / 10
+
+
+async def test_a_small_storm(world: World) -> None:
+    async with storm_of(world, senders=2, seed=4, share=0.3, channels=60, cards=1, lines=1) as storm:
+        await weather(storm, seconds=60)
+
+
+@pytest.mark.long
+async def test_five_thousand_messages_over_five_hundred_channels(world: World) -> None:
+    async with storm_of(world, senders=2, seed=5_000, share=0.3, channels=500, cards=2, lines=4) as storm:
+        assert storm.size == 5_000
+        await weather(storm, seconds=300)
