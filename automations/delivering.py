@@ -108,7 +108,7 @@ class Slack(Deliverer):
         async with self._services.statement() as session:
             seconds = await enter_lane(session, lane, it.row.id)
         if seconds:
-            at = channel if channel != it.row.channel else None
+            at = channel if channel != it.row.channel or not it.row.lane else None
             raise Later(seconds, f"{channel} is in use", unclear=it.unclear, channel=at)
 
     async def _posted_before(self, it: _Delivery, channel: str, thread: str | None) -> Posted | None:

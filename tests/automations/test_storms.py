@@ -37,4 +37,4 @@ async def test_a_small_storm(world: World) -> None:
 async def test_five_thousand_messages_over_five_hundred_channels(world: World) -> None:
     async with storm_of(world, senders=2, seed=5_000, share=0.3, channels=500, cards=2, lines=4) as storm:
         assert storm.size == 5_000
-        await weather(storm, seconds=300)
+        await weather(storm, seconds=600)
