@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -46,12 +47,21 @@ class Undeliverable(Exception):
 
 
 @dataclass(frozen=True)
+class Taken:
+    """Message rows, taken at `at` of this process's monotonic clock: their lease began later than that."""
+
+    at: float
+    rows: list[Any]
+
+
+@dataclass(frozen=True)
 class Telling:
-    """A message row taken, the run that it shows (a reply shows none), and what it is to show."""
+    """A message row taken at `taken` of this process's clock, the run that it shows (a reply shows none), and what it is to show."""
 
     row: Any
     run: RunRow | None
     shown: Card | Reply
+    taken: float
 
     @property
     def card(self) -> dict[str, Any]:
@@ -66,22 +76,23 @@ class Deliverer(Protocol):
 
 async def announce(services: Services, deliverers: dict[str, Deliverer]) -> int:
     """Delivers at most 64 due messages, side by side; returns how many were taken."""
-    rows = await take(services, BATCH)
-    await deliver(services, deliverers, rows)
-    return len(rows)
+    taken = await take(services, BATCH)
+    await deliver(services, deliverers, taken)
+    return len(taken.rows)
 
 
-async def take(services: Services, limit: int) -> list[Any]:
+async def take(services: Services, limit: int) -> Taken:
     """Takes at most so many due messages; they have to be delivered."""
+    at = time.monotonic()
     async with services.statement() as session:
-        return await take_due(session, limit=limit)
+        return Taken(at, await take_due(session, limit=limit))
 
 
-async def deliver(services: Services, deliverers: dict[str, Deliverer], rows: Sequence[Any]) -> None:
+async def deliver(services: Services, deliverers: dict[str, Deliverer], taken: Taken) -> None:
     """Delivers what was taken, side by side; what is done is recorded without waiting for what takes longer."""
-    if not rows:
+    if not taken.rows:
         return
-    tellings = await _tell(services, rows)
+    tellings = await _tell(services, taken)
     under_way = {asyncio.ensure_future(_deliver(services, deliverers, one)) for one in tellings}
     try:
         while under_way:
@@ -93,15 +104,15 @@ async def deliver(services: Services, deliverers: dict[str, Deliverer], rows: Se
             one.cancel()
 
 
-async def _tell(services: Services, rows: Sequence[Any]) -> list[Telling]:
-    tellings = [Telling(row, None, Reply.model_validate(row.card)) for row in rows if row.kind == "reply"]
-    if len(tellings) < len(rows):
+async def _tell(services: Services, taken: Taken) -> list[Telling]:
+    tellings = [Telling(row, None, Reply.model_validate(row.card), taken.at) for row in taken.rows if row.kind == "reply"]
+    if len(tellings) < len(taken.rows):
         async with services.reading() as session:
-            tellings += await _tell_runs(services, session, [row for row in rows if row.kind != "reply"])
+            tellings += await _tell_runs(services, session, [row for row in taken.rows if row.kind != "reply"], taken.at)
     return tellings
 
 
-async def _tell_runs(services: Services, session: ReadSession, rows: Sequence[Any]) -> list[Telling]:
+async def _tell_runs(services: Services, session: ReadSession, rows: Sequence[Any], taken: float) -> list[Telling]:
     runs = await find_runs(session, sorted({row.run_id for row in rows}))
     rulebook, switches = await services.current_rulebook(session), services.switches
     blind = await _find_blind(session, rulebook, [(row.person, runs[row.run_id]) for row in rows if row.kind != "card"])
@@ -113,7 +124,7 @@ async def _tell_runs(services: Services, session: ReadSession, rows: Sequence[An
         shared = row.kind == "card" or (row.person, run.id) in blind
         if (run.id, shared) not in cards:
             cards[run.id, shared] = card_of(facts[run.id], shared=shared)
-        tellings.append(Telling(row, run, cards[run.id, shared]))
+        tellings.append(Telling(row, run, cards[run.id, shared], taken))
     return tellings
 
 
@@ -136,7 +147,7 @@ async def _deliver(services: Services, deliverers: dict[str, Deliverer], one: Te
         deliverer = deliverers.get(one.row.platform)
         if deliverer is None:
             raise Undeliverable(f"{one.row.platform} is not connected")
-        async with asyncio.timeout(LONGEST_DELIVERY):
+        async with asyncio.timeout(max(0.0, LONGEST_DELIVERY - (time.monotonic() - one.taken))):
             channel, remote = await deliverer.deliver(one)
         return _delivered(one, channel, remote)
     except Later as later:

@@ -1,7 +1,7 @@
 """Deliverers: the rooms of browser and terminal, where the row is the message, and Slack."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from commands.lines import held_by
@@ -41,13 +41,13 @@ class Room(Deliverer):
 
 @dataclass
 class _Delivery:
-    """One message on its way; `unclear` while it may have been posted before and nobody has looked."""
+    """One message on its way; `unclear` while it may have been posted and no row says where."""
 
     row: Any
     shown: Card | Reply
     run: RunRow | None
     unclear: bool
-    began: float = field(default_factory=time.monotonic)
+    taken: float
 
 
 class Slack(Deliverer):
@@ -59,7 +59,7 @@ class Slack(Deliverer):
         self._busy: dict[str, float] = {}
 
     async def deliver(self, one: Telling) -> tuple[str | None, str | None]:
-        it = _Delivery(one.row, one.shown, one.run, one.row.posting_since is not None)
+        it = _Delivery(one.row, one.shown, one.run, one.row.posting_since is not None, one.taken)
         try:
             how = self._line if one.row.follows else self._reply if isinstance(one.shown, Reply) else self._card
             return await how(it)
@@ -117,7 +117,7 @@ class Slack(Deliverer):
             return None
         since = it.row.posting_since.timestamp() - 60
         found = await self._client.find_by_key(channel, str(it.row.id), since, thread=thread)
-        it.unclear = False
+        it.unclear = found is not None
         return found
 
     def _closed(self, it: _Delivery, error: SlackBusy) -> str:
@@ -203,7 +203,7 @@ class Slack(Deliverer):
 
 def _in_time(it: _Delivery) -> None:
     """Raises Later when this process was stopped for so long that another may be posting the message: by then it may only look."""
-    if time.monotonic() - it.began > LONGEST_DELIVERY:
+    if time.monotonic() - it.taken > LONGEST_DELIVERY:
         raise Later(0.0, "its time was over before it was posted", unclear=True)
 
 

@@ -5,11 +5,11 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from automations.announcing import BATCH, Deliverer, deliver, take
+from automations.announcing import BATCH, Deliverer, Taken, deliver, take
 from automations.delivering import BUDGETS, Room, Slack
 from automations.services import Services
 from integrations.slack.clients import SlackClient
@@ -58,16 +58,16 @@ class Sender:
     async def _turn(self) -> float:
         """Takes what may go now; returns for how many seconds there is nothing to do unless somebody calls."""
         while (room := BATCH - sum(self._under_way.values())) > 0:
-            rows = await take(self._services, room)
-            if rows:
-                self._begin(rows)
-            if len(rows) < room:
+            taken = await take(self._services, room)
+            if taken.rows:
+                self._begin(taken)
+            if len(taken.rows) < room:
                 return await self._until_next()
         return LONGEST_WAIT  # whatever ends makes room and calls
 
-    def _begin(self, rows: list[Any]) -> None:
-        task = asyncio.create_task(deliver(self._services, self._deliverers, rows))
-        self._under_way[task] = len(rows)
+    def _begin(self, taken: Taken) -> None:
+        task = asyncio.create_task(deliver(self._services, self._deliverers, taken))
+        self._under_way[task] = len(taken.rows)
         task.add_done_callback(self._end)
 
     def _end(self, task: "asyncio.Task[None]") -> None:

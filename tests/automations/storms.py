@@ -86,6 +86,16 @@ class Storm:
             found[message.channel].append(message)
         return found
 
+    def history(self, channel: str) -> str:
+        """What was called there, for whoever has to find out what went wrong."""
+        calls = [one for one in self.fake.requests if one.params.get("channel") == channel]
+        lines = []
+        for one in calls:
+            key = ((one.params.get("metadata") or {}).get("event_payload") or {}).get("key", "")[-6:]
+            at = one.params.get("thread_ts") or one.params.get("ts") or ""
+            lines.append(f"{one.at - calls[0].at:8.3f} {one.method} {key} {at} {one.status} {one.error}")
+        return "\n".join(lines)
+
     def gaps(self) -> list[float]:
         """Seconds between one call that writes to a channel and the next one there, failed ones too."""
         times: dict[str, list[float]] = defaultdict(list)

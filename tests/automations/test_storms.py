@@ -20,10 +20,10 @@ async def weather(storm: Storm, *, seconds: float) -> None:
     assert len(shown) == storm.channels
     for channel, messages in shown.items():
         cards = [one for one in messages if one.thread is None]
-        assert len(cards) == storm.cards, f"{channel}: {len(cards)} cards"
+        assert len(cards) == storm.cards, f"{channel}: {len(cards)} cards\n{storm.history(channel)}"
         for card in cards:
             assert "cancelled" in card.content, f"{channel}: a card is not current: {card.content}"
-            assert numbers(messages, card.ts) == list(range(1, storm.lines + 1)), channel
+            assert numbers(messages, card.ts) == list(range(1, storm.lines + 1)), storm.history(channel)
     assert min(storm.gaps()) >= 1.0
     assert storm.fake.faults > storm.size / 10
 
@@ -31,6 +31,18 @@ async def weather(storm: Storm, *, seconds: float) -> None:
 async def test_a_small_storm(world: World) -> None:
     async with storm_of(world, senders=2, seed=4, share=0.3, channels=60, cards=1, lines=1) as storm:
         await weather(storm, seconds=60)
+
+
+async def test_a_post_of_which_nobody_knows_is_looked_for_until_somebody_could_look(world: World) -> None:
+    async with storm_of(world, senders=1, seed=0, share=0, channels=1, cards=1, lines=0) as storm:
+        storm.fake.fail_next("chat.postMessage", "drop_after")
+        for fault in ("429", "500", "drop"):
+            storm.fake.fail_next("conversations.history", fault)
+        storm.fake.fail_next("chat.update", "429")
+        await storm.ask()
+        await storm.until_calm(seconds=60)
+        assert len(storm.fake.calls("chat.postMessage")) == 1, storm.history("C0000")
+        assert len(storm.fake.calls("conversations.history")) == 5
 
 
 @pytest.mark.long
