@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0013"
-down_revision = "0012"
+revision = "0015"
+down_revision = "0014"
 LANE = (
     "CASE WHEN platform = 'room' OR (kind = 'reply' AND follows IS NULL AND remote_channel IS NULL) THEN ''"
     " ELSE platform || ' ' || coalesce(remote_channel, nullif(channel, ''), '@' || person) END"
