@@ -31,6 +31,7 @@ from .housekeeping.rerouting import reroute_always
 from .housekeeping.sealing import seal_always
 from .housekeeping.sending import send_always
 from .housekeeping.sweeping import sweep
+from .housekeeping.taking import take_always
 from .intakes import Intake
 from .leases import Leases
 from .logs import set_up_logs
@@ -131,6 +132,7 @@ async def _keep_house(settings: Settings, name: str) -> None:
         reroute_always(services, dispatcher.people),
         seal_always(services),
         send_always(services, messages),
+        take_always(services, dispatcher.deliveries),
         follow_always(services),
     ]
     tasks = [asyncio.create_task(one) for one in jobs]

@@ -39,6 +39,7 @@ class Services:
     engine: AsyncEngine
     sealer: Sealer
     opener: Opener
+    hook_sealer: Sealer
     catalog: Catalog
     reloader: Reloader
     _redactor: tuple[int, Redactor] = field(default_factory=lambda: (0, Redactor(secrets_of_environment())))
@@ -168,6 +169,7 @@ def open_services(settings: Settings, *, name: str, pool: int) -> Services:
         engine=open_engine(settings.database_url, name=f"countersign-{name}"[:60], pool=pool, door=False),
         sealer=keys.sealer(),
         opener=keys.opener(),
+        hook_sealer=keys.hook_sealer(),
         catalog=Catalog(),
         reloader=Reloader(registry, folder=settings.commands, runbooks=settings.runbooks),
     )

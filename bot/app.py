@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bot import console, health, scim
 from bot.api import audits, commands, conversations, decisions, inboxes, logins, passkeys, problems, rooms, runs
@@ -20,6 +20,7 @@ from countersign.errors import CountersignError
 from countersign.invocations import Door
 from store.settings import Settings
 
+from .hooks import PREFIX, open_hooks
 from .hubs import open_hub
 from .logs import configure_logs
 from .middlewares import Edge
@@ -32,17 +33,19 @@ API = "/api/v1"
 
 
 class Application(FastAPI):
-    """FastAPI, but for the one path that Slack asks for: its seven layers cost more there than our own work.
+    """FastAPI, but for the paths where programs deliver, Slack's and triggers': its seven layers cost more there than our own work.
 
-    Measured on one core: 260 of 1,270 µs a slash command. The Slack door has its own limits, deadline and refusals, and says nothing to
+    Measured on one core: 260 of 1,270 µs a slash command. These doors have their own limits, deadlines and refusals, and say nothing to
     strangers, so none of the layers is missed.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == PATH and (straight := getattr(self.state, "slack", None)) is not None:
-            await straight(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
+        straight = self._straight(scope["path"]) if scope["type"] == "http" else None
+        await (straight or super().__call__)(scope, receive, send)
+
+    def _straight(self, path: str) -> ASGIApp | None:
+        name = "slack" if path == PATH else "hooks" if path.startswith(PREFIX) else ""
+        return getattr(self.state, name, None) if name else None
 
 
 def create_app() -> FastAPI:
@@ -79,6 +82,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.hub, app.state.room, app.state.refusals = hub, Room(hub), Refusals(hub)
         counting = asyncio.create_task(app.state.refusals.run())
         stack.push_async_callback(stop, counting)
+        app.state.hooks = await stack.enter_async_context(open_hooks(hub))
         if hub.settings.has_slack:
             slack = await stack.enter_async_context(open_slack(hub))
             app.state.slack = slack.events

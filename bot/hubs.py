@@ -33,7 +33,7 @@ from store.settings import Settings
 from .deadlines import NotConfirmed, NothingDone, answering, committed, forgotten, read
 from .notices import Notices
 from .presses import Press, press
-from .writers import Writer, stop
+from .writers import Writer, run_writer, stop
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -58,7 +58,9 @@ class Answer:
 class Hub:
     """One per web process; made by `open_hub`."""
 
-    def __init__(self, settings: Settings, engine: AsyncEngine, *, writer: Writer, registry: Registry, sealer: Sealer, notices: Notices):
+    def __init__(
+        self, settings: Settings, engine: AsyncEngine, *, writer: Writer[NewRun, Born], registry: Registry, sealer: Sealer, notices: Notices
+    ):
         self.settings, self.engine, self.writer, self.notices = settings, engine, writer, notices
         self._sealer = sealer
         self._reloader = Reloader(registry, folder=settings.commands, runbooks=settings.runbooks)
@@ -202,7 +204,7 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
     registry = load_registry(folder=settings.commands, runbooks=settings.runbooks)
     notices = Notices(settings.listen_database_url or settings.database_url)
     sealer = Keys(settings.data_dir / "keys").sealer()
-    hub = Hub(settings, engine, writer=Writer(own), registry=registry, sealer=sealer, notices=notices)
+    hub = Hub(settings, engine, writer=run_writer(own), registry=registry, sealer=sealer, notices=notices)
     writing, listening = asyncio.create_task(hub.writer.run()), asyncio.create_task(notices.run())
     try:
         yield hub

@@ -1,12 +1,12 @@
-"""The group-commit writer: runs that arrive while one commit is under way share the next one. Each waits for its own commit."""
+"""The group-commit writer: what arrives while one commit is under way shares the next one. Each waits for its own commit."""
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
@@ -16,6 +16,10 @@ from store.runs import Born, NewRun, create
 
 from .deadlines import Deadline, NotConfirmed, answering
 
+T = TypeVar("T")
+A = TypeVar("A")
+Write = Callable[[WriteSession, Sequence[T]], Awaitable[Sequence[A | CountersignError]]]
+"""One statement that writes all of a batch; what became of each, in order. Writing the same again has to find what was written."""
 _log = logging.getLogger(__name__)
 # Fewer than wait at a busy time, so that Postgres writes some while this process reads the next ones: with 64, all 64 connections waited
 # for one statement and then for this process, at four fifths of the rate. With 16 the price of a statement itself costs as much.
@@ -32,19 +36,22 @@ class KeyUsed(CountersignError):
 
 
 @dataclass(eq=False)
-class _Waiting:
-    """A run on its way. `sent`: a statement with it is under way; `doubtful`: one was, and its answer was lost."""
+class _Waiting(Generic[T, A]):
+    """One on its way. `sent`: a statement with it is under way; `doubtful`: one was, and its answer was lost."""
 
-    run: NewRun
+    what: T
+    doubt: str
     deadline: Deadline
-    answer: "asyncio.Future[Born]"
+    answer: "asyncio.Future[A]"
     sent: bool = False
     doubtful: bool = False
     alone: bool = False
 
-    def give(self, born: Born) -> None:
-        if not self.answer.done():
-            self.answer.set_result(born)
+    def give(self, answer: A | CountersignError) -> None:
+        if isinstance(answer, CountersignError):
+            self.fail(answer)
+        elif not self.answer.done():
+            self.answer.set_result(answer)
 
     def fail(self, error: Exception) -> None:
         if not self.answer.done():
@@ -54,27 +61,27 @@ class _Waiting:
         self.fail(self.unanswered())
 
     def unanswered(self) -> CountersignError:
-        """What is true of a run for which no answer came: sending nothing does nothing, sending something may have."""
-        if self.sent or self.doubtful:
-            return NotConfirmed(f"Ask for run {self.run.id} to see whether it was accepted.")
-        return self.deadline.nothing_done()
+        """What is true where no answer came: sending nothing does nothing, sending something may have."""
+        return NotConfirmed(self.doubt) if self.sent or self.doubtful else self.deadline.nothing_done()
 
 
-class Writer:
+class Writer(Generic[T, A]):
     """One task and one connection of an engine of its own, so that nobody else's work delays it; start `run()`, end it with `close()`."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, write: Write[T, A], *, doubt: Callable[[T], str]) -> None:
+        """`doubt` says how to find out what became of one that was sent and not answered."""
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._waiting: dict[_Waiting, None] = {}
+        self._statement, self._doubt = write, doubt
+        self._waiting: dict[_Waiting[T, A], None] = {}
         self._filled = asyncio.Event()
         self._driver: Driver | None = None
         self._closing = self._troubled = False
 
-    async def add(self, run: NewRun) -> Born:
-        """Creates the run durably within the request's deadline; raises NothingDone or NotConfirmed, whichever is true, or KeyUsed."""
+    async def add(self, what: T) -> A:
+        """Writes it durably within the request's deadline; raises NothingDone or NotConfirmed, whichever is true, or what `write` says."""
         with answering() as deadline:
             loop = asyncio.get_running_loop()
-            one = _Waiting(run, deadline, loop.create_future())
+            one = _Waiting[T, A](what, self._doubt(what), deadline, loop.create_future())
             if len(self._waiting) >= MOST_WAITING or not (left := deadline.left):
                 raise one.unanswered()
             self._waiting[one] = None
@@ -82,7 +89,7 @@ class Writer:
             late = loop.call_later(left, one.late)
             try:
                 return await one.answer
-            finally:  # once its caller has been answered, a run is not sent again
+            finally:  # once its caller has been answered, it is not sent again
                 late.cancel()
                 self._waiting.pop(one, None)
 
@@ -125,40 +132,37 @@ class Writer:
             _log.warning("the writer has no connection: %s", type(error).__name__)
         self._troubled = True
 
-    def _take(self) -> list[_Waiting]:
+    def _take(self) -> list[_Waiting[T, A]]:
         """The oldest of those who wait; one that spoiled a batch goes alone."""
         oldest = list(zip(self._waiting, range(MOST_ROWS), strict=False))
         if oldest and oldest[0][0].alone:
             return [oldest[0][0]]
         return [one for one, _ in takewhile(lambda pair: not pair[0].alone, oldest)]
 
-    async def _write(self, connection: AsyncConnection, driver: Driver, batch: list[_Waiting]) -> None:
+    async def _write(self, connection: AsyncConnection, driver: Driver, batch: list[_Waiting[T, A]]) -> None:
         for one in batch:
             one.sent = True
         # When the last caller has been answered nobody needs this statement's answer, so the connection waits no longer either.
         last = max(one.deadline.left for one in batch)
         watch = asyncio.get_running_loop().call_later(last, sever, driver)
         try:
-            born = await _create(connection, batch)
+            answers = await self._commit(connection, batch)
         except Exception as error:
             self._failed(batch, error)
         else:
-            self._written(batch, born)
+            self._troubled = False
+            for one, answer in zip(batch, answers, strict=True):
+                self._waiting.pop(one, None)
+                one.give(answer)
         finally:
             watch.cancel()
 
-    def _written(self, batch: Sequence[_Waiting], born: dict[str, Born]) -> None:
-        self._troubled = False
-        for one in batch:
-            self._waiting.pop(one, None)
-            found = born.get(one.run.key)
-            if found is None:
-                one.fail(KeyUsed())
-            else:
-                own = found.run_id == one.run.id
-                one.give(found if found.fresh == own else replace(found, fresh=own))
+    async def _commit(self, connection: AsyncConnection, batch: Sequence[_Waiting[T, A]]) -> Sequence[A | CountersignError]:
+        """One statement in autocommit mode: the statement is the transaction, which saves two round trips."""
+        async with AsyncSession(connection, expire_on_commit=False) as session:
+            return await self._statement(WriteSession(ReadSession(session)), [one.what for one in batch])
 
-    def _failed(self, batch: Sequence[_Waiting], error: Exception) -> None:
+    def _failed(self, batch: Sequence[_Waiting[T, A]], error: Exception) -> None:
         """After a lost connection everybody keeps waiting: sending the same keys again finds what the lost statement did."""
         trouble = trouble_of(error)
         for one in batch:
@@ -183,7 +187,19 @@ async def stop(task: "asyncio.Task[Any]", *, seconds: float = 0.0) -> None:
         await task
 
 
-async def _create(connection: AsyncConnection, batch: Sequence[_Waiting]) -> dict[str, Born]:
-    """One statement in autocommit mode: the statement is the transaction, which saves two round trips."""
-    async with AsyncSession(connection, expire_on_commit=False) as session:
-        return await create(WriteSession(ReadSession(session)), [one.run for one in batch])
+def run_writer(engine: AsyncEngine) -> Writer[NewRun, Born]:
+    """Creates runs; a key that belongs to a request that was no run raises KeyUsed."""
+    return Writer(engine, _create, doubt=lambda run: f"Ask for run {run.id} to see whether it was accepted.")
+
+
+async def _create(session: WriteSession, runs: Sequence[NewRun]) -> list[Born | CountersignError]:
+    born = await create(session, runs)
+    return [_own(run, born.get(run.key)) for run in runs]
+
+
+def _own(run: NewRun, found: Born | None) -> Born | CountersignError:
+    """Of several requests with one key in a batch, one has created the run."""
+    if found is None:
+        return KeyUsed()
+    own = found.run_id == run.id
+    return found if found.fresh == own else replace(found, fresh=own)

@@ -74,6 +74,42 @@ def compile_expression(source: str, command: Command, *, zone: tzinfo) -> Expres
     return Expression(source, names, program, any(name.startswith("person.") for name in names))
 
 
+@dataclass(frozen=True)
+class Value:
+    """An expression over data of any shape, such as a delivery's payload; `kind` is its type in CEL's words, `dyn` where it depends."""
+
+    source: str
+    names: frozenset[str]
+    kind: str
+    program: Any
+
+    def read(self, data: Mapping[str, Any]) -> Any:
+        """Its value, as JSON has it; raises Unreadable where the data has no such thing, or of another type."""
+        try:
+            found = self.program.eval(data=data)
+            value = found.value()
+        except RuntimeError as error:
+            raise Unreadable(_plain(str(error))) from None
+        if found.type() == cel.Type.ERROR:
+            raise Unreadable(_missing_key(_plain(str(value))))
+        return _as_json(value)
+
+
+def compile_value(source: str, roots: Mapping[str, str], *, condition: bool = False) -> Value:
+    """An expression over these `roots`, whose types are `string` or `dyn`; raises ExpressionError. A `condition` is true or false."""
+    reading = read(source, has=True)
+    for name in sorted(reading.names):
+        if name.partition(".")[0] not in roots:
+            raise ExpressionError(f"knows no {name.partition('.')[0]}; there is {', '.join(sorted(roots))}")
+    for function, literal in reading.literals():
+        _check_literal(function, literal)
+    program = _compiled(source, tuple(sorted(roots.items())))
+    kind = program.return_type().name().lower()
+    if condition and kind not in ("bool", "dyn"):
+        raise ExpressionError(f"is {_words(kind)}, not a condition; compare it with something")
+    return Value(source, reading.names, kind, program)
+
+
 def contains(pattern: str, text: str) -> bool:
     """Whether the text has something in it that the pattern describes, in time linear in the text; raises ValueError for no pattern."""
     try:
@@ -120,13 +156,17 @@ def _check_literal(function: str, literal: str) -> None:
 
 
 @lru_cache(maxsize=2_000)
-def _program(source: str, types: tuple[tuple[str, str], ...]) -> Any:
+def _compiled(source: str, types: tuple[tuple[str, str], ...]) -> Any:
     """Compiled by the library; the same text over the same types is compiled once."""
     environment = cel.NewEnv(variables={name: _TYPES[kind] for name, kind in types})
     try:
-        program = environment.compile(source)
+        return environment.compile(source)
     except RuntimeError as error:
         raise ExpressionError(_explained(str(error))) from None
+
+
+def _program(source: str, types: tuple[tuple[str, str], ...]) -> Any:
+    program = _compiled(source, types)
     if program.return_type() != cel.Type.BOOL:
         raise ExpressionError(f"is {_words(program.return_type().name())}, not a condition; compare it with something")
     return program
@@ -157,6 +197,19 @@ def _answer(program: Any, values: Mapping[str, Any], *, missing: Mapping[str, st
     if found.type() != cel.Type.BOOL:
         raise Unreadable(_plain(str(answer), missing))
     return bool(answer)
+
+
+def _as_json(value: Any) -> Any:
+    """The library wraps what is inside lists and maps."""
+    value = value.value() if hasattr(value, "value") else value
+    if isinstance(value, dict):
+        return {str(key): _as_json(one) for key, one in value.items()}
+    return [_as_json(one) for one in value] if isinstance(value, list) else value
+
+
+def _missing_key(told: str) -> str:
+    found = re.search(r'Key not found in map : "(.*)"', told)
+    return f"there is no {found[1][:60]}" if found else told
 
 
 def _might(program: Any, values: Mapping[str, Any]) -> bool:
@@ -211,4 +264,4 @@ _NAMES: Final = {
 _ITEMS: Final[Mapping[str, Any]] = {
     one.lower(): getattr(cel.Type, one) for one in ("STRING", "INT", "DOUBLE", "BOOL", "DURATION", "TIMESTAMP")
 }
-_TYPES: Final[Mapping[str, Any]] = {**_ITEMS, **{f"list({name})": cel.Type.List(one) for name, one in _ITEMS.items()}}
+_TYPES: Final[Mapping[str, Any]] = {"dyn": cel.Type.DYN, **_ITEMS, **{f"list({name})": cel.Type.List(one) for name, one in _ITEMS.items()}}

@@ -74,15 +74,20 @@ class Reading:
 
 
 @lru_cache(maxsize=500)
-def read(source: str) -> Reading:
-    """Reads an expression; raises ExpressionError for what is not part of the language or could take long."""
+def read(source: str, *, has: bool = False) -> Reading:
+    """Reads an expression; raises ExpressionError for what is not part of the language or could take long.
+
+    `has` lets `has(payload.name)` ask whether something is there, where what there is is not known beforehand.
+    """
     if not source.strip():
-        raise ExpressionError('is empty; write a condition such as args.env == "prod"')
+        raise ExpressionError(
+            "is empty; write a value such as payload.name" if has else 'is empty; write a condition such as args.env == "prod"'
+        )
     if len(source) > LONGEST:
         raise ExpressionError(f"has {len(source)} characters; {LONGEST} are allowed, so make two rules of it")
     tokens = tuple(_joined(list(_split(source))))
     made = frozenset(_made_names(tokens))
-    _check_calls(tokens)
+    _check_calls(tokens, has=has)
     names = frozenset(one.written for one in tokens if one.kind == "name" and one.written.partition(".")[0] not in made)
     return Reading(tokens, names, made)
 
@@ -135,12 +140,12 @@ def _made_names(tokens: Sequence[Token]) -> Iterator[str]:
             yield name.written
 
 
-def _check_calls(tokens: Sequence[Token]) -> None:
+def _check_calls(tokens: Sequence[Token], *, has: bool) -> None:
     """Only what has a bounded cost: no loop inside a loop, nothing that grows in one, and patterns that stand in the policy."""
     opened: list[bool] = []
     for i, one in enumerate(tokens):
         if one.kind == "call":
-            _check_call(one, tokens[i + 1 : i + 4], inside=any(opened))
+            _check_call(one, tokens[i + 1 : i + 4], inside=any(opened), has=has)
         elif one.written == "+" and any(opened):
             raise ExpressionError(f"+ stands inside {' or '.join(MACROS)}, where it could make long texts; compare without it")
         elif one.written == "(":
@@ -150,8 +155,10 @@ def _check_calls(tokens: Sequence[Token]) -> None:
             opened.pop()
 
 
-def _check_call(call: Token, after: Sequence[Token], *, inside: bool) -> None:
+def _check_call(call: Token, after: Sequence[Token], *, inside: bool, has: bool) -> None:
     name = call.written
+    if name == "has" and has:
+        return
     if name == "has":
         raise ExpressionError("has(…) cannot be used here; given.NAME says whether the argument NAME was given")
     if name not in (*FUNCTIONS, *MACROS):

@@ -39,6 +39,7 @@ LONGEST_TITLE: Final = 150
 _FROM: Final[Mapping[str, str]] = {
     Origin.default.value: " (default)",
     Origin.label.value: " (from a label)",
+    Origin.payload.value: " (from a payload)",
     Origin.model.value: " (proposed by a model)",
 }
 

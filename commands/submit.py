@@ -260,7 +260,7 @@ def _new_run(
         door=invocation.door,
         place=invocation.place.as_json(),
         arguments=stored,
-        origins={name: Origin.typed if _given(wanted.given, name) else Origin.default for name in arguments},
+        origins={name: _origin(invocation, wanted, name) for name in arguments},
         policy=rulebook.policy.digest,
         reason=wanted.reason[:500],
         dry_run=wanted.dry_run,
@@ -269,6 +269,10 @@ def _new_run(
         trace=invocation.trace,
         secrets={mark: base64.b64encode(one).decode() for mark, one in found.items()},
     )
+
+
+def _origin(invocation: Invocation, wanted: _Wanted, name: str) -> Origin:
+    return invocation.origins.get(name, Origin.typed) if _given(wanted.given, name) else Origin.default
 
 
 def _given(given: Mapping[str, Any], name: str) -> bool:

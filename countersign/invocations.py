@@ -21,6 +21,7 @@ class Origin(StrEnum):
     typed = "typed"
     default = "default"
     label = "label"
+    payload = "payload"
     model = "model"
 
 
@@ -42,6 +43,7 @@ class Place:
 class Invocation:
     """What a door hands to `submit`. `key` makes a repeated delivery the same request; `text` or `command` with `arguments` says what.
 
+    `origins` says where arguments came from that nobody typed, such as an alert's labels.
     `start_at` is when it is wanted to start, as it was typed; empty means as soon as it may. `answer_to` is where a private reply can be
     posted (sealed before it is stored), if the platform gave such an address.
     """
@@ -52,6 +54,7 @@ class Invocation:
     text: str = ""
     command: str = ""
     arguments: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, Origin] = field(default_factory=dict)
     reason: str = ""
     dry_run: bool = False
     start_at: str = ""

@@ -86,7 +86,10 @@ class Opener:
 
 @dataclass(frozen=True)
 class Keys:
-    """The key files under DATA_DIR: `seal.public` for everybody, `seal.private` for workers, `mark` for both; made on first start."""
+    """The key files under DATA_DIR: `seal.public` for everybody, `seal.private` for workers, `mark` for both; made on first start.
+
+    `hooks.private` opens the secrets of triggers, which the web needs to check who delivers; workers seal them with `hooks.public`.
+    """
 
     folder: Path
 
@@ -99,6 +102,10 @@ class Keys:
             _keep(folder / "seal.private", bytes(private))
             _keep(folder / "seal.public", bytes(private.public_key))
             _keep(folder / "mark", bytes(PrivateKey.generate()))
+        if not (folder / "hooks.private").exists():
+            private = PrivateKey.generate()
+            _keep(folder / "hooks.private", bytes(private))
+            _keep(folder / "hooks.public", bytes(private.public_key))
         return keys
 
     def sealer(self) -> Sealer:
@@ -106,6 +113,14 @@ class Keys:
 
     def opener(self) -> Opener:
         return Opener(PrivateKey((self.folder / "seal.private").read_bytes()))
+
+    def hook_sealer(self) -> Sealer:
+        """Seals the secrets of triggers."""
+        return Sealer(PublicKey((self.folder / "hooks.public").read_bytes()), (self.folder / "mark").read_bytes())
+
+    def hook_opener(self) -> Opener:
+        """Opens the secrets of triggers, and no others."""
+        return Opener(PrivateKey((self.folder / "hooks.private").read_bytes()))
 
 
 async def keep_secrets(session: WriteSession, run: UUID, found: Mapping[str, bytes]) -> None:

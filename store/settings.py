@@ -1,5 +1,6 @@
 """Every knob, from the environment only, frozen. A wrong value stops the boot with the variable's name and an example."""
 
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Final, Literal, Self
 from urllib.parse import urlsplit
@@ -24,6 +25,8 @@ _EXAMPLES: Final = {
     "lease_seconds": "15",
     "secret_key": "32 or more random characters",
     "metrics_token": "20 or more random characters",
+    "delivery_days": "30",
+    "trusted_proxies": "10.0.0.7, 10.1.0.0/16",
 }
 
 
@@ -59,6 +62,8 @@ class Settings(BaseSettings):
     planning_processes: int = Field(1, ge=1, le=64)
     executing_processes: int = Field(1, ge=1, le=64)
     slots: int = Field(16, ge=1, le=200)
+    delivery_days: int = Field(30, ge=1, le=3_650)
+    trusted_proxies: str = ""
     demo: bool = False
 
     @classmethod
@@ -84,6 +89,13 @@ class Settings(BaseSettings):
         plain = value.removeprefix("postgres://").removeprefix("postgresql://")
         return value if plain == value else f"postgresql+psycopg://{plain}"
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        for one in value.replace(",", " ").split():
+            ip_network(one)
+        return value
+
     @field_validator("metrics_token")
     @classmethod
     def _cannot_be_guessed(cls, value: SecretStr) -> SecretStr:
@@ -103,6 +115,11 @@ class Settings(BaseSettings):
         if self.demo and self.slack_bot_token.get_secret_value() and self.slack_api_url.startswith("https://"):
             raise ValueError("slack_bot_token: demo people would act in a real workspace; unset it or run without --demo")
         return self
+
+    @property
+    def proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """The networks of the proxies that may say which certificate a caller has shown."""
+        return tuple(ip_network(one) for one in self.trusted_proxies.replace(",", " ").split())
 
     @property
     def has_slack(self) -> bool:

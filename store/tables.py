@@ -9,6 +9,7 @@ from . import (
     delegations,
     directories,
     grants,
+    hookdeliveries,
     inbox,
     journals,
     lanes,
@@ -25,6 +26,7 @@ from . import (
     switches,
     targets,
     tokens,
+    triggers,
     waits,
     workers,
 )
@@ -41,6 +43,7 @@ __all__ = [
     "delegations",
     "directories",
     "grants",
+    "hookdeliveries",
     "inbox",
     "journals",
     "lanes",
@@ -58,6 +61,7 @@ __all__ = [
     "switches",
     "targets",
     "tokens",
+    "triggers",
     "waits",
     "workers",
 ]

@@ -25,12 +25,12 @@ _QUEUES: Final = {"plan": PLANNING, "execute": EXECUTING}
 class Dispatcher:
     """Hints while its connection holds the dispatchers' session lock; `messages` is set when some are due, lock or not.
 
-    `people` is set when people, groups, grants or policy have changed.
+    `deliveries` is set when something was delivered to a trigger; `people` when people, groups, grants or policy have changed.
     """
 
     def __init__(self, url: str, broker: WakingBroker, messages: asyncio.Event) -> None:
         self._url, self._broker, self._messages = plain_url(url), broker, messages
-        self.people = asyncio.Event()
+        self.people, self.deliveries = asyncio.Event(), asyncio.Event()
         self._hinted: dict[UUID, float] = {}
         self._forgotten = 0.0
         self._waiting: dict[str, list[UUID]] = {}
@@ -73,8 +73,8 @@ class Dispatcher:
     async def _dispatch(self, connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
         await connection.execute("LISTEN countersign_work")
         await connection.execute("LISTEN countersign_people")
-        self._messages.set()
-        self.people.set()
+        for one in (self._messages, self.deliveries, self.people):
+            one.set()
         while True:
             if not self.leads:
                 row = await (await connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])).fetchone()
@@ -89,6 +89,8 @@ class Dispatcher:
         kind, _, rest = payload.partition(" ")
         if kind == "messages":
             self._messages.set()
+        elif kind == "deliveries":
+            self.deliveries.set()
         elif (queue := _QUEUES.get(kind)) and self.leads:
             self._waiting.setdefault(queue, []).extend(UUID(one) for one in rest.split())
             if self._hinting is None or self._hinting.done():

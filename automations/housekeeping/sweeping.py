@@ -18,6 +18,7 @@ from commands.loading import Loaded, tell_admins
 from commands.policies import PolicyError
 from countersign.runs import RunStatus
 from store.claims import find_due
+from store.hookdeliveries import forget_deliveries
 from store.levels import BATCH as COUNTED_AT_ONCE
 from store.levels import count_ended
 from store.passkeys import forget_challenges
@@ -111,5 +112,8 @@ async def _hint_what_is_due(services: Services, dispatcher: Dispatcher) -> None:
 async def _forget_old_keys(services: Services) -> None:
     """A request older than a week cannot be delivered again: signatures live five minutes, platforms retry for hours."""
     async with services.transaction() as session:
-        await session.execute(text("DELETE FROM inbox WHERE received_at < countersign_now() - interval '7 days'"))
+        await session.execute(
+            text("DELETE FROM inbox WHERE received_at < countersign_now() - interval '7 days' AND NOT starts_with(key, 'hook:')")
+        )
         await forget_challenges(session)
+        await forget_deliveries(session, days=services.settings.delivery_days)

@@ -3,7 +3,6 @@
 Signature and its window: https://docs.slack.dev/authentication/verifying-requests-from-slack
 """
 
-import asyncio
 import hmac
 import time
 from collections.abc import Callable, Mapping
@@ -12,11 +11,13 @@ from typing import Final, Literal
 
 from starlette.types import Receive, Scope
 
+from bot.bodies import MOST_BYTES as MOST_BYTES
+from bot.bodies import Rejected as Rejected
+from bot.bodies import read_body, single_headers
+
 from .parsers import BadInput, Json, read_form, read_json
 
-MOST_BYTES: Final = 256 * 1024
 WINDOW_SECONDS: Final = 300
-READ_SECONDS: Final = 2.5
 FORM: Final = b"application/x-www-form-urlencoded"
 JSON: Final = b"application/json"
 _STAMP, _SIGNATURE = b"x-slack-request-timestamp", b"x-slack-signature"
@@ -25,14 +26,6 @@ _SLASH_FIELDS: Final = ("team_id", "user_id", "channel_id", "command", "trigger_
 _LONGEST_CHECK: Final = 1_024
 
 Kind = Literal["slash_commands", "interactive", "events_api", "url_verification", "ssl_check"]
-
-
-class Rejected(Exception):
-    """The request is not Slack's, or not what Slack sends; `reason` is the word by which it is counted."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status, self.reason = status, reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +46,9 @@ class Guard:
 
     async def admit(self, scope: Scope, receive: Receive) -> Received:
         """Reads the request; raises Rejected. The order is cheap checks first, the signature before any parsing."""
-        headers = _headers(scope)
+        headers = single_headers(scope, _SINGLE)
         content_type = _content_type(headers)
-        body = await _body(headers, receive)
+        body = await read_body(headers.get(b"content-length", b""), receive)
         if content_type == FORM and _STAMP not in headers and _SIGNATURE not in headers and _is_ssl_check(body):
             return Received("ssl_check", {})
         self._verify(headers, body)
@@ -77,46 +70,11 @@ class Guard:
             raise Rejected(401, "sig_invalid")
 
 
-def _headers(scope: Scope) -> dict[bytes, bytes]:
-    """The headers that matter; one that is given twice could be read in two ways."""
-    found: dict[bytes, bytes] = {}
-    for name, value in scope["headers"]:
-        if name in _SINGLE:
-            if name in found:
-                raise Rejected(400, "ambiguous_headers")
-            found[name] = value
-    return found
-
-
 def _content_type(headers: Mapping[bytes, bytes]) -> bytes:
     content_type = headers.get(b"content-type", b"").lower()
     if content_type not in (FORM, JSON) or headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise Rejected(415, "content_type")
     return content_type
-
-
-async def _body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
-    declared = headers.get(b"content-length", b"0")
-    if declared.isdigit() and (len(declared) > 9 or int(declared) > MOST_BYTES):
-        raise Rejected(413, "too_large")
-    try:
-        async with asyncio.timeout(READ_SECONDS):
-            return await _read(receive)
-    except TimeoutError:
-        raise Rejected(408, "too_slow") from None
-
-
-async def _read(receive: Receive) -> bytes:
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Rejected(400, "gone")
-        body += message.get("body", b"")
-        if len(body) > MOST_BYTES:
-            raise Rejected(413, "too_large")
-        if not message.get("more_body"):
-            return bytes(body)
 
 
 def _is_ssl_check(body: bytes) -> bool:

@@ -17,6 +17,8 @@ from .policychanges import apply
 from .policyreads import diff, matrix, suggest
 from .standings import standing_allow, standing_end, standing_list
 from .switches import stop_changes, stop_command, stop_everything, stop_integration, switch_off_again, switches
+from .triggerreads import trigger_deliveries, trigger_replay, trigger_show, triggers
+from .triggers import trigger_add, trigger_change, trigger_remove, trigger_rotate
 
 __all__ = [
     "access_extend",
@@ -64,6 +66,14 @@ __all__ = [
     "switch_off_again",
     "switches",
     "take_back",
+    "trigger_add",
+    "trigger_change",
+    "trigger_deliveries",
+    "trigger_remove",
+    "trigger_replay",
+    "trigger_rotate",
+    "trigger_show",
+    "triggers",
     "undelegate",
     "unpause_run",
     "whoami",

@@ -1,0 +1,98 @@
+"""receiving: what was delivered to triggers becomes runs, each delivery once."""
+
+import json
+import logging
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from commands.rulebooks import Rulebook
+from commands.submit import Ask, Birth, ControlCall, NotBorn, prepare
+from commands.triggering import Nothing, Starts, invocation_of, read_delivery
+from countersign.runs import RunStatus
+from store.audits import record
+from store.databases import WriteSession
+from store.hookdeliveries import MOST_ATTEMPTS, DeliveryRow, end_delivery, lock_delivery, take_deliveries
+from store.people import find_person
+from store.runs import create
+from store.triggers import TriggerRow, find_trigger
+
+from .services import Services
+
+_log = logging.getLogger(__name__)
+BATCH: Final = 64
+
+
+async def receive(services: Services) -> int:
+    """Works on at most 64 deliveries, one after the other in the order in which they came; returns how many were taken."""
+    async with services.transaction() as session:
+        ids = await take_deliveries(session, limit=BATCH)
+    for one in ids:
+        try:
+            await _receive_one(services, one)
+        except (SQLAlchemyError, OSError):
+            raise
+        except Exception:
+            _log.exception("delivery %s could not be worked on; it is tried again", one)
+    return len(ids)
+
+
+async def _receive_one(services: Services, delivery: UUID) -> None:
+    """In one transaction: whoever repeats it after a crash finds either all of it done or nothing."""
+    async with services.transaction() as session:
+        row = await lock_delivery(session, delivery)
+        if row is None:
+            return
+        trigger = await find_trigger(session, row.trigger_id)
+        if trigger is None or trigger.ended_at is not None:
+            await end_delivery(session, row.id, state="failed", reason="ended", said="The trigger has ended.")
+        elif row.attempts > MOST_ATTEMPTS:
+            said = f"It was tried {MOST_ATTEMPTS} times, and each time whoever worked on it ended unexpectedly; the log says how."
+            await end_delivery(session, row.id, state="failed", reason="parked", said=said)
+        else:
+            await _work_on(services, session, trigger, row)
+
+
+async def _work_on(services: Services, session: WriteSession, trigger: TriggerRow, row: DeliveryRow) -> None:
+    rulebook = await services.current_rulebook(session)
+    found = read_delivery(rulebook.registry, trigger, json.loads(row.body or "{}"), row.event)
+    if isinstance(found, Nothing):  # what was accepted under an earlier revision of the trigger, or of the command
+        state = "filtered" if found.reason == "filtered" else "failed"
+        await end_delivery(session, row.id, state=state, reason=found.reason, said=found.sentence)
+    else:
+        await _start(rulebook, session, trigger, row, found)
+
+
+async def _start(rulebook: Rulebook, session: WriteSession, trigger: TriggerRow, row: DeliveryRow, found: Starts) -> None:
+    """The service account asks, as anybody would; what is refused is refused in the same words, and recorded."""
+    account = await find_person(session, trigger.account)
+    if account is None or not account.active:
+        said = f"The service account {trigger.account} does not exist or is not active."
+        await end_delivery(session, row.id, state="failed", reason="actor_inactive", said=said)
+        return
+    prepared = prepare(rulebook, account, invocation_of(trigger, row, found))
+    if isinstance(prepared, Birth):
+        await _born(session, row, prepared)
+    elif isinstance(prepared, NotBorn):
+        await record(session, [prepared.event])
+        await end_delivery(session, row.id, state="failed", reason=str(prepared.event.detail["reason"]), said=prepared.sentence)
+    else:
+        await end_delivery(session, row.id, state="failed", reason=_word(prepared), said=_sentence(prepared))
+
+
+async def _born(session: WriteSession, row: DeliveryRow, birth: Birth) -> None:
+    born = (await create(session, [birth.run]))[birth.run.key]
+    refused = born.status is RunStatus.refused
+    said = birth.sentence if refused else f"#{born.number} {birth.command.name}"
+    await end_delivery(
+        session, row.id, state="failed" if refused else "done", reason=birth.run.because if refused else "", said=said, run=born.run_id
+    )
+
+
+def _word(prepared: Ask | ControlCall) -> str:
+    return "missing_arguments" if isinstance(prepared, Ask) else "not_a_command"
+
+
+def _sentence(prepared: Ask | ControlCall) -> str:
+    return prepared.sentence if isinstance(prepared, Ask) else f"{prepared.command.name} answers at once and starts nothing."
