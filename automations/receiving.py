@@ -8,14 +8,10 @@ from uuid import UUID
 from sqlalchemy.exc import SQLAlchemyError
 
 from commands.rulebooks import Rulebook
-from commands.submit import Ask, Birth, ControlCall, NotBorn, prepare
 from commands.triggering import Nothing, Starts, invocation_of, read_delivery
-from countersign.runs import RunStatus
-from store.audits import record
+from commands.unattended import submit_unattended
 from store.databases import WriteSession
 from store.hookdeliveries import MOST_ATTEMPTS, DeliveryRow, end_delivery, lock_delivery, take_deliveries
-from store.people import find_person
-from store.runs import create
 from store.triggers import TriggerRow, find_trigger
 
 from .services import Services
@@ -66,33 +62,10 @@ async def _work_on(services: Services, session: WriteSession, trigger: TriggerRo
 
 async def _start(rulebook: Rulebook, session: WriteSession, trigger: TriggerRow, row: DeliveryRow, found: Starts) -> None:
     """The service account asks, as anybody would; what is refused is refused in the same words, and recorded."""
-    account = await find_person(session, trigger.account)
-    if account is None or not account.active:
-        said = f"The service account {trigger.account} does not exist or is not active."
-        await end_delivery(session, row.id, state="failed", reason="actor_inactive", said=said)
-        return
-    prepared = prepare(rulebook, account, invocation_of(trigger, row, found))
-    if isinstance(prepared, Birth):
-        await _born(session, row, prepared)
-    elif isinstance(prepared, NotBorn):
-        await record(session, [prepared.event])
-        await end_delivery(session, row.id, state="failed", reason=str(prepared.event.detail["reason"]), said=prepared.sentence)
-    else:
-        await end_delivery(session, row.id, state="failed", reason=_word(prepared), said=_sentence(prepared))
-
-
-async def _born(session: WriteSession, row: DeliveryRow, birth: Birth) -> None:
-    born = (await create(session, [birth.run]))[birth.run.key]
-    refused = born.status is RunStatus.refused
-    said = birth.sentence if refused else f"#{born.number} {birth.command.name}"
-    await end_delivery(
-        session, row.id, state="failed" if refused else "done", reason=birth.run.because if refused else "", said=said, run=born.run_id
+    invocation = invocation_of(trigger, row, found)
+    sent = await submit_unattended(
+        session, rulebook, invocation, account=trigger.account, source=f"trigger {trigger.name}", holder=trigger.holder
     )
-
-
-def _word(prepared: Ask | ControlCall) -> str:
-    return "missing_arguments" if isinstance(prepared, Ask) else "not_a_command"
-
-
-def _sentence(prepared: Ask | ControlCall) -> str:
-    return prepared.sentence if isinstance(prepared, Ask) else f"{prepared.command.name} answers at once and starts nothing."
+    said = sent.sentence or (f"#{sent.born.number} {found.command}" if sent.born else "")
+    state, run = "failed" if sent.refused else "done", sent.born.run_id if sent.born else None
+    await end_delivery(session, row.id, state=state, reason=sent.refused, said=said, run=run)

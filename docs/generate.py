@@ -83,6 +83,12 @@ MEANINGS: Final = {
     "slots": Meaning(
         "workers", "Runs that one executing process works on side by side, 1 to 200. It opens this many database connections and a few."
     ),
+    "delivery_days": Meaning("workers", "For how many days what was delivered to triggers is kept, to look at and to replay. 1 to 3650."),
+    "trusted_proxies": Meaning(
+        "web",
+        "Addresses and networks of proxies that check clients' certificates and say so in `Client-Cert` (RFC 9440). Unset, nobody is"
+        " believed.",
+    ),
     "demo": Meaning("web, workers, up", "Set by `--demo`. Refused with a public address or a real Slack token."),
 }
 

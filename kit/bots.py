@@ -19,6 +19,7 @@ from automations.housekeeping.tending import ask_for_reviews, tend_requests
 from automations.housekeeping.waking import wake_ripe
 from automations.makingplans import make_plan
 from automations.planning import plan_runs
+from automations.receiving import receive
 from automations.services import Services
 from automations.switching import SwitchTender
 from bot.hubs import Answer, Hub
@@ -190,6 +191,8 @@ class Bot:
             pass
         async with self.services.transaction() as session:
             await tend_grants(session, chat="room")
+        while await receive(self.services):
+            pass
         while True:
             await self._switches.tend(self.services)
             await wake_ripe(self.services)

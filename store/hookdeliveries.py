@@ -145,7 +145,7 @@ async def count_denied(session: WriteSession, denied: Sequence[Denied]) -> None:
 
 
 async def take_deliveries(session: WriteSession, *, limit: int) -> list[UUID]:
-    """Takes what is due for half a minute, oldest first; each time is counted, so that what kills its worker is taken no more than thrice."""
+    """Takes what is due for half a minute, oldest first. Each time is counted: what kills its worker is taken no more than thrice."""
     rows = await session.execute(
         text(
             "WITH due AS (SELECT id FROM deliveries WHERE due_at <= countersign_now() ORDER BY due_at, id LIMIT :limit"

@@ -16,6 +16,7 @@ from .databases import ReadSession, WriteSession
 class TriggerRow(Base):
     """`kind` says what a delivery becomes (`command`, `alertmanager`, `pagerduty`), `sender` how it is proved; `body` is the rest.
 
+    The `holder` answers for what the service `account` asks.
     `secret` is sealed to the web processes' key; `previous` is the one before it, which holds until `previous_until`.
     """
 
@@ -32,6 +33,7 @@ class TriggerRow(Base):
     previous: Mapped[bytes | None]
     previous_until: Mapped[datetime | None]
     account: Mapped[str] = mapped_column(ForeignKey("people.name"))
+    holder: Mapped[str] = mapped_column(ForeignKey("people.name"))
     run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"))
     made_at: Mapped[Stamp]
     ended_at: Mapped[datetime | None]
@@ -51,13 +53,15 @@ async def add_trigger(
     body: Mapping[str, Any],
     secret: bytes,
     account: str,
+    holder: str,
     run: UUID,
 ) -> bool:
     """Adds it; False when it was added before (the id is the step's own) or another one has the name."""
     row = await session.execute(
         text(
-            "INSERT INTO triggers (id, name, revision, kind, sender, body, secret, account, run_id)"
-            " VALUES (:id, :name, 1, :kind, :sender, cast(:body AS jsonb), :secret, :account, :run) ON CONFLICT DO NOTHING RETURNING 1"
+            "INSERT INTO triggers (id, name, revision, kind, sender, body, secret, account, holder, run_id)"
+            " VALUES (:id, :name, 1, :kind, :sender, cast(:body AS jsonb), :secret, :account, :holder, :run)"
+            " ON CONFLICT DO NOTHING RETURNING 1"
         ),
         {
             "id": trigger,
@@ -67,20 +71,21 @@ async def add_trigger(
             "body": Jsonb(dict(body)),
             "secret": secret,
             "account": account,
+            "holder": holder,
             "run": run,
         },
     )
     return row.first() is not None
 
 
-async def change_trigger(session: WriteSession, trigger: UUID, *, was: int, body: Mapping[str, Any], account: str) -> bool:
+async def change_trigger(session: WriteSession, trigger: UUID, *, was: int, body: Mapping[str, Any], account: str, holder: str) -> bool:
     """Changes revision `was` of it; False when it is another revision by now, or has ended."""
     row = await session.execute(
         text(
-            "UPDATE triggers SET revision = revision + 1, body = cast(:body AS jsonb), account = :account"
+            "UPDATE triggers SET revision = revision + 1, body = cast(:body AS jsonb), account = :account, holder = :holder"
             " WHERE id = :id AND revision = :was AND ended_at IS NULL RETURNING 1"
         ),
-        {"id": trigger, "was": was, "body": Jsonb(dict(body)), "account": account},
+        {"id": trigger, "was": was, "body": Jsonb(dict(body)), "account": account, "holder": holder},
     )
     return row.first() is not None
 

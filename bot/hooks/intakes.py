@@ -1,7 +1,6 @@
 """From a request to a delivery that may be kept: admitted, proved, read and mapped, in this order; or the status that says why not."""
 
 import hashlib
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from starlette.types import Receive, Scope
 from bot.bodies import Rejected, read_body, single_headers
 from bot.hubs import Hub
 from bot.slack.parsers import BadInput, read_json
-from commands.triggering import Kind, Nothing, Sender, read_delivery
+from commands.triggering import Nothing, Sender, read_delivery
 from store.hookdeliveries import Key, NewDelivery
 
 from .doors import Door

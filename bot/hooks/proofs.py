@@ -35,6 +35,22 @@ class Options:
 
 
 @dataclass(frozen=True)
+class _Sent:
+    """A request, the Unix time at which it came, and what its trigger's sender leaves open."""
+
+    headers: Headers
+    body: bytes
+    now: float
+    options: Options
+
+    def header(self, name: bytes) -> bytes:
+        return self.headers.get(name, b"")
+
+    def is_recent(self, stamp: bytes) -> bool:
+        return stamp.isdigit() and len(stamp) <= 12 and abs(self.now - int(stamp)) <= WINDOW_SECONDS
+
+
+@dataclass(frozen=True)
 class Proof:
     """A delivery is proved. `signed` are the very bytes that were signed; empty where nothing was, only a secret was shown.
 
@@ -59,7 +75,7 @@ class _Claim:
 
 def prove(sender: Sender, secrets: Sequence[bytes], headers: Headers, body: bytes, *, now: float, options: Options) -> Proof | None:
     """The proof, if it is one of the two `secrets`' (one may be a stand-in that nobody knows); None for any other."""
-    claim = _CLAIMS[sender](headers, body, now, options)
+    claim = _CLAIMS[sender](_Sent(headers, body, now, options))
     matches = 0
     for secret in secrets:
         digest = hmac.digest(secret, claim.signed, "sha256")
@@ -74,55 +90,53 @@ def _hex(_: bytes, digest: bytes) -> bytes:
     return digest.hex().encode()
 
 
-def _github(headers: Headers, body: bytes, now: float, options: Options) -> _Claim:
-    return _Claim(body, [_after(headers.get(b"x-hub-signature-256", b""), b"sha256=")], _hex)
+def _github(sent: _Sent) -> _Claim:
+    return _Claim(sent.body, [_after(sent.header(b"x-hub-signature-256"), b"sha256=")], _hex)
 
 
-def _sentry(headers: Headers, body: bytes, now: float, options: Options) -> _Claim:
-    return _Claim(body, [headers.get(b"sentry-hook-signature", b"")], _hex)
+def _sentry(sent: _Sent) -> _Claim:
+    return _Claim(sent.body, [sent.header(b"sentry-hook-signature")], _hex)
 
 
-def _grafana(headers: Headers, body: bytes, now: float, options: Options) -> _Claim:
-    given = headers.get(options.header or b"x-grafana-alerting-signature", b"")
-    return _timed(headers, body, now, options.timestamp_header, given, b":")
+def _grafana(sent: _Sent) -> _Claim:
+    return _timed(sent, sent.header(sent.options.header or b"x-grafana-alerting-signature"), b":")
 
 
-def _signed(headers: Headers, body: bytes, now: float, options: Options) -> _Claim:
-    given = headers.get(options.header or b"x-signature-256", b"")
-    return _timed(headers, body, now, options.timestamp_header, given.removeprefix(b"sha256="), b".")
+def _signed(sent: _Sent) -> _Claim:
+    return _timed(sent, sent.header(sent.options.header or b"x-signature-256").removeprefix(b"sha256="), b".")
 
 
-def _timed(headers: Headers, body: bytes, now: float, stamp_header: bytes, given: bytes, between: bytes) -> _Claim:
+def _timed(sent: _Sent, given: bytes, between: bytes) -> _Claim:
     """The hex digest of the body, or of time and body where a header has the time."""
-    if not stamp_header:
-        return _Claim(body, [given.lower()], _hex)
-    stamp = headers.get(stamp_header, b"")
-    return _Claim(stamp + between + body, [given.lower()], _hex, timed=True, void=not _is_recent(stamp, now))
+    if not sent.options.timestamp_header:
+        return _Claim(sent.body, [given.lower()], _hex)
+    stamp = sent.header(sent.options.timestamp_header)
+    return _Claim(stamp + between + sent.body, [given.lower()], _hex, timed=True, void=not sent.is_recent(stamp))
 
 
-def _stripe(headers: Headers, body: bytes, now: float, options: Options) -> _Claim:
-    parts = [one.strip().partition(b"=") for one in headers.get(b"stripe-signature", b"").split(b",")[:20]]
+def _stripe(sent: _Sent) -> _Claim:
+    parts = [one.strip().partition(b"=") for one in sent.header(b"stripe-signature").split(b",")[:20]]
     stamps = [value for name, _, value in parts if name == b"t"]
     stamp = stamps[0] if len(stamps) == 1 else b""
     given = [value for name, _, value in parts if name == b"v1"]
-    return _Claim(stamp + b"." + body, given, _hex, timed=True, void=not _is_recent(stamp, now))
+    return _Claim(stamp + b"." + sent.body, given, _hex, timed=True, void=not sent.is_recent(stamp))
 
 
-def _bearer(headers: Headers, body: bytes, now: float, options: Options) -> _Claim:
-    scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
-    return _shown(body, token.strip() if scheme.lower() == b"bearer" else b"")
+def _bearer(sent: _Sent) -> _Claim:
+    scheme, _, token = sent.header(b"authorization").partition(b" ")
+    return _shown(sent.body, token.strip() if scheme.lower() == b"bearer" else b"")
 
 
-def _certificate(headers: Headers, body: bytes, now: float, options: Options) -> _Claim:
+def _certificate(sent: _Sent) -> _Claim:
     """The SHA-256 of the certificate that a proxy has checked and passes on; from anybody else the header means nothing."""
-    der = _certificate_in(headers.get(b"client-cert", b""))
-    return _shown(body, hashlib.sha256(der).hexdigest().encode() if der else b"", void=not options.behind_proxy)
+    der = _certificate_in(sent.header(b"client-cert"))
+    return _shown(sent.body, hashlib.sha256(der).hexdigest().encode() if der else b"", void=not sent.options.behind_proxy)
 
 
-def _pagerduty(headers: Headers, body: bytes, now: float, options: Options) -> _Claim:
+def _pagerduty(sent: _Sent) -> _Claim:
     """Found without parsing; whoever reads the body afterwards makes sure that it is what a parser finds, too: see `routing_key_of`."""
-    found = _ROUTING_KEY.findall(body)
-    return _shown(body, routing_key_of(found[0]) if len(found) == 1 else b"")
+    found = _ROUTING_KEY.findall(sent.body)
+    return _shown(sent.body, routing_key_of(found[0]) if len(found) == 1 else b"")
 
 
 def routing_key_of(written: bytes) -> bytes:
@@ -138,16 +152,12 @@ def _shown(body: bytes, given: bytes, *, void: bool = False) -> _Claim:
     return _Claim(body, [hashlib.sha256(given).digest()] if given else [], _itself, void=void, keeps_signed=False)
 
 
-def _itself(secret: bytes, digest: bytes) -> bytes:
+def _itself(secret: bytes, _: bytes) -> bytes:
     return hashlib.sha256(secret).digest()
 
 
 def _after(value: bytes, prefix: bytes) -> bytes:
     return value[len(prefix) :] if value.startswith(prefix) else b""
-
-
-def _is_recent(stamp: bytes, now: float) -> bool:
-    return stamp.isdigit() and len(stamp) <= 12 and abs(now - int(stamp)) <= WINDOW_SECONDS
 
 
 def _certificate_in(value: bytes) -> bytes:
@@ -164,7 +174,7 @@ def _certificate_in(value: bytes) -> bytes:
         return b""
 
 
-_CLAIMS: Final[Mapping[Sender, Callable[[Headers, bytes, float, Options], _Claim]]] = {
+_CLAIMS: Final[Mapping[Sender, Callable[[_Sent], _Claim]]] = {
     Sender.github: _github,
     Sender.sentry: _sentry,
     Sender.grafana: _grafana,

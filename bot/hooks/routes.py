@@ -108,7 +108,7 @@ class Hooks:
 async def open_hooks(hub: Hub) -> AsyncIterator[Hooks]:
     """The door with its own writer running."""
     engine = open_engine(hub.settings.database_url, name="countersign-hooks", pool=1, door=True)
-    writer = Writer(engine, _keep, doubt=lambda one: "Deliver it again.")
+    writer = Writer(engine, _keep, doubt=lambda _: "Deliver it again.")
     denials, refusals = Denials(hub), Refusals(hub)
     tasks = [asyncio.create_task(one) for one in (writer.run(), denials.run(), refusals.run())]
     try:

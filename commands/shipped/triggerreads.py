@@ -24,7 +24,9 @@ async def triggers(ctx: ControlContext) -> Reply:
     if not rows:
         return Reply(text="There are no triggers.")
     lines = [f"{one.name:<24}{one.sender:<12}{one.account:<16}{one.body['run']}" for one in rows]
-    return Reply(text="Triggers. For one of them: trigger show NAME", code="\n".join(lines), data={"triggers": [as_json(one) for one in rows]})
+    return Reply(
+        text="Triggers. For one of them: trigger show NAME", code="\n".join(lines), data={"triggers": [as_json(one) for one in rows]}
+    )
 
 
 @control("trigger show", permission=TRIGGERS, quiet=True)
@@ -68,7 +70,9 @@ async def trigger_replay(ctx: ControlContext, name: str, mapping: str = "", only
     counts = {would: sum(one.would == would for one in found) for would in ("starts", "refused", "filtered", "unmapped")}
     told = ", ".join(f"{count} {_COUNTED[would]}" for would, count in counts.items() if count)
     lines = [f"{one.at:%m-%d %H:%M:%S}  {one.would:<9}{one.said[:80]:<82}was: {one.was}" for one in found]
-    return Reply(text=f"Of the last {len(found)}: {told}.", code="\n".join(lines)[-2_800:], data={"deliveries": [one.as_json() for one in found]})
+    return Reply(
+        text=f"Of the last {len(found)}: {told}.", code="\n".join(lines)[-2_800:], data={"deliveries": [one.as_json() for one in found]}
+    )
 
 
 async def find_named(ctx: ControlContext, name: str) -> TriggerRow:
@@ -114,7 +118,12 @@ def delivery_as_json(one: DeliveryRow) -> dict[str, object]:
     }
 
 
-_COUNTED: Final = {"starts": "would start a run", "refused": "would be refused", "filtered": "would be left out", "unmapped": "would not fit"}
+_COUNTED: Final = {
+    "starts": "would start a run",
+    "refused": "would be refused",
+    "filtered": "would be left out",
+    "unmapped": "would not fit",
+}
 
 
 def _line(one: DeliveryRow) -> str:

@@ -103,20 +103,29 @@ async def trigger_rotate(ctx: PlanningContext, name: str, secret: Secret, overla
 async def trigger_remove(ctx: PlanningContext, name: str) -> Plan:
     """End a trigger at once: what is delivered to it is refused from then on."""
     row = await _found(ctx, name)
-    return Plan(f"the trigger {name} ends: {row.sender} runs {row.body['run']} no longer", end_one(str(row.id)).undone_by(restore_one(str(row.id))))
+    return Plan(
+        f"the trigger {name} ends: {row.sender} runs {row.body['run']} no longer", end_one(str(row.id)).undone_by(restore_one(str(row.id)))
+    )
 
 
 @step(idempotent=True, timeout="30s")
-async def add_one(
-    ctx: Context, trigger: str, name: str, kind: str, sender: str, body: dict[str, Any], account: str, secret: Secret
-) -> str:
+async def add_one(ctx: Context, trigger: str, name: str, kind: str, sender: str, body: dict[str, Any], account: str, secret: Secret) -> str:
     """The secret is sealed anew, to the key with which the web processes check deliveries."""
     async with ctx.services.transaction() as session:
         if await find_trigger(session, UUID(trigger)):
             return trigger
         sealed = ctx.services.hook_sealer.seal(secret.reveal())
         fresh = await add_trigger(
-            session, UUID(trigger), name=name, kind=kind, sender=sender, body=body, secret=sealed, account=account, run=run_of(ctx)
+            session,
+            UUID(trigger),
+            name=name,
+            kind=kind,
+            sender=sender,
+            body=body,
+            secret=sealed,
+            account=account,
+            holder=ctx.asker.name,
+            run=run_of(ctx),
         )
         if not fresh:
             raise StepFailed(f"There is a trigger {name} by now.")
@@ -132,7 +141,7 @@ async def change_one(ctx: Context, trigger: str, was: int, body: dict[str, Any],
         row = await find_trigger(session, UUID(trigger))
         if row is not None and row.revision == was + 1 and (row.body, row.account) == (body, account):
             return
-        if not await change_trigger(session, UUID(trigger), was=was, body=body, account=account):
+        if not await change_trigger(session, UUID(trigger), was=was, body=body, account=account, holder=ctx.asker.name):
             raise StepFailed("It was changed or removed meanwhile; nothing was changed.")
         detail = {"trigger": trigger, "body": body, "account": account}
         await record(session, [AuditEvent("trigger:changed", ctx.asker.name, run_of(ctx), detail)])
@@ -175,7 +184,8 @@ def _check_secret(sender: Sender, secret: Secret) -> None:
         raise PlanRefused("secret: should be the certificate's SHA-256 fingerprint: 64 hexadecimal digits in lower case, without colons.")
     if not SHORTEST_SECRET <= len(value) <= LONGEST_SECRET or not value.isascii():
         raise PlanRefused(
-            f"secret: should be {SHORTEST_SECRET} to {LONGEST_SECRET} characters of ASCII that nobody can guess; openssl rand -hex 32 makes one."
+            f"secret: should be {SHORTEST_SECRET} to {LONGEST_SECRET} characters of ASCII that nobody can guess;"
+            " openssl rand -hex 32 makes one."
         )
 
 

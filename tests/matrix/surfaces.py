@@ -12,6 +12,7 @@ from typer import Typer
 from bot.api import callers
 from bot.app import Application
 from bot.cli.apps import app as command_line
+from bot.hooks import PREFIX
 from bot.presses import _HANDLERS as INTENTS
 from bot.slack import PATH
 from bot.slack.manifests import EVENTS
@@ -30,6 +31,7 @@ EXAMPLES = "countersign_deploys"
 def routes_of(app: Application) -> dict[str, str]:
     """`METHOD /path` of every route, those of mounted applications included, and where its code is."""
     found = {f"POST {PATH}": "the Slack door, which the application hands the path to"}
+    found[f"POST {PREFIX}{{id}}"] = "the door for other systems, which the application hands the path to"
     for path, route in _routes(app.router.routes, ""):
         where = getattr(getattr(route, "endpoint", route), "__qualname__", str(route))
         if isinstance(route, WebSocketRoute) or not getattr(route, "methods", None):

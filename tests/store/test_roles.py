@@ -39,6 +39,12 @@ CHANGES = {
     ],
     "passkey_challenges": ["UPDATE passkey_challenges SET person = 'lin'", "UPDATE passkey_challenges SET made_at = countersign_now()"],
     "secrets": ["SELECT sealed FROM secrets", "UPDATE secrets SET sealed = ''", "DELETE FROM secrets"],
+    "triggers": [
+        "UPDATE triggers SET revision = 0",
+        "INSERT INTO triggers SELECT * FROM triggers WHERE revision = 0",
+        "DELETE FROM triggers",
+    ],
+    "deliveries": ["UPDATE deliveries SET state = 'done'", "UPDATE deliveries SET body = '{}'", "DELETE FROM deliveries"],
     "clock": ["UPDATE clock SET shift = '1 day'", "INSERT INTO clock VALUES ('1 day')"],
     "schema": ["CREATE TABLE mine (a int)", "DROP TABLE runs", "ALTER TABLE runs ADD mine int", "CREATE SCHEMA mine"],
 }
@@ -53,6 +59,8 @@ WORKERS = {
     "passkeys": CHANGES["passkeys"][:2],
     "passkey_uses": CHANGES["passkey_uses"][:1],
     "secrets": CHANGES["secrets"][:1],
+    "triggers": CHANGES["triggers"][:2],
+    "deliveries": CHANGES["deliveries"],
 }
 
 

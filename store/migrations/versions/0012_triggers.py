@@ -4,8 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0011"
-down_revision = "0010"
+revision = "0012"
+down_revision = "0011"
 _NOW = sa.text("countersign_now()")
 _JSON = postgresql.JSONB(astext_type=sa.Text())
 _EMPTY = sa.text("''")
@@ -36,11 +36,13 @@ def _triggers() -> None:
         sa.Column("previous", sa.LargeBinary(), nullable=True),
         sa.Column("previous_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("account", sa.Text(), nullable=False),
+        sa.Column("holder", sa.Text(), nullable=False),
         sa.Column("run_id", sa.Uuid(), nullable=False),
         sa.Column("made_at", sa.DateTime(timezone=True), server_default=_NOW, nullable=False),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("ended_by", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(["account"], ["people.name"], name=op.f("fk_triggers_account")),
+        sa.ForeignKeyConstraint(["holder"], ["people.name"], name=op.f("fk_triggers_holder")),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_triggers_run_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_triggers")),
     )
