@@ -4,8 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0012"
-down_revision = "0011"
+revision = "0014"
+down_revision = "0013"
 _NOW = sa.text("countersign_now()")
 _JSON = postgresql.JSONB(astext_type=sa.Text())
 _EMPTY = sa.text("''")
