@@ -19,7 +19,7 @@ class Load:
     """What one sample saw. Times are of CLOCK_MONOTONIC, in seconds.
 
     `asked_at` has one entry for each request sent, in the order of the requests; `latencies` one for each answer, in order of arrival.
-    `counted` answers with status 200 came within `seconds`; `not_ok` had another status, whenever they came.
+    `counted` answers with a status of 200 and something came within `seconds`; `not_ok` had another status, whenever they came.
     """
 
     seconds: float = 0.0
@@ -235,7 +235,7 @@ async def _connect(url: str, count: int, *, listener: _Listener) -> list[_Connec
 
 
 def _note(load: Load, status: bytes, latency: float, *, counts: bool = True) -> None:
-    good = status == b"200"
+    good = status[:1] == b"2"
     load.latencies.append(latency)
     load.counted += good and counts
     load.not_ok += not good

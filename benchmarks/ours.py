@@ -70,10 +70,12 @@ class Countersign:
         workers: bool = True,
         started: Path | None = None,
         fill: Callable[[WriteSession], Awaitable[None]] | None = None,
+        policy: str = POLICY,
     ) -> None:
         """`fill` writes what is there before anything starts, as the tables' owner."""
         self._services, self._web, self._workers, self._started, self._fill = services, web, workers, started, fill
-        self._folder = services.folder / f"countersign-{uuid4().hex[:6]}"
+        self._policy = policy
+        self.folder = services.folder / f"countersign-{uuid4().hex[:6]}"
         self._children: list[Child] = []
         self.urls: DatabaseUrls | None = None
 
@@ -82,8 +84,8 @@ class Countersign:
         self.urls = await self._make_database()
         port, secret = free_port(None), secrets.token_hex(16)
         common = {
-            "COUNTERSIGN_DATA_DIR": str(self._folder),
-            "COUNTERSIGN_COMMANDS": str(self._folder / "commands"),
+            "COUNTERSIGN_DATA_DIR": str(self.folder),
+            "COUNTERSIGN_COMMANDS": str(self.folder / "commands"),
             "COUNTERSIGN_SLACK_BOT_TOKEN": SLACK_TOKEN,
             "COUNTERSIGN_SLACK_SIGNING_SECRET": secret,
             "COUNTERSIGN_SLACK_API_URL": self._services.sink.api_url,
@@ -125,12 +127,12 @@ class Countersign:
         self._services.postgres.create_database(name)
         urls = self._services.postgres.urls_for(name)
         await asyncio.to_thread(migrate, urls.owner)
-        (self._folder / "commands").mkdir(parents=True)
-        (self._folder / "commands" / "work.py").write_text(WORK)
-        Keys.prepared(self._folder / "keys")
+        (self.folder / "commands").mkdir(parents=True)
+        (self.folder / "commands" / "work.py").write_text(WORK)
+        Keys.prepared(self.folder / "keys")
         engine = open_engine(urls.owner, name="bench", pool=1, door=False)
         async with transaction(engine) as session:
-            await seed(session, POLICY)
+            await seed(session, self._policy)
             if self._fill:
                 await self._fill(session)
         await engine.dispose()
