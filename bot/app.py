@@ -82,7 +82,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.hub, app.state.room, app.state.refusals = hub, Room(hub), Refusals(hub)
         counting = asyncio.create_task(app.state.refusals.run())
         stack.push_async_callback(stop, counting)
-        app.state.hooks = await stack.enter_async_context(open_hooks(hub))
+        app.state.hooks = await stack.enter_async_context(open_hooks(hub, app.state.refusals))
         if hub.settings.has_slack:
             slack = await stack.enter_async_context(open_slack(hub))
             app.state.slack = slack.events

@@ -105,12 +105,12 @@ class Hooks:
 
 
 @asynccontextmanager
-async def open_hooks(hub: Hub) -> AsyncIterator[Hooks]:
+async def open_hooks(hub: Hub, refusals: Refusals) -> AsyncIterator[Hooks]:
     """The door with its own writer running."""
     engine = open_engine(hub.settings.database_url, name="countersign-hooks", pool=1, door=True)
     writer = Writer(engine, _keep, doubt=lambda _: "Deliver it again.")
-    denials, refusals = Denials(hub), Refusals(hub)
-    tasks = [asyncio.create_task(one) for one in (writer.run(), denials.run(), refusals.run())]
+    denials = Denials(hub)
+    tasks = [asyncio.create_task(one) for one in (writer.run(), denials.run())]
     try:
         yield Hooks(hub, Doors(hub, Keys(hub.settings.data_dir / "keys").hook_opener()), writer, denials, refusals)
     finally:

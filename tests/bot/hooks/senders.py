@@ -14,6 +14,7 @@ import httpx
 from sqlalchemy import text
 
 from bot.hooks import open_hooks
+from bot.refusals import Refusals
 from countersign.replies import Reply
 from kit.bots import Bot, Member, RunHandle
 from kit.fixtures import open_bot
@@ -101,7 +102,7 @@ async def post_of(urls: DatabaseUrls, folder: Path, **settings: Any) -> AsyncIte
         bot.cast("lin", may=["countersign:approve", "cart:approve", "countersign:use"])
         bot.policy(**ROBOTS)
         await bot.person("ada")
-        async with open_hooks(bot.hub) as hooks:
+        async with open_hooks(bot.hub, Refusals(bot.hub)) as hooks:
             transport = httpx.ASGITransport(hooks, client=("10.1.2.3", 4_000))
             async with httpx.AsyncClient(base_url="http://hub", transport=transport) as client:
                 yield Post(bot, client)

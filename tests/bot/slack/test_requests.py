@@ -167,7 +167,7 @@ def test_the_parsers_take_what_slack_sends() -> None:
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.slack.requests.READ_SECONDS", 0.01)
+    monkeypatch.setattr("bot.bodies.READ_SECONDS", 0.01)
 
     async def receive() -> dict[str, Any]:
         await asyncio.Event().wait()
