@@ -4,8 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0014"
-down_revision = "0013"
+revision = "0016"
+down_revision = "0015"
 _NOW = sa.text("countersign_now()")
 _JSON = postgresql.JSONB(astext_type=sa.Text())
 _EMPTY = sa.text("''")
