@@ -8,24 +8,28 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 
 from automations.__main__ import main as work
+from bot.cli import main as call
 
 ROOT: Final = Path(__file__).parents[1]
 _FORKS: Final = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload([__name__, "bot.app"])
+_PROGRAMS: Final[dict[str, Callable[[], Any]]] = {"automations": work, "countersign": call, "uvicorn": uvicorn.main}
 
 
 class Fork:
-    """A forked program, with as much of `subprocess.Popen` as stories use."""
+    """A forked program, with as much of `subprocess.Popen` as stories use. It reads `typed`, and its output is added to the two files."""
 
-    def __init__(self, words: tuple[str, ...], environment: Mapping[str, str], log: Path) -> None:
-        self._process = _FORKS.Process(target=_become, args=(words, dict(environment), str(log)))
+    def __init__(
+        self, words: tuple[str, ...], environment: Mapping[str, str], out: Path, *, err: Path | None = None, typed: str = os.devnull
+    ) -> None:
+        self._process = _FORKS.Process(target=_become, args=(words, dict(environment), typed, str(out), str(err or out)))
         self._process.start()
         assert self._process.pid is not None
         self.pid: int = self._process.pid
@@ -48,14 +52,14 @@ class Fork:
         return self._process.exitcode
 
 
-def _become(words: tuple[str, ...], environment: dict[str, str], log: str) -> None:
-    """What `python -m` with these words does, its output in the log."""
+def _become(words: tuple[str, ...], environment: dict[str, str], *files: str) -> None:
+    """What `python -m` with these words does, with these files as its standard input, output and error output."""
     os.setsid()
-    os.chdir(ROOT)
+    os.chdir(environment.get("HOME", ROOT) if words[0] == "countersign" else ROOT)
     os.environ.clear()
     os.environ.update(environment)
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
+    for number, name in enumerate(files):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND if number else os.O_RDONLY, 0o600), number)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
     sys.argv = list(words)
-    sys.exit(uvicorn.main(words[1:]) if words[0] == "uvicorn" else work())
+    sys.exit(_PROGRAMS[words[0]]())

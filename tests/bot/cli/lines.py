@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import pytest
 import typer
 
 from bot.cli.endings import finish
+from tests.forks import Fork
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,16 @@ def countersign(*words: str, home: Path, text: str = "", settings: Mapping[str, 
         check=False,
     )
     return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def forked(*words: str, home: Path, text: str = "", settings: Mapping[str, str] | None = None, seconds: float = 60) -> Ended:
+    """The same for a command that is one of many, without its start-up."""
+    with tempfile.TemporaryDirectory() as folder:
+        typed, out, err = (Path(folder) / name for name in ("in", "out", "err"))
+        typed.write_text(text)
+        program = Fork(("countersign", *words), surroundings(home) | dict(settings or {}), out, err=err, typed=str(typed))
+        code = program.wait(seconds)
+        return Ended(code, out.read_text(), err.read_text())
 
 
 def surroundings(home: Path) -> dict[str, str]:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from kit.servers import data_folder
-from tests.bot.cli.lines import Ended, countersign
+from tests.bot.cli.lines import Ended, countersign, forked
 from tests.bot.cli.up.hubs import Hub, demo_hub, environment_of, links_in, words_of
 
 
@@ -32,7 +32,7 @@ def chat(hub: Hub, *lines: str, person: str, channel: str = "ops") -> str:
 
 
 def call(hub: Hub, *words: str, text: str = "") -> Ended:
-    return countersign(*words, home=hub.folder, text=text, settings=hub.settings)
+    return forked(*words, home=hub.folder, text=text, settings=hub.settings)
 
 
 def button(said: str, label: str) -> str:
@@ -161,7 +161,7 @@ def test_no_process_knows_more_than_it_needs(hub: Hub) -> None:
 
 
 def test_a_second_hub_on_the_same_port_says_so(hub: Hub) -> None:
-    ended = call(hub, "up", "--demo")
+    ended = countersign("up", "--demo", home=hub.folder, settings=hub.settings)
     assert (ended.code, ended.err) == (1, f"countersign up: Port {hub.port} of 127.0.0.1 is taken; choose another with --port.\n")
 
 
