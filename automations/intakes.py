@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
+import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
 _log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class Intake:
             self._in_hand.update(batch)
             try:
                 await self._work(batch)
-            except (SQLAlchemyError, OSError) as error:
+            except (SQLAlchemyError, psycopg.Error, OSError) as error:
                 _log.warning("work was interrupted: %s; the sweep brings the runs back", type(error).__name__)
             except Exception:
                 _log.exception("work ended unexpectedly; the sweep brings the runs back")

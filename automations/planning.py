@@ -1,8 +1,9 @@
 """planning: claimed runs become answers, approval requests or queued runs. Several are claimed and finished in one statement each."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -65,9 +66,12 @@ class _Job:
 
 async def plan_runs(services: Services, ids: Sequence[UUID]) -> int:
     """Plans those of these runs that this worker can claim; returns how many."""
-    jobs, rulebook = await _claim(services, ids)
+    jobs, rulebook, commit = await _claim(services, ids)
     with services.holding([job.run.id for job in jobs]):
-        plans = await asyncio.gather(*(_planned(services, rulebook, job) for job in jobs))
+        try:
+            plans = await asyncio.gather(*(_planned(services, rulebook, job) for job in jobs))
+        finally:
+            await commit  # a plan is only thought, so it may be made meanwhile; nothing is written under a claim that is not
         if plans:
             people = await _voters_to_be(services, plans)
             finishes = [_finished(services, rulebook, people, job, one) for job, one in zip(jobs, plans, strict=True)]
@@ -117,14 +121,17 @@ async def _stood(session: WriteSession, one: Finish, row: StandingRow | None) ->
     return replace(one, move=moved, request=request, asking=[])
 
 
-async def _claim(services: Services, ids: Sequence[UUID]) -> tuple[list[_Job], Rulebook]:
-    """Fresh runs by the move itself, with all there is to know about them; the rest are those whose planning was begun and lost."""
+async def _claim(services: Services, ids: Sequence[UUID]) -> tuple[list[_Job], Rulebook, Awaitable[None]]:
+    """Fresh runs by the move itself, with all there is to know about them; the rest are those whose planning was begun and lost.
+
+    The claim's commit is still under way.
+    """
     rulebook = await services.recent_rulebook()
     ids = await without_held(services, ids, planning=True)
     worker, lease, versions = services.name, services.settings.lease_seconds, rulebook.registry.versions
     take = Take(worker, lease, versions)
-    async with services.statement() as session:
-        taken = await move_and_take(session, [Move(one, RunStatus.planning, by="countersign", take=take) for one in ids])
+    moves = [Move(one, RunStatus.planning, by="countersign", take=take) for one in ids]
+    taken, commit = await services.connections.begin(partial(move_and_take, moves=moves))
     jobs = [_Job(Claim(RunId(one.run.id), one.run.attempt, RunStatus.planning, 0, one.run.moved_at), one.run, one.asker) for one in taken]
     fresh = {one.run.id for one in taken}
     if rest := [one for one in ids if one not in fresh]:
@@ -135,7 +142,7 @@ async def _claim(services: Services, ids: Sequence[UUID]) -> tuple[list[_Job], R
         rulebook = await services.recent_rulebook(seconds=0)
     if rulebook.switches or any(one.switched for one in taken):
         jobs = await _not_held(services, jobs)
-    return [await _with_secrets(services, one) for one in jobs], rulebook
+    return [await _with_secrets(services, one) for one in jobs], rulebook, commit
 
 
 async def _not_held(services: Services, jobs: Sequence[_Job]) -> list[_Job]:

@@ -62,21 +62,16 @@ def run_role(settings: Settings, role: str, slot: str) -> int:
 
 
 def _work(settings: Settings, role: str, name: str) -> None:
-    """A Dramatiq worker whose actor hands run ids to the intake of the event loop, where the work is done."""
+    """A Dramatiq worker whose consumer hands run ids to the intake of the event loop, where the work is done."""
     job, batch, hands = _WORK[role]
     hands = hands or settings.slots
     services = open_services(settings, name=name, pool=hands + 4)
     intake = Intake(lambda ids: job(services, ids), batch=batch, hands=hands)
 
-    def take(ids: list[str]) -> None:
-        try:
-            found = [UUID(one) for one in ids]
-        except (ValueError, TypeError, AttributeError):
-            _log.warning("a forged or damaged hint was dropped")
-        else:
-            get_event_loop_thread().loop.call_soon_threadsafe(intake.offer, found)  # type: ignore[union-attr]
+    def take(ids: list[UUID]) -> None:
+        get_event_loop_thread().loop.call_soon_threadsafe(intake.offer, ids)  # type: ignore[union-attr]
 
-    broker = open_broker(settings.redis_url.get_secret_value(), **{_PARAMETER[role]: take})
+    broker = open_broker(settings.redis_url.get_secret_value(), heard=take)
     with contextlib.suppress(redis.RedisError):  # Redis may be away when we start; the check is repeated at the next start
         check_redis(broker)
     leases = Leases(settings.database_url, worker=name, lease=settings.lease_seconds, held=services.held)
@@ -94,9 +89,6 @@ def _work(settings: Settings, role: str, name: str) -> None:
     thread.run_coroutine(services.close())
     worker.stop(timeout=2_000)
     leases.end()
-
-
-_PARAMETER: Final = {PLANNING: "plan", EXECUTING: "execute"}
 
 
 async def _begin(services: Services, role: str, name: str) -> None:

@@ -23,6 +23,7 @@ from store.secrets import Keys, Opener, Sealer
 from store.settings import Settings
 from store.switches import Switch, find_switches
 
+from .connections import Connections
 from .redactions import Redactor, secrets_of_environment
 
 _log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class Services:
     settings: Settings
     name: str
     engine: AsyncEngine
+    connections: Connections
     sealer: Sealer
     opener: Opener
     hook_sealer: Sealer
@@ -156,6 +158,7 @@ class Services:
 
     async def close(self) -> None:
         await self.catalog.close()
+        await self.connections.close()
         await self.engine.dispose()
 
 
@@ -163,10 +166,12 @@ def open_services(settings: Settings, *, name: str, pool: int) -> Services:
     """Loads commands and keys and opens the engine; connections are made on first use."""
     keys = Keys(settings.data_dir / "keys")
     registry = load_registry(folder=settings.commands, runbooks=settings.runbooks)
+    shown = f"countersign-{name}"[:60]
     return Services(
         settings=settings,
         name=name,
-        engine=open_engine(settings.database_url, name=f"countersign-{name}"[:60], pool=pool, door=False),
+        engine=open_engine(settings.database_url, name=shown, pool=pool, door=False),
+        connections=Connections(settings.database_url, name=shown),
         sealer=keys.sealer(),
         opener=keys.opener(),
         hook_sealer=keys.hook_sealer(),

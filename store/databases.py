@@ -13,7 +13,8 @@ from typing import Any, Final, NewType
 
 import psycopg
 from psycopg.types.json import set_json_dumps
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import DBAPIError, DisconnectionError, PendingRollbackError, ResourceClosedError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
@@ -35,6 +36,7 @@ DOOR_OPTIONS: Final = "-c statement_timeout=2000 -c lock_timeout=1500 -c idle_in
 WORKER_OPTIONS: Final = "-c statement_timeout=30000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=60000 " + _PLANNED_ONCE
 
 
+_DIALECT: Final = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 _as_json = partial(json.dumps, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -154,6 +156,11 @@ def sever(driver: Driver) -> None:
 
 class PowerfulRole(Exception):
     """A running process was given a role that could change the audit."""
+
+
+def plain(statement: TextClause) -> str:
+    """A statement as the driver itself takes it, with its values by name."""
+    return str(statement.compile(dialect=_DIALECT))
 
 
 def plain_url(url: str) -> str:
