@@ -10,11 +10,12 @@ from store.journals import Phase, StepRow, StepState
 from .calling import Ended, Work
 from .parking import park
 from .settling import give_back, in_doubt, journal_of, listed, settle, steps_of
+from .submitting import cancel_children
 from .undoing import take_up_undo, undo_all
 from .walking import Stop, Walk
 
 # Of several steps that did not end well beside each other, that which leaves most to a person says what becomes of the run.
-_FIRST: Final = (Ended.unclear, Ended.cancelled, Ended.barred, Ended.failed, Ended.held, Ended.parked)
+_FIRST: Final = (Ended.unclear, Ended.cancelled, Ended.barred, Ended.failed, Ended.held)
 
 
 async def carry_out(work: Work) -> None:
@@ -32,6 +33,9 @@ async def _forward(work: Work, rows: Sequence[StepRow]) -> None:
     if walk.stops:
         await _stop(work, walk.stops)
         return
+    if walk.waits:
+        await park(work, *walk.waits.values())
+        return
     last = last_result(shape_of(work.run.plan or {}), walk.results)
     await settle(work, RunStatus.succeeded, outcome=_told(last), result={"result": last} if last is not None else None)
 
@@ -42,11 +46,11 @@ async def _stop(work: Work, stops: Sequence[Stop]) -> None:
     same = [stop for stop in stops if stop.outcome.how is how]
     title, error = steps_of(work)[same[0].position]["title"], same[0].outcome.error
     rows = [row for row in await journal_of(work) if row.phase == Phase.do]
+    if how in (Ended.cancelled, Ended.barred, Ended.failed):
+        await cancel_children(work)
     undoable = any(row.state == StepState.done and steps_of(work)[row.position].get("undo") for row in rows)
     if how is Ended.held:
         await give_back(work, error)
-    elif how is Ended.parked:
-        await park(work, *(one for stop in same for one in stop.outcome.waits))
     elif how is Ended.unclear:
         await _unclear(work, same)
     elif how is Ended.cancelled:

@@ -46,12 +46,16 @@ class Gate:
                 begun = await begin_step_unchanged(session, key, bearing, name=step["name"], worker=services.name)
             if begun is not None:
                 return begun
-        async with services.reading() as session:
+        halt = await self.look()
+        return await begin(self.work, key, step) if halt is None else halt
+
+    async def look(self) -> Outcome | None:
+        """Why the run may not go on at this moment; None when it may."""
+        async with self.work.services.reading() as session:
             bearing = await find_bearing(session, self.work.run.id)
-            if (halt := await self._halted(session, bearing)) is not None:
-                return halt
-        self._looked, self._bearing = time.monotonic(), bearing
-        return await begin(self.work, key, step)
+            if (halt := await self._halted(session, bearing)) is None:
+                self._looked, self._bearing = time.monotonic(), bearing
+        return halt
 
     def _recent(self) -> Bearing | None:
         """What was found lately. While a switch is on, each step is looked at anew: it may stand in the way of this run."""

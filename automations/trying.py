@@ -7,10 +7,14 @@ from typing import Any, Final
 from countersign.retries import Retrying
 from store.journals import Begun, Phase, StepKey, StepState, end_step, find_wait
 from store.secrets import keep_secrets
+from store.waits import Waiting, WaitKind
 
 from .calling import Ended, Outcome, Work, call_step
 from .halting import Watch
+from .submitting import submit_child, wait_for_child
 
+SHORT_SECONDS: Final = 10.0
+"""A worker that waits no longer than this keeps the run; for longer it is parked."""
 _STATES: Final = {Ended.done: StepState.done, Ended.held: StepState.not_done}
 
 Begin = Callable[[StepKey, Mapping[str, Any]], Awaitable[Begun | Outcome]]
@@ -24,21 +28,43 @@ async def take_step(
     work: Work, key: StepKey, step: Mapping[str, Any], results: Mapping[int, Any], *, begin: Begin, watch: Watch, waits: bool = False
 ) -> Outcome:
     """Begins, calls and records the end, as often as the step says; `waits` is for one that waits already. Raises LostClaim."""
+    if step.get("submits"):
+        return await _take_child(work, key, step, results, begin=begin, waits=waits)
     retry = Retrying.of_json(step["retry"]) if step.get("retry") else None
-    if waits:
-        async with work.services.reading() as session:
-            await watch.sleep(await find_wait(session, key))
+    wait = await _left(work, key) if waits else 0.0
     while True:
+        if wait > SHORT_SECONDS:
+            return Outcome(Ended.parked, waits=(Waiting(WaitKind.backoff, f"{step['title']} is begun again", _named(key), after=wait),))
+        if wait:
+            await watch.sleep(wait)
         begun = await begin(key, step)
         if isinstance(begun, Outcome):
             return begun
         outcome = await call_step(work, key, step, results, watch)
-        wait = _wait(retry, begun, outcome)
+        again = _wait(retry, begun, outcome)
         if outcome.how is not Ended.unclear:
-            await _end(work, key, outcome, wait)
-        if wait is None:
+            await _end(work, key, outcome, again)
+        if again is None:
             return outcome
-        await watch.sleep(wait)
+        wait = again
+
+
+async def _take_child(
+    work: Work, key: StepKey, step: Mapping[str, Any], results: Mapping[int, Any], *, begin: Begin, waits: bool
+) -> Outcome:
+    if waits:
+        return await wait_for_child(work, key)
+    begun = await begin(key, step)
+    return begun if isinstance(begun, Outcome) else await submit_child(work, key, step, results)
+
+
+async def _left(work: Work, key: StepKey) -> float:
+    async with work.services.reading() as session:
+        return await find_wait(session, key)
+
+
+def _named(key: StepKey) -> str:
+    return f"{key.position}:{key.phase}"
 
 
 async def _end(work: Work, key: StepKey, outcome: Outcome, wait: float | None) -> None:

@@ -9,6 +9,7 @@ from store.journals import Begun, Phase, StepKey, StepRow, StepState
 
 from .calling import Ended, Outcome, Work
 from .halting import Watch, begin, stopped
+from .parking import park
 from .settling import give_back, in_doubt, journal_of, settle, steps_of, take_back_all
 from .trying import key_of, take_step
 
@@ -61,6 +62,8 @@ async def _begin(work: Work, key: StepKey, step: Mapping[str, Any]) -> Begun | O
 async def _undo_stopped(work: Work, outcome: Outcome, title: str) -> None:
     if outcome.how is Ended.held:
         await give_back(work, outcome.error)
+    elif outcome.how is Ended.parked:
+        await park(work, *outcome.waits)
     elif outcome.how is Ended.unclear:
         await settle(work, RunStatus.interrupted, because=outcome.error, outcome=f"The undo {title} {outcome.error}; it may have happened.")
     else:

@@ -8,8 +8,10 @@ from typing import Any
 from countersign.shapes import Node, chosen, shape_of
 from countersign.values import REF_KEY
 from store.journals import Begun, Phase, StepKey, StepRow, StepState
+from store.waits import Waiting
 
 from .calling import Ended, Outcome, Work
+from .guarding import watch_step
 from .halting import Gate, Watch, begin
 from .settling import steps_of
 from .trying import key_of, take_step
@@ -25,22 +27,25 @@ class Stop:
 
 @dataclass
 class Walk:
-    """One way through a plan. `results` are those of the steps done, by position; `stops` are the ends that stopped it."""
+    """One way through a plan. `results` are those of the steps done, by position; `stops` are the ends that stopped it,
+    `waits` is what it has to wait for."""
 
     work: Work
     rows: Sequence[StepRow]
     results: dict[int, Any] = field(default_factory=dict)
     stops: list[Stop] = field(default_factory=list)
+    waits: dict[tuple[str, str], Waiting] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._rows = {row.position: row for row in self.rows if row.phase == Phase.do}
+        self._guards = {row.position: row.state for row in self.rows if row.phase == Phase.guard}
         self._gate = Gate(self.work)
         self.results |= {row.position: row.result for row in self._rows.values() if row.state == StepState.done}
 
     async def go(self) -> None:
         """Carries out what is left, until all is done or something stops it. Raises LostClaim."""
         async with Watch(self.work) as self._watch:
-            if failed := [row for row in self._rows.values() if row.state == StepState.failed]:
+            if failed := [row for row in self.rows if row.phase != Phase.undo and row.state == StepState.failed]:
                 await self._finish_flying(failed)
             else:
                 await self._in_order(shape_of(self.work.run.plan or {}))
@@ -55,7 +60,9 @@ class Walk:
     async def _node(self, node: Node) -> bool:
         """Whether it is done, so that what comes after it may begin."""
         if isinstance(node, int):
-            return node in self.results or (not self.stops and await self._take(node))
+            if node not in self.results and (self.stops or not await self._take(node)):
+                return False
+            return await self._guarded(node)
         if "branch" in node:
             return await self._branch(node)
         if "parallel" in node:
@@ -89,21 +96,33 @@ class Walk:
 
     async def _take(self, position: int) -> bool:
         work, row = self.work, self._rows.get(position)
-        outcome = await take_step(
-            work,
-            key_of(work, position, Phase.do),
-            steps_of(work)[position],
-            self.results,
-            begin=self._begin,
-            watch=self._watch,
-            waits=row is not None and row.state == StepState.waiting,
-        )
+        waits = row is not None and row.state == StepState.waiting
+        if waits and (halt := await self._gate.look()) is not None:
+            return self._went_well(position, halt)
+        key, step = key_of(work, position, Phase.do), steps_of(work)[position]
+        outcome = await take_step(work, key, step, self.results, begin=self._begin, watch=self._watch, waits=waits)
         if outcome.how is Ended.done:
             self.results[position] = outcome.result
+        return self._went_well(position, outcome)
+
+    async def _guarded(self, position: int) -> bool:
+        """Whether the guard of a step that is done has held, if it has one."""
+        step = steps_of(self.work)[position]
+        if not step.get("guard") or self._guards.get(position) == StepState.done:
             return True
-        self.stops.append(Stop(position, outcome))
-        self._watch.awake.set()
-        return False
+        if self.stops:
+            return False
+        key = key_of(self.work, position, Phase.guard)
+        outcome = await watch_step(self.work, key, step, self.results, gate=self._gate, watch=self._watch)
+        return self._went_well(position, outcome)
+
+    def _went_well(self, position: int, outcome: Outcome) -> bool:
+        if outcome.how is Ended.parked:
+            self.waits |= {(one.kind, one.subject): one for one in outcome.waits}
+        elif outcome.how is not Ended.done:
+            self.stops.append(Stop(position, outcome))
+            self._watch.awake.set()
+        return outcome.how is Ended.done
 
     async def _begin(self, key: StepKey, step: Mapping[str, Any]) -> Begun | Outcome:
         """Nothing begins, or begins again, once something has stopped the run, but what was under way when its worker died is finished."""

@@ -62,6 +62,8 @@ def _step_line(facts: Facts, position: int, step: Mapping[str, Any], out: Contai
         line += f": {done.error}"
     elif done is not None and done.state == StepState.calling and done.progress:
         line += f"  {_bar(done.progress)}"
+    if guard := next((one for one in facts.steps if one.position == position and one.phase == Phase.guard), None):
+        line += {StepState.waiting: "  ◷ watched", StepState.failed: f": {guard.error}"}.get(StepState(guard.state), "")
     return line + (f" (try {done.tries})" if done is not None and (done.tries or 1) > 1 else "")
 
 

@@ -88,7 +88,7 @@ class StepKey:
     attempt: int
 
 
-_FENCE: Final = "EXISTS (SELECT FROM runs r WHERE r.id = :run_id AND r.attempt = :attempt AND r.worker IS NOT NULL FOR SHARE)"
+FENCE: Final = "EXISTS (SELECT FROM runs r WHERE r.id = :run_id AND r.attempt = :attempt AND r.worker IS NOT NULL FOR SHARE)"
 # What was found when somebody last looked whether the run may go on has to be so still, or else one has to look again.
 _UNCHANGED: Final = f"""EXISTS (SELECT FROM runs r WHERE r.id = :run_id AND r.cancelled_by IS NULL AND r.paused_by IS NULL)
  AND NOT EXISTS (SELECT FROM switches WHERE off_at IS NULL)
@@ -106,13 +106,13 @@ SET state = 'calling', attempt = excluded.attempt, worker = excluded.worker, sta
               'worker', steps.worker, 'state', steps.state, 'error', steps.error))
 WHERE steps.state <> 'done' RETURNING tries, extract(epoch FROM countersign_now() - since) AS seconds
 """
-_BEGIN_CLAIMED = text(_BEGIN.format(where=_FENCE))
-_BEGIN_UNCHANGED = text(_BEGIN.format(where=f"{_FENCE} AND {_UNCHANGED}"))
+_BEGIN_CLAIMED = text(_BEGIN.format(where=FENCE))
+_BEGIN_UNCHANGED = text(_BEGIN.format(where=f"{FENCE} AND {_UNCHANGED}"))
 _END = text(f"""
 WITH ended AS (UPDATE steps SET state = :state, ended_at = countersign_now(), result = cast(:result AS jsonb), error = :error,
                       due_at = countersign_now() + cast(:wait AS float) * interval '1 second'
                WHERE run_id = :run_id AND revision = :revision AND position = :position AND phase = :phase AND attempt = :attempt
-                 AND {_FENCE} RETURNING run_id, name, tries),
+                 AND {FENCE} RETURNING run_id, name, tries),
 noted AS (INSERT INTO audit_events (id, canonical) SELECT gen_random_uuid(), json_build_object('kind', 'step:' || cast(:state AS text),
           'actor', 'countersign', 'run', e.run_id, 'detail', jsonb_strip_nulls(jsonb_build_object('step', e.name, 'position',
           cast(:position AS int), 'phase', cast(:phase AS text), 'attempt', cast(:attempt AS int), 'try', nullif(e.tries, 1),
@@ -122,7 +122,11 @@ SELECT 1 FROM ended
 """)  # noqa: S608  built from constants
 _PROGRESS = text(f"""
 UPDATE steps SET progress = cast(:progress AS jsonb) WHERE run_id = :run_id AND revision = :revision AND position = :position
-AND phase = :phase AND attempt = :attempt AND {_FENCE} RETURNING 1
+AND phase = :phase AND attempt = :attempt AND {FENCE} RETURNING 1
+""")  # noqa: S608  built from constants
+_ADOPT = text(f"""
+UPDATE steps SET attempt = :attempt, worker = :worker WHERE run_id = :run_id AND revision = :revision AND position = :position
+AND phase = :phase AND state = 'waiting' AND {FENCE} RETURNING 1
 """)  # noqa: S608  built from constants
 
 
@@ -168,7 +172,7 @@ async def find_bearing(session: ReadSession, run_id: UUID) -> Bearing:
 
 async def begin_step(session: WriteSession, key: StepKey, *, name: str, worker: str) -> Begun:
     """Records the intent to call; raises LostClaim when the worker's claim has ended or the step is done already."""
-    row = (await session.execute(_BEGIN_CLAIMED, _parameters(key) | {"name": name, "worker": worker})).first()
+    row = (await session.execute(_BEGIN_CLAIMED, values_of(key) | {"name": name, "worker": worker})).first()
     if row is None:
         raise LostClaim
     return Begun(row.tries, float(row.seconds))
@@ -179,7 +183,7 @@ async def begin_step_unchanged(session: WriteSession, key: StepKey, bearing: Bea
 
     Nobody has cancelled, no kill switch is on, and the policy in force and the asker are those of `bearing`.
     """
-    values = _parameters(key) | {"name": name, "worker": worker, "policy": bearing.policy, "asker": bearing.asker}
+    values = values_of(key) | {"name": name, "worker": worker, "policy": bearing.policy, "asker": bearing.asker}
     row = (await session.execute(_BEGIN_UNCHANGED, values)).first()
     return Begun(row.tries, float(row.seconds)) if row else None
 
@@ -189,14 +193,14 @@ async def end_step(
 ) -> None:
     """Records how the call ended, and in how many seconds it is due again if it waits; raises LostClaim when the claim has ended."""
     values = {"state": state, "result": None if result is None else Jsonb(result), "error": error, "wait": wait}
-    row = await session.execute(_END, _parameters(key) | values)
+    row = await session.execute(_END, values_of(key) | values)
     if row.first() is None:
         raise LostClaim
 
 
 async def note_progress(session: WriteSession, key: StepKey, progress: dict[str, Any]) -> None:
     """Keeps the latest progress and makes the run's messages current at most every 2 s; raises LostClaim when the claim has ended."""
-    row = await session.execute(_PROGRESS, _parameters(key) | {"progress": Jsonb(progress)})
+    row = await session.execute(_PROGRESS, values_of(key) | {"progress": Jsonb(progress)})
     if row.first() is None:
         raise LostClaim
     await session.execute(
@@ -215,7 +219,7 @@ async def add_lines(session: WriteSession, key: StepKey, lines: Sequence[str]) -
     row = await session.execute(
         text(
             "INSERT INTO log_lines (run_id, position, line) SELECT :run_id, :position, unnest(cast(:lines AS text[]))"
-            f" WHERE {_FENCE} RETURNING 1"
+            f" WHERE {FENCE} RETURNING 1"
         ),
         {"run_id": key.run_id, "position": key.position, "attempt": key.attempt, "lines": list(lines)},
     )
@@ -230,7 +234,7 @@ async def find_wait(session: ReadSession, key: StepKey) -> float:
             "SELECT greatest(0, extract(epoch FROM due_at - countersign_now())) FROM steps WHERE run_id = :run_id"
             " AND revision = :revision AND position = :position AND phase = :phase"
         ),
-        _parameters(key),
+        values_of(key),
     )
     return float(row.scalar_one_or_none() or 0)
 
@@ -306,7 +310,15 @@ async def find_lines(session: ReadSession, run_id: UUID, *, after: int = 0, last
     return list(await session.scalars(query))[::-1]
 
 
-def _parameters(key: StepKey) -> dict[str, Any]:
+async def adopt_step(session: WriteSession, key: StepKey, *, worker: str) -> None:
+    """Takes over a step that waits from the worker before; raises LostClaim when the claim has ended."""
+    row = await session.execute(_ADOPT, values_of(key) | {"worker": worker})
+    if row.first() is None:
+        raise LostClaim
+
+
+def values_of(key: StepKey) -> dict[str, Any]:
+    """The key as parameters of a statement that is fenced by `FENCE`."""
     return {
         "run_id": key.run_id,
         "revision": key.revision,

@@ -12,7 +12,7 @@ import asyncio
 from carts import deaf, fail, once, put, take, trace, undone
 
 from countersign import (
-    Context, NothingDone, Plan, PlanningContext, Retry, StepFailed, branch, command, each, parallel, sequence, step, submit
+    Approval, Context, NothingDone, Plan, PlanningContext, Retry, StepFailed, branch, command, each, parallel, sequence, step, submit
 )
 
 
@@ -68,12 +68,34 @@ async def dawdle(ctx: Context) -> None:
         await asyncio.sleep(30)
 
 
+@step(reads=True)
+async def healthy(ctx: Context, until: int) -> bool:
+    """Is healthy until that look."""
+    return trace("o") < until
+
+
+@step(retry=Retry(attempts=2, wait="30s", jitter=0))
+async def patient(ctx: Context) -> None:
+    """Fails the first time."""
+    if trace("~") == 1:
+        raise NothingDone("not yet")
+
+
+def guarded(until, failures=1):
+    return undone("a").guarded(healthy(until), for_="10m", every="1m", failures=failures)
+
+
+def children():
+    child = submit("course", how="loop")
+    return [undone("s"), child.undone_by(submit("cart", how="all well")), late(child.result["result"], 0.0)]
+
+
 def green(at):
     probe = look(at)
     return [probe, branch(probe.result["state"].equals("green"), undone("a"), sequence(put("b"), put("c"))), put("d")]
 
 
-PLANS = {
+COURSES = {
     "beside": lambda: [parallel(late("a"), late("b"), late("c"), at_once=2), put("d")],
     "one fails": lambda: [undone("a"), parallel(late("b").undone_by(take("b")), late("c", 0.1).undone_by(take("c")), fail()), put("d")],
     "one fails early": lambda: [parallel(fail(), undone("b"), undone("c"), at_once=1 + 1)],
@@ -86,6 +108,18 @@ PLANS = {
     "loop": lambda: [each("abc", lambda x: sequence(undone(x), put(x + "!")))],
     "light": lambda: [each(range(40), lambda n: put(str(n)))],
     "slowly": lambda: [late("a").undone_by(take("a")), late("b")],
+    "guarded": lambda: [guarded(99), put("b")],
+    "guarded badly": lambda: [undone("z"), guarded(4), put("b")],
+    "guarded at first": lambda: [guarded(1, failures=9), put("b")],
+    "patient": lambda: [patient(), put("b")],
+    "child": children,
+    "child fails": lambda: [undone("s"), submit("cart", how="nothing done"), put("t")],
+    "child undone": lambda: [*children(), fail()],
+    "no such child": lambda: [undone("s"), submit("crat")],
+    "child asks": lambda: [undone("s"), submit("weighty", how="x"), put("t")],
+    "children beside": lambda: [undone("s"), parallel(submit("weighty", how="x"), submit("weighty", how="y"), late("b")), put("t")],
+    "itself": lambda: [submit("course", how="itself")],
+    "a control": lambda: [submit("whoami")],
     "loop beside": lambda: [each("abcd", lambda x: late(x), at_once=4)],
     "shaky": lambda: [shaky(3)],
     "too shaky": lambda: [undone("a"), shaky(9)],
@@ -99,7 +133,13 @@ PLANS = {
 @command("course", permission="cart:fill", risk="medium")
 async def course(ctx: PlanningContext, how: str) -> Plan:
     """Fill a cart in some order."""
-    return Plan(f"fills a cart: {how}", *PLANS[how]())
+    return Plan(f"fills a cart: {how}", *COURSES[how]())
+
+
+@command("weighty", permission="cart:weigh", risk="medium", approval=Approval(by="cart:approve"))
+async def weighty(ctx: PlanningContext, how: str) -> Plan:
+    """Fill a cart when somebody agrees."""
+    return Plan(f"fills a cart heavily: {how}", put("w" + how))
 
 
 @command("hasty", permission="cart:fill", risk="medium", timeout="1s")
