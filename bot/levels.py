@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from store.databases import ReadSession
 from store.levels import BOUNDS, DECISION, ENDED, FIRST_VOTE, Level, Open, find_levels, find_open
 from store.messages import Backlog, find_backlog
+from store.undeliverables import count_undeliverable
 
 from .hubs import Hub
 
@@ -26,6 +27,7 @@ class Figures(Collector):
     levels: Sequence[Level]
     open: Sequence[Open]
     backlog: Sequence[Backlog]
+    undeliverable: Mapping[str, int]
 
     def collect(self) -> Iterator[Metric]:
         yield _histogram("countersign_approval_first_vote_seconds", "From the question to the first vote.", self._of(FIRST_VOTE))
@@ -49,6 +51,10 @@ class Figures(Collector):
             unshown_for.add_metric((there.platform,), there.oldest)
         yield unshown
         yield unshown_for
+        dead = GaugeMetricFamily("countersign_messages_undeliverable", "Messages that wait for a person.", labels=("platform",))
+        for platform, count in self.undeliverable.items():
+            dead.add_metric((platform,), count)
+        yield dead
 
     def _of(self, figure: str) -> list[Level]:
         return [one for one in self.levels if one.figure == figure]
@@ -58,7 +64,9 @@ async def levels_text(hub: Hub) -> bytes:
     """The text; raises what the database raises."""
 
     async def find(session: ReadSession) -> Figures:
-        return Figures(await find_levels(session), await find_open(session), await find_backlog(session))
+        return Figures(
+            await find_levels(session), await find_open(session), await find_backlog(session), await count_undeliverable(session)
+        )
 
     registry = CollectorRegistry()
     registry.register(await hub.read(find))

@@ -50,6 +50,7 @@ class MessageRow(Base):
         ),
         Index("ix_messages_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL AND dead_at IS NULL")),
         Index("ix_messages_lane", "lane", "priority", "due_at", postgresql_where=text("due_at IS NOT NULL AND dead_at IS NULL")),
+        Index("ix_messages_dead_at", "dead_at", postgresql_where=text("dead_at IS NOT NULL")),
         Index("ix_messages_place", "platform", "channel", "created_at"),
         Index("ix_messages_follows", "follows", "line", postgresql_where=text("follows IS NOT NULL")),
         Index(

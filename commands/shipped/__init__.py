@@ -12,6 +12,7 @@ from .helps import show_help, whoami
 from .histories import audit, run, runs
 from .inboxes import inbox
 from .links import link_code
+from .messages import messages, messages_resend
 from .passkeys import passkey_add, passkey_list, passkey_revoke
 from .policychanges import apply
 from .policyreads import diff, matrix, suggest
@@ -45,6 +46,8 @@ __all__ = [
     "link",
     "link_code",
     "matrix",
+    "messages",
+    "messages_resend",
     "passkey_add",
     "passkey_list",
     "passkey_revoke",
