@@ -70,7 +70,7 @@ class Deadline:
 
 
 @contextmanager
-def answering() -> Iterator[Deadline]:
+def answering(seconds: float = ANSWER_SECONDS) -> Iterator[Deadline]:
     """The deadline of the request that is being answered: the one running in this context, else a new one until the block ends.
 
     A door opens it around everything one request needs (who is it, what are the rules, do it), so that the parts share one budget. Tasks
@@ -80,7 +80,7 @@ def answering() -> Iterator[Deadline]:
     if running is not None and not running.over:
         yield running
         return
-    deadline = Deadline()
+    deadline = Deadline(seconds)
     before = _current.set(deadline)
     try:
         yield deadline

@@ -20,6 +20,7 @@ from sqlalchemy import text
 from automations.executing import execute_runs
 from automations.housekeeping.tending import tend_requests
 from automations.planning import plan_runs
+from bot.deadlines import answering
 from bot.presses import Press
 from countersign.invocations import Door
 from countersign.runs import RunStatus
@@ -98,7 +99,9 @@ class ApprovalMachine(RuleBasedStateMachine):
         self.signed = len(self.ledger())
 
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return self.loop.run_until_complete(work)
+        """Without a door's haste: an answer that comes late on a busy machine is no matter of this machine's."""
+        with answering(60):
+            return self.loop.run_until_complete(work)
 
     def ledger(self) -> list[str]:
         return (self.folder / "ledger").read_text().split()
