@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from typing import Any, Final, Generic, TypeVar
 
@@ -69,24 +69,29 @@ class Deadline:
         return NotShown(self.achieved) if self.achieved else NothingDone()
 
 
-@contextmanager
-def answering(seconds: float = ANSWER_SECONDS) -> Iterator[Deadline]:
+def answering(seconds: float = ANSWER_SECONDS) -> AbstractContextManager[Deadline]:
     """The deadline of the request that is being answered: the one running in this context, else a new one until the block ends.
 
     A door opens it around everything one request needs (who is it, what are the rules, do it), so that the parts share one budget. Tasks
     started in the block and outliving it get budgets of their own.
     """
     running = _current.get()
-    if running is not None and not running.over:
-        yield running
-        return
-    deadline = Deadline(seconds)
-    before = _current.set(deadline)
-    try:
-        yield deadline
-    finally:
-        deadline.over = True
-        _current.reset(before)
+    return _Own(seconds) if running is None or running.over else nullcontext(running)
+
+
+class _Own:
+    """A deadline that ends with its block. Not a generator: every request opens several blocks."""
+
+    def __init__(self, seconds: float) -> None:
+        self._deadline = Deadline(seconds)
+
+    def __enter__(self) -> Deadline:
+        self._before = _current.set(self._deadline)
+        return self._deadline
+
+    def __exit__(self, *_: object) -> None:
+        self._deadline.over = True
+        _current.reset(self._before)
 
 
 async def committed(engine: AsyncEngine, work: Callable[[WriteSession], Awaitable[T]], *, what: str = "") -> T:

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import Context
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -21,6 +21,7 @@ from commands.registries import Registry, Reloader, load_registry
 from commands.rulebooks import Rulebook, read_rulebook
 from commands.submit import Ask, Birth, ControlCall, NotBorn, prepare
 from countersign.invocations import Invocation
+from countersign.records import value
 from countersign.replies import Form, Reply
 from countersign.runs import RunStatus
 from store.audits import AuditEvent, record
@@ -42,7 +43,7 @@ UNCONFIRMED_SECONDS: Final = 600.0
 MOST_PEOPLE: Final = 10_000
 
 
-@dataclass(frozen=True)
+@value
 class Answer:
     """What a door shows the asker: a reply, perhaps a form, and the run if one was born; `refused` is the audit's word for why none was."""
 

@@ -11,14 +11,14 @@ from typing import Any, Final, Generic, TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from countersign.errors import CountersignError
-from store.databases import Driver, ReadSession, Trouble, WriteSession, driver_of, sever, trouble_of
+from store.databases import Driver, ReadSession, Trouble, WriteDriver, WriteSession, driver_of, sever, trouble_of
 from store.runs import Born, NewRun, create
 
 from .deadlines import Deadline, NotConfirmed, answering
 
 T = TypeVar("T")
 A = TypeVar("A")
-Write = Callable[[WriteSession, Sequence[T]], Awaitable[Sequence[A | CountersignError]]]
+Write = Callable[[AsyncConnection, Sequence[T]], Awaitable[Sequence[A | CountersignError]]]
 """One statement that writes all of a batch; what became of each, in order. Writing the same again has to find what was written."""
 _log = logging.getLogger(__name__)
 # Fewer than wait at a busy time, so that Postgres writes some while this process reads the next ones: with 64, all 64 connections waited
@@ -121,6 +121,9 @@ class Writer(Generic[T, A]):
             try:
                 while (batch := self._take()) and not self._closing:
                     await self._write(connection, self._driver, batch)
+            except Exception:
+                await connection.invalidate()  # the pool cannot see what went wrong beneath it
+                raise
             finally:
                 self._driver = None
 
@@ -146,7 +149,8 @@ class Writer(Generic[T, A]):
         last = max(one.deadline.left for one in batch)
         watch = asyncio.get_running_loop().call_later(last, sever, driver)
         try:
-            answers = await self._commit(connection, batch)
+            # In autocommit mode the statement is the transaction, which saves two round trips.
+            answers = await self._statement(connection, [one.what for one in batch])
         except Exception as error:
             self._failed(batch, error)
         else:
@@ -156,11 +160,6 @@ class Writer(Generic[T, A]):
                 one.give(answer)
         finally:
             watch.cancel()
-
-    async def _commit(self, connection: AsyncConnection, batch: Sequence[_Waiting[T, A]]) -> Sequence[A | CountersignError]:
-        """One statement in autocommit mode: the statement is the transaction, which saves two round trips."""
-        async with AsyncSession(connection, expire_on_commit=False) as session:
-            return await self._statement(WriteSession(ReadSession(session)), [one.what for one in batch])
 
     def _failed(self, batch: Sequence[_Waiting[T, A]], error: Exception) -> None:
         """After a lost connection everybody keeps waiting: sending the same keys again finds what the lost statement did."""
@@ -187,13 +186,23 @@ async def stop(task: "asyncio.Task[Any]", *, seconds: float = 0.0) -> None:
         await task
 
 
+def in_session(work: Callable[[WriteSession, Sequence[T]], Awaitable[Sequence[A | CountersignError]]]) -> Write[T, A]:
+    """What writes a batch through a session."""
+
+    async def write(connection: AsyncConnection, batch: Sequence[T]) -> Sequence[A | CountersignError]:
+        async with AsyncSession(connection, expire_on_commit=False) as session:
+            return await work(WriteSession(ReadSession(session)), batch)
+
+    return write
+
+
 def run_writer(engine: AsyncEngine) -> Writer[NewRun, Born]:
     """Creates runs; a key that belongs to a request that was no run raises KeyUsed."""
     return Writer(engine, _create, doubt=lambda run: f"Ask for run {run.id} to see whether it was accepted.")
 
 
-async def _create(session: WriteSession, runs: Sequence[NewRun]) -> list[Born | CountersignError]:
-    born = await create(session, runs)
+async def _create(connection: AsyncConnection, runs: Sequence[NewRun]) -> list[Born | CountersignError]:
+    born = await create(WriteDriver(await driver_of(connection)), runs)
     return [_own(run, born.get(run.key)) for run in runs]
 
 

@@ -32,7 +32,7 @@ def authorize(policy: BoundPolicy, person: Person, request: Request, *, found: S
         sentence = f"The policy cannot be read for this command, so nobody may run it: {broken.rule.place} {broken.broken}."
         return Refused(sentence, f"broken_rule:{broken.rule.line}")
     found = find_matches(policy, person, request) if found is None else found
-    if refusal := next(filter(None, (refusal_by(one, request) for one in found)), None):
+    if found and (refusal := next(filter(None, (refusal_by(one, request) for one in found)), None)):
         return refusal
     answer = held(policy, person, request.permission, request.command)
     allowing = next((one for one in found if one.rule.allow), None)

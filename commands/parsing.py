@@ -12,6 +12,7 @@ from countersign.calendars import zone_of
 from countersign.commands import Command
 from countersign.errors import CountersignError
 from countersign.moments import EXAMPLES
+from countersign.records import value
 
 LONGEST_TEXT: Final = 8_000
 _CURLY: Final = str.maketrans(
@@ -26,7 +27,7 @@ class NotUnderstood(CountersignError):
     """The text is not a command line; the message says where it breaks."""
 
 
-@dataclass(frozen=True)
+@value
 class Line:
     """A command line taken apart: words before any value is given a meaning."""
 
@@ -58,7 +59,7 @@ class Words(Parsed):
         return " ".join(f"{one.partition('=')[0][:40]}=…" for one in self.all)
 
 
-@dataclass(frozen=True)
+@value
 class Call:
     """Arguments as typed for one command, and the options that every command understands."""
 
@@ -75,7 +76,7 @@ def split(text: str) -> Line:
         raise NotUnderstood(f"The command is longer than {LONGEST_TEXT} characters.")
     if "\0" in text:
         raise NotUnderstood("The command contains a NUL character.")
-    plain = _LONG_DASH.sub(r"\1--", text.translate(_CURLY)).strip()
+    plain = (text if text.isascii() else _LONG_DASH.sub(r"\1--", text.translate(_CURLY))).strip()
     if not _NEEDS_LEXER.search(plain):
         return _line(tuple(plain.split()))
     lexer = shlex.shlex(plain, posix=True, punctuation_chars=False)
@@ -121,7 +122,7 @@ def read_arguments(command: Command, words: Sequence[str]) -> Call:
     """
     reading = _Reading()
     rest = list(words)
-    known = {one.name for one in command.schema.parameters}
+    known = command.schema.names
     while rest:
         if _are_words(command, reading) and rest[0] != "--help":
             reading.named[command.schema.parameters[-1].name] = rest
@@ -132,7 +133,7 @@ def read_arguments(command: Command, words: Sequence[str]) -> Call:
             break
         if word.startswith("--") and len(word) > 2:
             _read_option(command, reading, word[2:], rest)
-        elif (match := _NAMED.match(word)) and match[1].replace("-", "_").lower() in known:
+        elif "=" in word and (match := _NAMED.match(word)) and match[1].replace("-", "_").lower() in known:
             _give(command, reading, match[1], _whole(command, match[1], match[2], rest))
         else:
             reading.positional.append(word)

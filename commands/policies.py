@@ -63,6 +63,9 @@ class IdentityEntry(Part):
     teams: tuple[str, ...] = ()
 
 
+_NO_IDENTITY: Final = IdentityEntry()
+
+
 class ScheduleEntry(Part):
     """Who is on call when: `rotation` takes turns of `every`, the first from `start`."""
 
@@ -170,8 +173,8 @@ class Policy:
         each = [known.get(str(one), ()) for one in (value if isinstance(value, list | tuple) else [value])]
         return tuple(one for one in each[0] if all(one in others for others in each)) if each else ()
 
-    def identity(self, platform: str) -> IdentityEntry:
-        return next((entry for name, entry in self.file.identity.items() if name == platform), IdentityEntry())
+    def identity(self, platform: Literal["slack", "discord"]) -> IdentityEntry:
+        return self.file.identity.get(platform, _NO_IDENTITY)
 
     def channels_for(self, command: str) -> tuple[str, ...]:
         """Where cards of this command go whatever the place it was asked in; empty when policy names none."""

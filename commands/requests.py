@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from countersign.commands import Command
 from countersign.invocations import Door, Place
+from countersign.records import value
 
 
-@dataclass(frozen=True)
+@value
 class Request:
     """Use a permission, for a command with canonical arguments after defaults, through a door, in a place, for a reason, now.
 
@@ -27,7 +28,7 @@ class Request:
     offered: bool = False
 
 
-@dataclass(frozen=True)
+@value
 class Allowed:
     """Yes, and because of what."""
 

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import uuid4
@@ -11,6 +11,7 @@ from countersign.commands import Command
 from countersign.errors import BadArgument, MissingArguments
 from countersign.invocations import Door, Invocation, Origin
 from countersign.moments import EXAMPLES, moment
+from countersign.records import value
 from countersign.replies import Form, Input
 from countersign.runs import RunStatus
 from store.audits import AuditEvent
@@ -32,7 +33,7 @@ OPTIONS: Final = (AT, DRY_RUN, REASON)
 """What may be given with every command beside its arguments. A form carries those that were typed under these names."""
 
 
-@dataclass(frozen=True)
+@value
 class Birth:
     """A run to be created (`refused` if its status says so) and what to say once it is; unless one of the `limits` is used up."""
 
@@ -47,7 +48,7 @@ class Birth:
         return Birth(run, self.command, answer.sentence)
 
 
-@dataclass(frozen=True)
+@value
 class NotBorn:
     """Nothing to run: what to say, and the event to record."""
 
@@ -55,7 +56,7 @@ class NotBorn:
     event: AuditEvent
 
 
-@dataclass(frozen=True)
+@value
 class Ask:
     """Required arguments are missing: a form asks for them."""
 
@@ -63,7 +64,7 @@ class Ask:
     sentence: str
 
 
-@dataclass(frozen=True)
+@value
 class ControlCall:
     """A control to be called in the door's own transaction."""
 
@@ -75,7 +76,7 @@ class ControlCall:
 Prepared = Birth | NotBorn | Ask | ControlCall
 
 
-@dataclass(frozen=True)
+@value
 class _Wanted:
     command: Command
     given: Mapping[str, Any]
@@ -117,7 +118,7 @@ def _checked(rulebook: Rulebook, person: Person, invocation: Invocation, wanted:
         door=invocation.door,
         place=invocation.place,
         command=command,
-        arguments=_marked(rulebook, arguments),
+        arguments=_marked(rulebook, command, arguments, {}),
         reason=wanted.reason[:500],
         now=rulebook.now(),
     )
@@ -141,7 +142,7 @@ def _checked(rulebook: Rulebook, person: Person, invocation: Invocation, wanted:
 
 
 def _turned_down(
-    rulebook: Rulebook, person: Person, invocation: Invocation, wanted: _Wanted, arguments: Mapping[str, Any], answer: Refused
+    rulebook: Rulebook, person: Person, invocation: Invocation, wanted: _Wanted, arguments: dict[str, Any], answer: Refused
 ) -> Prepared:
     """A refusal that is remembered; where only a reason is missing, a form asks for it."""
     if wanted.command.kind == "control":
@@ -244,10 +245,10 @@ def _unheard(person: Person, invocation: Invocation, sentence: str, reason: str,
 
 
 def _new_run(
-    rulebook: Rulebook, person: Person, invocation: Invocation, wanted: _Wanted, arguments: Mapping[str, Any], start: datetime | None = None
+    rulebook: Rulebook, person: Person, invocation: Invocation, wanted: _Wanted, arguments: dict[str, Any], start: datetime | None = None
 ) -> NewRun:
     found: dict[str, bytes] = {}
-    stored = rulebook.sealer.taken_out(arguments, found)
+    stored = _marked(rulebook, wanted.command, arguments, found)
     sealed_answer = rulebook.sealer.seal(invocation.answer_to) if invocation.answer_to else b""
     return NewRun(
         key=invocation.key or str(uuid4()),
@@ -279,13 +280,6 @@ def _given(given: Mapping[str, Any], name: str) -> bool:
     return given.get(name) not in (None, "")
 
 
-def _marked(rulebook: Rulebook, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    unused: dict[str, bytes] = {}
-    marked: Mapping[str, Any] = (
-        rulebook.sealer.taken_out(arguments, unused) if any(_is_secret(one) for one in arguments.values()) else arguments
-    )
-    return marked
-
-
-def _is_secret(value: Any) -> bool:
-    return hasattr(value, "reveal")
+def _marked(rulebook: Rulebook, command: Command, arguments: dict[str, Any], found: dict[str, bytes]) -> dict[str, Any]:
+    """The arguments as rules see them and as they are stored. Only an argument can be a secret, never a part of one."""
+    return rulebook.sealer.taken_out(arguments, found) if command.schema.secrets else arguments

@@ -4,12 +4,12 @@ Pure, like `authorize`: asked at the door to say at once what will not be, again
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any
 
 from countersign.calendars import Window, first_opening
 from countersign.moments import shown
+from countersign.records import value
 from store.people import Person
 
 from .matching import concerns, reason_missing
@@ -20,7 +20,7 @@ from .rules import approval_of
 from .starts import FREEZES, START
 
 
-@dataclass(frozen=True)
+@value
 class Timing:
     """The first instant at which a request may start, the windows that say so, and the freezes whose approvers it needs then."""
 
@@ -50,6 +50,8 @@ class Timing:
 
 def timing_of(policy: BoundPolicy, person: Person, request: Request, wanted: datetime) -> Timing | Refused:
     """When the request may start from `wanted` on; refused where that is in a freeze without approvers, or never."""
+    if not (policy.rules_for(request.command) or policy.freezes_for(request.command)):
+        return Timing(wanted)
     windows = windows_for(policy, person, request)
     start = first_opening(windows, wanted)
     if start is None:

@@ -1,8 +1,10 @@
 """One verified request: who asks, through which door, where, for what, and where each argument came from."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any
+
+from .records import value
 
 
 class Door(StrEnum):
@@ -25,7 +27,7 @@ class Origin(StrEnum):
     model = "model"
 
 
-@dataclass(frozen=True)
+@value
 class Place:
     """Where something was asked or is shown: a platform, its team, a channel (or empty for direct), and a thread."""
 
@@ -39,7 +41,7 @@ class Place:
         return {"platform": self.platform, "team": self.team, "channel": self.channel, "thread": self.thread, "shared": self.shared}
 
 
-@dataclass(frozen=True)
+@value
 class Invocation:
     """What a door hands to `submit`. `key` makes a repeated delivery the same request; `text` or `command` with `arguments` says what.
 

@@ -96,4 +96,4 @@ class Reply(_Value):
     card: Card | None = None
     code: str = ""
     form: Form | None = None
-    data: dict[str, Any] = {}
+    data: dict[str, Any] = Limit(default_factory=dict)

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Any, Final, Self, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model
@@ -75,13 +76,13 @@ class Schema:
 
     def validate(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Typed values by name, defaults filled in; raises MissingArguments or BadArgument with one clear sentence."""
-        missing = tuple(one.name for one in self.parameters if one.required and given.get(one.name) is None)
+        missing = tuple([name for name in self._required if given.get(name) is None])
         if missing:
             raise MissingArguments(missing)
         for name, value in given.items():
-            if problem := problem_of({name: value}):
+            if not (name in self.names and _is_plain(value)) and (problem := problem_of({name: value})):
                 raise BadArgument(_printable(name), problem)
-        several = {one.name for one in self.parameters if one.many}
+        several = self._several
         try:
             model = self.model.model_validate({name: _split(value) if name in several else value for name, value in given.items()})
         except ValidationError as error:
@@ -112,9 +113,21 @@ class Schema:
     def usage(self) -> str:
         return " ".join(one.usage for one in self.parameters)
 
-    @property
+    @cached_property
     def secrets(self) -> frozenset[str]:
         return frozenset(one.name for one in self.parameters if one.secret)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        return frozenset(one.name for one in self.parameters)
+
+    @cached_property
+    def _required(self) -> tuple[str, ...]:
+        return tuple(one.name for one in self.parameters if one.required)
+
+    @cached_property
+    def _several(self) -> frozenset[str]:
+        return frozenset(one.name for one in self.parameters if one.many)
 
     def json_schema(self) -> dict[str, Any]:
         """JSON Schema of the arguments, for REST and forms."""
@@ -190,6 +203,11 @@ def _input(parameter: Parameter, initial: str, refreshed: Mapping[str, tuple[str
         initial="" if parameter.secret else initial or written(parameter.default),
         hint=parameter.hint,
     )
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is text that can be kept as it is; most of what people type."""
+    return isinstance(value, str) and value.isascii() and "\0" not in value
 
 
 def _split(value: Any) -> Any:

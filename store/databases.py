@@ -22,6 +22,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, c
 Driver = psycopg.AsyncConnection[Any]
 ReadSession = NewType("ReadSession", AsyncSession)
 WriteSession = NewType("WriteSession", ReadSession)
+# A connection that commits each statement by itself, for what is done so often that a session around it costs more than it does.
+WriteDriver = NewType("WriteDriver", Driver)
 
 CONNECT_SECONDS: Final = 2
 # Told of each connection that is opened for this task, before SQLAlchemy asks it anything, so that the task's owner can sever it.
@@ -142,6 +144,11 @@ async def driver_of(connection: AsyncConnection) -> Driver:
     """The psycopg connection underneath, for `sever`."""
     driver: Driver = (await connection.get_raw_connection()).driver_connection  # type: ignore[assignment]
     return driver
+
+
+async def driver_under(through: WriteSession | WriteDriver) -> Driver:
+    """The driver's connection that a session writes on, in its transaction; one that is given alone is it."""
+    return through if isinstance(through, psycopg.AsyncConnection) else await driver_of(await through.connection())
 
 
 def sever(driver: Driver) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from countersign.calendars import zone_of
+from countersign.records import value
 
 from .bases import Base, Stamp
 from .databases import ReadSession, WriteSession
@@ -44,7 +45,7 @@ class ChatAccountRow(Base):
     linked_by: Mapped[str]
 
 
-@dataclass(frozen=True)
+@value
 class Account:
     """One account on one platform; identity is (platform, team, immutable id), never a name."""
 

@@ -8,14 +8,16 @@ from typing import Any, Final
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
+from pydantic_core import to_json
 from sqlalchemy import BigInteger, ForeignKey, Identity, Index, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
+from countersign.records import value
 from countersign.runs import FINISHED, RunId, RunStatus, sources_of
 
 from .bases import Base, Identifier, Stamp, new_id
-from .databases import Driver, ReadSession, WriteSession, plain
+from .databases import Driver, ReadSession, WriteDriver, WriteSession, driver_under, plain
 from .messages import ADDING, NewMessage, Priority, as_rows
 from .people import Person, people_named, person_of
 
@@ -79,7 +81,7 @@ _MANAGER: Final = RunRow.__mapper__.class_manager
 _COLUMNS: Final = tuple(column.name for column in RunRow.__table__.columns)
 
 
-@dataclass(frozen=True)
+@value
 class NewRun:
     """A run about to be born, with the idempotency key of the request that asked for it.
 
@@ -112,7 +114,7 @@ class NewRun:
     id: UUID = field(default_factory=new_id)
 
 
-@dataclass(frozen=True)
+@value
 class Born:
     """What became of a request: its run, whether this delivery created it, and the run's number and status now."""
 
@@ -122,49 +124,51 @@ class Born:
     status: RunStatus
 
 
-_CREATE = text("""
-WITH wanted AS (SELECT * FROM jsonb_to_recordset(cast(:rows AS jsonb)) AS w(
+# A look-up in a table of hashes; as a plain IN it would be a join, and by nested loops each row of a batch met each other one.
+_FRESH: Final = "(w.id IN (SELECT run_id FROM fresh)) IS TRUE"
+_CREATE: Final = f"""
+WITH wanted AS (SELECT * FROM jsonb_to_recordset(cast(%s AS jsonb)) AS w(
        id uuid, key text, command text, code_version text, status text, risk int, visibility text, owner text, asker text, door text,
        place jsonb, arguments jsonb, origins jsonb, reason text, dry_run bool, answer_to text, policy text, trace text, outcome text,
        secrets jsonb, because text, start_at timestamptz, source text, handed_to text)),
 moment AS MATERIALIZED (SELECT countersign_now() AS now),
-fresh AS (INSERT INTO inbox (key, run_id, received_at) SELECT key, id, now FROM wanted, moment ON CONFLICT DO NOTHING
-          RETURNING key, run_id),
+fresh AS (INSERT INTO inbox (key, run_id, received_at) SELECT key, id, now FROM wanted, moment ON CONFLICT DO NOTHING RETURNING run_id),
 born AS (INSERT INTO runs (id, command, code_version, status, risk, visibility, owner, asker, door, place, arguments, origins, reason,
                            dry_run, answer_to, policy, trace, outcome, start_at, source, handed_to, due_at, created_at, moved_at)
          SELECT w.id, w.command, w.code_version, w.status, w.risk, w.visibility, w.owner, w.asker, w.door, w.place, w.arguments,
                 w.origins, w.reason, w.dry_run, decode(w.answer_to, 'base64'), w.policy, w.trace, w.outcome, w.start_at,
                 w.source, w.handed_to, CASE w.status WHEN 'submitted' THEN now END, now, now
-         FROM wanted w JOIN fresh f ON f.run_id = w.id, moment RETURNING id, number, status),
+         FROM wanted w, moment WHERE {_FRESH} RETURNING id, number, status),
 kept AS (INSERT INTO secrets (run_id, mark, sealed)
-         SELECT w.id, s.key, decode(s.value, 'base64') FROM wanted w JOIN fresh f ON f.run_id = w.id, jsonb_each_text(w.secrets) s),
+         SELECT w.id, s.key, decode(s.value, 'base64') FROM wanted w, jsonb_each_text(w.secrets) s WHERE w.secrets <> '{{}}' AND {_FRESH}),
 noted AS (INSERT INTO audit_events (id, canonical)
-         SELECT gen_random_uuid(), json_build_object('kind', 'run:' || w.status, 'actor', w.asker, 'run', w.id, 'detail',
+         SELECT w.id, json_build_object('kind', 'run:' || w.status, 'actor', w.asker, 'run', w.id, 'detail',
                 jsonb_strip_nulls(jsonb_build_object('command', w.command, 'arguments', w.arguments, 'origins', w.origins, 'door', w.door,
                 'place', w.place, 'policy', w.policy, 'code', w.code_version, 'trace', w.trace, 'dry_run', nullif(w.dry_run, false),
                 'reason', nullif(w.reason, ''), 'because', nullif(w.because, ''), 'start_at', w.start_at,
                 'source', nullif(w.source, ''), 'holder', w.handed_to)))::text
-         FROM wanted w JOIN born b USING (id)),
+         FROM wanted w WHERE {_FRESH}),
 woken AS (SELECT pg_notify('countersign_work', left('plan ' || string_agg(b.id::text, ' '), 5 + 37 * 200)) FROM born b
           WHERE b.status = 'submitted' HAVING count(*) > 0)
-SELECT w.key, b.id, b.number, b.status, (SELECT count(*) FROM woken) AS woken FROM wanted w JOIN born b USING (id)
-""")
+SELECT id, number, (SELECT count(*) FROM woken) AS woken FROM born
+"""  # noqa: S608  built from constants
+_KNOWN: Final = "SELECT i.key, r.id, r.number, r.status FROM inbox i JOIN runs r ON r.id = i.run_id WHERE i.key = ANY(%s)"
 
-_KNOWN = text("SELECT i.key, r.id, r.number, r.status FROM inbox i JOIN runs r ON r.id = i.run_id WHERE i.key = ANY(:keys)")
 
-
-async def create(session: WriteSession, runs: Sequence[NewRun]) -> dict[str, Born]:
+async def create(through: WriteSession | WriteDriver, runs: Sequence[NewRun]) -> dict[str, Born]:
     """Gives birth to runs, their inbox keys, secrets and audit events in one statement.
 
-    Returns what became of each key; a key seen before gives the earlier run with `fresh` false.
+    Returns what became of each key; a key seen before gives the earlier run with `fresh` false. Raises the driver's own errors.
     """
-    rows = await session.execute(_CREATE, {"rows": Jsonb([_as_row(one) for one in runs])})
-    born = {row.key: Born(row.id, True, row.number, RunStatus(row.status)) for row in rows}
-    if seen := [one.key for one in runs if one.key not in born]:
-        # Not joined in the statement above: whatever its plan was made for, that would be read through whole while the tables grow.
-        for row in await session.execute(_KNOWN, {"keys": seen}):
-            born[row.key] = Born(row.id, False, row.number, RunStatus(row.status))
-    return born
+    async with (await driver_under(through)).cursor(binary=True) as cursor:
+        await cursor.execute(_CREATE, [Jsonb([_as_row(one) for one in runs], dumps=to_json)])
+        asked = {one.id: one for one in runs}
+        born = {asked[run].key: Born(run, True, number, asked[run].status) for run, number, _ in await cursor.fetchall()}
+        if seen := [one.key for one in runs if one.key not in born]:
+            # Not joined in the statement above: whatever its plan was made for, that would be read through whole while the tables grow.
+            await cursor.execute(_KNOWN, [seen])
+            born |= {key: Born(run, False, number, RunStatus(status)) for key, run, number, status in await cursor.fetchall()}
+        return born
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from bot.hubs import Hub
 from bot.logs import new_trace
 from bot.middlewares import REQUESTS, SECONDS
 from bot.refusals import Refusals
-from bot.writers import Writer, stop
+from bot.writers import Writer, in_session, stop
 from commands.policies import PolicyError
 from countersign.errors import CountersignError
 from countersign.invocations import Door as Doorway
@@ -108,7 +108,7 @@ class Hooks:
 async def open_hooks(hub: Hub, refusals: Refusals) -> AsyncIterator[Hooks]:
     """The door with its own writer running."""
     engine = open_engine(hub.settings.database_url, name="countersign-hooks", pool=1, door=True)
-    writer = Writer(engine, _keep, doubt=lambda _: "Deliver it again.")
+    writer = Writer(engine, in_session(_keep), doubt=lambda _: "Deliver it again.")
     denials = Denials(hub)
     tasks = [asyncio.create_task(one) for one in (writer.run(), denials.run())]
     try:

@@ -11,6 +11,8 @@ Json = dict[str, Any]
 DEEPEST: Final = 32
 _MOST_FIELDS: Final = 64
 _BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+# What an escape of one ASCII character means; NUL is not among them.
+_ESCAPES: Final = {written: chr(code) for code in range(1, 128) for one in (f"{code:02x}",) for written in (one, one.upper(), one.title())}
 
 
 class BadInput(Exception):
@@ -19,9 +21,15 @@ class BadInput(Exception):
 
 def read_form(body: bytes) -> dict[str, str]:
     """A form's fields; raises BadInput for a repeated name, a broken escape, bytes that are not UTF-8, and NUL."""
+    if b"\0" in body:
+        raise BadInput
+    fields = {}
     try:
-        pairs = body.decode("ascii").split("&", _MOST_FIELDS)
-        fields = {_decoded(name): _decoded(value) for name, sign, value in (one.partition("=") for one in pairs) if sign}
+        pairs = body.decode("ascii").replace("+", " ").split("&", _MOST_FIELDS)
+        for pair in pairs:
+            name, sign, value = pair.partition("=")
+            if sign:
+                fields[_decoded(name) if "%" in name else name] = _decoded(value) if "%" in value else value
     except ValueError:
         raise BadInput from None
     if len(fields) != len(pairs) or len(pairs) > _MOST_FIELDS:
@@ -43,13 +51,15 @@ def read_json(text: str | bytes) -> Json:
 
 
 def _decoded(text: str) -> str:
-    """One name or value. urllib's own reader takes half as long again and lets broken escapes pass."""
-    if "+" in text:
-        text = text.replace("+", " ")
-    if "%" not in text:
-        if "\0" in text:
-            raise BadInput
-        return text
+    """One name or value with escapes. urllib's own reader takes several times as long and lets broken ones pass."""
+    first, *rest = text.split("%")
+    try:
+        return first + "".join([_ESCAPES[one[:2]] + one[2:] for one in rest])
+    except KeyError:  # not ASCII, or not right
+        return _decoded_slowly(text)
+
+
+def _decoded_slowly(text: str) -> str:
     if _BROKEN_ESCAPE.search(text):
         raise BadInput
     decoded = unquote(text, errors="strict")

@@ -1,14 +1,14 @@
 """The Slack door: `POST /slack/events` for commands, interactivity and events, and Socket Mode where a token for it is set."""
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+from pydantic_core import to_json
 from slack_bolt.app.async_app import AsyncApp
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
@@ -115,18 +115,14 @@ class Events:
 
     async def _answer(self, received: Received, trace: str) -> tuple[int, bytes]:
         if received.kind == "slash_commands":
-            return 200, _json(await handle_slash(self._connection, received.payload, trace=trace))
+            return 200, to_json(await handle_slash(self._connection, received.payload, trace=trace))
         if received.kind == "ssl_check":
             return 200, b""
         if received.kind == "url_verification":
-            return 200, _json({"challenge": received.payload["challenge"]})
+            return 200, to_json({"challenge": received.payload["challenge"]})
         answer = await dispatch(self._app, received.payload, trace=trace)
         # 404 is Bolt's word for a payload that nobody listens to: Slack would only send it again.
         return (200 if answer.status == 404 else answer.status), (answer.body.encode() if answer.status == 200 else b"")
-
-
-def _json(body: dict[str, Any]) -> bytes:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 async def _respond(send: Send, status: int, body: bytes) -> None:

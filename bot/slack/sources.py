@@ -1,15 +1,15 @@
 """Who sent a payload, from where, and how an answer gets back to them alone."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Self
 
 from countersign.invocations import Place
+from countersign.records import value
 
 Json = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
+@value
 class Source:
     """`claimed` is the team that the payload says the person is of; `team` is part of the idempotency key. `home` means App Home."""
 

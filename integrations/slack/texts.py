@@ -10,12 +10,16 @@ Json = dict[str, Any]
 
 SECTION: Final = 3_000
 _FENCE: Final = "```"
+# One sign becomes at most five by escaping.
+_LONGEST_ENTITY: Final = 5
 # Controls, signs that turn the reading direction, and halves of surrogate pairs: they hide or forge what a card says.
 _HIDDEN: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def cleaned(text: str) -> str:
     """The text with every sign that hides or forges replaced by a visible one."""
+    if text.isprintable():  # none of them is, and most texts are short lines without any
+        return text
     return _HIDDEN.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
 
 
@@ -36,8 +40,12 @@ def plain(text: str, longest: int, *, instead: str = "–") -> Json:
 
 def pieces(text: str, *, longest: int = SECTION) -> Iterator[str]:
     """The text in parts that are at most `longest` characters long once they are escaped, broken at line ends where there are any."""
+    text = cleaned(text)
+    if len(text) <= longest // _LONGEST_ENTITY:
+        yield from (text,) if text.strip() else ()
+        return
     part = ""
-    for line in _lines(cleaned(text), longest):
+    for line in _lines(text, longest):
         if part and len(escape(part)) + 1 + len(escape(line)) > longest:
             yield part
             part = line
@@ -63,8 +71,7 @@ def code_pieces(text: str) -> list[str]:
 
 
 def _lines(text: str, longest: int) -> Iterator[str]:
-    # One sign becomes at most five by escaping.
-    sure = longest // 5
+    sure = longest // _LONGEST_ENTITY
     for line in text.split("\n"):
         if len(escape(line)) <= longest:
             yield line

@@ -11,7 +11,7 @@ import pytest
 from countersign.runs import FINISHED, MOVES, RunStatus
 from store.audits import find_trail
 from store.claims import find_due, put_off, release
-from store.databases import reading, transaction
+from store.databases import WriteDriver, driver_of, reading, transaction
 from store.halts import ask_to_cancel
 from store.runs import Born, Move, create, find_by_reference, find_runs, search_runs
 from store.workers import note_worker
@@ -64,6 +64,27 @@ async def test_the_same_key_twice_in_one_batch_is_one_run(tables: Tables) -> Non
     assert found[one.key].run_id in (one.id, twin.id)
     async with reading(tables.web) as session:
         assert len(await find_runs(session, [one.id, twin.id, other.id])) == 2
+
+
+async def test_a_batch_of_new_doubled_and_seen_keys_gives_each_its_run_and_its_one_event(tables: Tables) -> None:
+    seen = tables.new()
+    first = (await born(tables, seen))[seen.key]
+    new = [tables.new() for _ in range(5)]
+    doubled = [replace(one, id=uuid4()) for one in new[:2]]
+    again = tables.new(key=seen.key)
+    found = await born(tables, again, *new, *doubled)
+    assert found[seen.key] == replace(first, fresh=False)
+    assert {one.run_id for one in found.values()} == {seen.id, *(one.id for one in new)}
+    assert [await trail(tables, one.id) for one in (*new, *doubled, again)] == [["run:submitted"]] * 5 + [[]] * 3
+
+
+async def test_runs_are_born_without_a_session_too(tables: Tables) -> None:
+    one = tables.new(secrets={"m": "AAEC"})
+    async with tables.web.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        driver = WriteDriver(await driver_of(connection))
+        assert (await create(driver, [one]))[one.key].fresh
+        assert not (await create(driver, [one]))[one.key].fresh
+    assert await trail(tables, one.id) == ["run:submitted"]
 
 
 async def test_the_same_key_at_the_same_instant_is_one_run(tables: Tables) -> None:

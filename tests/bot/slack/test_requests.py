@@ -3,12 +3,15 @@
 import asyncio
 import gzip
 import json
+import re
 import time
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bot.slack.parsers import BadInput, read_form, read_json
 from bot.slack.requests import MOST_BYTES, Guard, Received, Rejected
@@ -17,6 +20,7 @@ from tests.fakes.slack import sign
 
 SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
+TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
 SLASH = {"team_id": "T1", "user_id": "U1", "channel_id": "C1", "command": "/ship", "text": "api v2", "trigger_id": "1.2"}
 
 
@@ -164,6 +168,14 @@ def test_the_parsers_take_what_slack_sends() -> None:
     assert read_json(json.dumps(nested)) == nested
     with pytest.raises(BadInput):
         read_json(json.dumps({"a": {"a": {"a": nested}}}))
+
+
+@given(fields=st.dictionaries(TEXT.filter(bool), TEXT, min_size=1, max_size=20), lower=st.booleans())
+def test_a_form_is_read_as_it_was_written(fields: dict[str, str], lower: bool) -> None:
+    written = urlencode(fields)
+    assert read_form((re.sub("%..", lambda one: one[0].lower(), written) if lower else written).encode()) == fields
+    everything = "&".join("=".join("".join(f"%{one:02X}" for one in text.encode()) for text in pair) for pair in fields.items())
+    assert read_form(everything.encode()) == fields
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
