@@ -28,6 +28,7 @@ from .executing import execute_runs
 from .housekeeping.dispatching import Dispatcher
 from .housekeeping.following import follow_always
 from .housekeeping.rerouting import reroute_always
+from .housekeeping.scheduling import schedule_always
 from .housekeeping.sealing import seal_always
 from .housekeeping.sending import send_always
 from .housekeeping.sweeping import sweep
@@ -122,6 +123,7 @@ async def _keep_house(settings: Settings, name: str) -> None:
         dispatcher.run(),
         sweep(services, dispatcher),
         reroute_always(services, dispatcher.people),
+        schedule_always(services, dispatcher.schedules),
         seal_always(services),
         send_always(services, messages),
         take_always(services, dispatcher.deliveries),

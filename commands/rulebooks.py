@@ -92,6 +92,11 @@ def uses_voters(rulebook: Rulebook) -> bool:
     return bool(claimed or file.profile == "strict" or file.owners or file.freezes or any(one.approve for one in file.rules))
 
 
+def uses_service_accounts(rulebook: Rulebook) -> bool:
+    """Whether there is an account that a schedule could run as."""
+    return bool(rulebook.policy.file.service_accounts)
+
+
 def uses_breaking(rulebook: Rulebook) -> bool:
     """Whether a role names the permission to go past the approvers."""
     return "countersign:break-glass" in rulebook.policy.named
@@ -108,6 +113,7 @@ _WHEN: Final[Mapping[str, Callable[[Rulebook], bool]]] = {
     **dict.fromkeys(("grant", "revoke"), uses_roles),
     **dict.fromkeys(("delegate", "undelegate", "standing"), uses_voters),
     **dict.fromkeys(("review", "reviews"), uses_breaking),
+    **dict.fromkeys(("schedule", "schedules"), uses_service_accounts),
 }
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from countersign.invocations import Invocation
 from store.audits import AuditEvent, record
 from store.databases import WriteSession
-from store.people import find_person
+from store.people import Person, find_person
 from store.runs import Born, create
 
 from .limits import find_used_up
@@ -24,15 +24,22 @@ class Sent:
 
 
 async def submit_unattended(
-    session: WriteSession, rulebook: Rulebook, invocation: Invocation, *, account: str, source: str, holder: str = ""
+    session: WriteSession,
+    rulebook: Rulebook,
+    invocation: Invocation,
+    *,
+    account: str,
+    source: str,
+    holder: str = "",
+    known: Person | None = None,
 ) -> Sent:
     """Asks as a service account, in the caller's transaction; the same key again gives the same run.
 
     `source` is what asks, as people read it: `schedule nightly-backup`. The `holder` answers for the request in the account's place: they
-    may cancel it, are told of it, and do not approve it, unless they are the only person there is. Refusals are recorded, whatever the
-    caller does with the sentence.
+    may cancel it, are told of it, and do not approve it, unless they are the only person there is. `known` is the account for who has
+    just looked it up. Refusals are recorded, whatever the caller does with the sentence.
     """
-    person = await find_person(session, account)
+    person = known or await find_person(session, account)
     if person is None or not person.service:
         return await _unheard(session, invocation, account, source, f"There is no service account {account}.", "unknown_account")
     if not person.active:

@@ -15,6 +15,7 @@ from automations.delivering import Room
 from automations.executing import execute_runs
 from automations.housekeeping.following import Follower
 from automations.housekeeping.rerouting import reroute
+from automations.housekeeping.scheduling import schedule
 from automations.housekeeping.tending import ask_for_reviews, tend_requests
 from automations.housekeeping.waking import wake_ripe
 from automations.makingplans import make_plan
@@ -196,6 +197,8 @@ class Bot:
         while True:
             await self._switches.tend(self.services)
             await wake_ripe(self.services)
+            while await schedule(self.services):
+                pass
             async with reading(self.services.engine) as session:
                 plan = await find_due(session, statuses=_PLAN, quiet=0, limit=100)
                 execute = await find_due(session, statuses=_EXECUTE, quiet=0, limit=100)

@@ -25,12 +25,13 @@ _QUEUES: Final = {"plan": PLANNING, "execute": EXECUTING}
 class Dispatcher:
     """Hints while its connection holds the dispatchers' session lock; `messages` is set when some are due, lock or not.
 
-    `deliveries` is set when something was delivered to a trigger; `people` when people, groups, grants or policy have changed.
+    `deliveries` is set when something was delivered to a trigger; `people` when people, groups, grants or policy have changed;
+    `schedules` when there is something new to schedule.
     """
 
     def __init__(self, url: str, broker: WakingBroker, messages: asyncio.Event) -> None:
         self._url, self._broker, self._messages = plain_url(url), broker, messages
-        self.people, self.deliveries = asyncio.Event(), asyncio.Event()
+        self.people, self.deliveries, self.schedules = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._hinted: dict[UUID, float] = {}
         self._forgotten = 0.0
         self._waiting: dict[str, list[UUID]] = {}
@@ -91,6 +92,8 @@ class Dispatcher:
             self._messages.set()
         elif kind == "deliveries":
             self.deliveries.set()
+        elif kind == "schedules":
+            self.schedules.set()
         elif (queue := _QUEUES.get(kind)) and self.leads:
             self._waiting.setdefault(queue, []).extend(UUID(one) for one in rest.split())
             if self._hinting is None or self._hinting.done():

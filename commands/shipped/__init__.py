@@ -16,6 +16,17 @@ from .messages import messages, messages_resend
 from .passkeys import passkey_add, passkey_list, passkey_revoke
 from .policychanges import apply
 from .policyreads import diff, matrix, suggest
+from .schedules import (
+    schedule_add,
+    schedule_backfill,
+    schedule_change,
+    schedule_pause,
+    schedule_remove,
+    schedule_resume,
+    schedule_run,
+    schedule_show,
+    schedules,
+)
 from .standings import standing_allow, standing_end, standing_list
 from .switches import stop_changes, stop_command, stop_everything, stop_integration, switch_off_again, switches
 from .triggerreads import trigger_deliveries, trigger_replay, trigger_show, triggers
@@ -57,6 +68,15 @@ __all__ = [
     "revoke",
     "run",
     "runs",
+    "schedule_add",
+    "schedule_backfill",
+    "schedule_change",
+    "schedule_pause",
+    "schedule_remove",
+    "schedule_resume",
+    "schedule_run",
+    "schedule_show",
+    "schedules",
     "show_help",
     "standing_allow",
     "standing_end",
