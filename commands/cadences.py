@@ -7,15 +7,18 @@ week; with `*`, lists, ranges, steps, names, `L` and `MON#2`.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from heapq import heappop, heappush
 from itertools import islice, takewhile
 from typing import Any, Final
 
 from cronsim import CronSim, CronSimError
 
 from countersign.arguments import Duration
+from countersign.calendars import resolved
 from countersign.errors import BadArgument
 
 LONGEST: Final = 100
@@ -39,6 +42,8 @@ _FIELDS: Final = (
     ("day of the week", "0 to 7, or sun to sat; 0 and 7 are Sunday"),
 )
 _WRONG: Final = (CronSimError, ValueError, AssertionError)
+# No clock was set back by more in our time.
+_SHOWN_TWICE: Final = timedelta(hours=3)
 _BEGINNING: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -74,15 +79,24 @@ class Cadence:
             return
 
     def _told(self, after: datetime) -> Iterator[datetime]:
-        latest = after
-        try:
-            for found in CronSim(_NAMED.get(self.text.lower(), self.text), after.astimezone(self.zone)):
-                at = found.astimezone(UTC)
-                if at > latest:  # the second of two equal hours begins before what the first one had
-                    latest = at
-                    yield at
-        except OverflowError:
-            return
+        """What clocks show twice comes out of order, and waits until everything that is earlier has come."""
+        text, waiting, latest = _NAMED.get(self.text, self.text), list[datetime](), after.astimezone(UTC)
+        often = any(field.startswith("*") for field in text.split()[:2])
+        with suppress(OverflowError):
+            for naive in CronSim(text, after.astimezone(self.zone).replace(tzinfo=None) - _SHOWN_TWICE):
+                for one in self._instants(naive, often=often):
+                    heappush(waiting, one)
+                while waiting and waiting[0] <= naive.replace(tzinfo=self.zone).astimezone(UTC):
+                    if (found := heappop(waiting)) > latest:
+                        latest = found
+                        yield found
+
+    def _instants(self, naive: datetime, *, often: bool) -> Iterable[datetime]:
+        """When clocks show this: once by the rule, or with `often` each time, which may be never."""
+        if not often:
+            return [resolved(naive, self.zone)]
+        each = {naive.replace(tzinfo=self.zone, fold=fold).astimezone(UTC) for fold in (0, 1)}
+        return [one for one in each if one.astimezone(self.zone).replace(tzinfo=None) == naive]
 
 
 def read_cadence(text: str, zone: tzinfo, anchor: datetime) -> Cadence:

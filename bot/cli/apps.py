@@ -10,6 +10,7 @@ from .records import export
 from .roles import add_roles
 from .rooms import chat
 from .scaffolds import new_command
+from .schedules import schedules
 
 app = new_app("Countersign: chat-operated approvals. `countersign up --demo` shows everything without an account anywhere.")
 add_roles(app)
@@ -18,6 +19,7 @@ app.command("chat")(chat)
 app.command("run")(run)
 app.command("runs")(runs)
 app.command("inbox")(inbox)
+app.command("schedules")(schedules)
 app.command("approve")(approve)
 app.command("deny")(deny)
 app.command("cancel")(cancel)

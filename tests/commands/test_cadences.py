@@ -12,6 +12,7 @@ from commands.cadences import filled, read_cadence
 from countersign.calendars import zone_of
 from countersign.errors import BadArgument
 
+MANY = 150
 MINUTE = timedelta(minutes=1)
 ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "America/Sao_Paulo", "Asia/Kolkata", "UTC")
 # Around changes of each of these clocks, and a day without one.
@@ -88,13 +89,16 @@ EXPRESSIONS = st.tuples(
 ).map(" ".join)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=MANY, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(EXPRESSIONS, st.sampled_from(ZONES), st.sampled_from(STARTS), st.integers(0, 6 * 60 * 60))
 @example("30 2 * * *", "Europe/Berlin", STARTS[0], 0)
 @example("30 2 * * *", "Europe/Berlin", STARTS[1], 60 * 60 + 600)
 @example("15,45 1-2 * * *", "Australia/Lord_Howe", STARTS[4], 0)
 @example("*/10 * * * *", "Australia/Lord_Howe", STARTS[5], 0)
 @example("0 0 * * *", "America/Sao_Paulo", STARTS[6], 0)
+@example("* 0 * * 0", "America/Sao_Paulo", STARTS[6], 0)
+@example("* * * * 0", "America/Sao_Paulo", STARTS[6], 0)
+@example("*/20 * * * *", "Europe/Berlin", STARTS[1], 3_000)
 def test_they_are_those_of_a_clock_that_is_read_every_minute(text: str, zone: str, start: datetime, seconds: int) -> None:
     after, known = start + timedelta(seconds=seconds), zone_of(zone)
     until = after + timedelta(hours=9)

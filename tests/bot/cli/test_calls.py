@@ -15,7 +15,23 @@ from bot.cli.roles import ROLES
 from bot.cli.up.__main__ import app as up
 from tests.bot.cli.lines import called, countersign
 
-PROMISED = ("up", "web", "worker", "migrate", "doctor", "login", "chat", "run", "runs", "inbox", "approve", "deny", "cancel", "policy")
+PROMISED = (
+    "up",
+    "web",
+    "worker",
+    "migrate",
+    "doctor",
+    "login",
+    "chat",
+    "run",
+    "runs",
+    "inbox",
+    "schedules",
+    "approve",
+    "deny",
+    "cancel",
+    "policy",
+)
 CONCERNED = ("edit", "withdraw", "takeback", "handover", "comment", "ask", "answer")
 
 
