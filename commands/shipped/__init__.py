@@ -16,6 +16,7 @@ from .messages import messages, messages_resend
 from .passkeys import passkey_add, passkey_list, passkey_revoke
 from .policychanges import apply
 from .policyreads import diff, matrix, suggest
+from .repairs import resume, undo
 from .schedules import (
     schedule_add,
     schedule_backfill,
@@ -63,6 +64,7 @@ __all__ = [
     "passkey_list",
     "passkey_revoke",
     "pause_run",
+    "resume",
     "review",
     "reviews",
     "revoke",
@@ -98,6 +100,7 @@ __all__ = [
     "trigger_show",
     "triggers",
     "undelegate",
+    "undo",
     "unpause_run",
     "whoami",
     "withdraw_run",

@@ -90,6 +90,12 @@ def children():
     return [undone("s"), child.undone_by(submit("cart", how="all well")), late(child.result["result"], 0.0)]
 
 
+def half_beside():
+    probe = look("green")
+    chosen = branch(probe.result["state"].equals("green"), sequence(put("g"), careful(2, False)), put("r"))
+    return [probe, parallel(put("a"), chosen), put("z")]
+
+
 def green(at):
     probe = look(at)
     return [probe, branch(probe.result["state"].equals("green"), undone("a"), sequence(put("b"), put("c"))), put("d")]
@@ -106,6 +112,8 @@ COURSES = {
     "red": lambda: green("red"),
     "odd": lambda: [one := put("text"), branch(one.result["state"].is_true(), put("x"))],
     "loop": lambda: [each("abc", lambda x: sequence(undone(x), put(x + "!")))],
+    "half": lambda: [one := put("a"), late(one.result, 0.0), careful(2, False), put("z")],
+    "half beside": half_beside,
     "light": lambda: [each(range(40), lambda n: put(str(n)))],
     "slowly": lambda: [late("a").undone_by(take("a")), late("b")],
     "guarded": lambda: [guarded(99), put("b")],
@@ -139,7 +147,7 @@ async def course(ctx: PlanningContext, how: str) -> Plan:
 @command("weighty", permission="cart:weigh", risk="medium", approval=Approval(by="cart:approve"))
 async def weighty(ctx: PlanningContext, how: str) -> Plan:
     """Fill a cart when somebody agrees."""
-    return Plan(f"fills a cart heavily: {how}", put("w" + how))
+    return Plan(f"fills a cart heavily: {how}", undone("w" + how))
 
 
 @command("hasty", permission="cart:fill", risk="medium", timeout="1s")

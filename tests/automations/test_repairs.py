@@ -1,0 +1,107 @@
+"""Runs that have ended are taken back, or gone on with, by runs of their own."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from kit.bots import Bot, Member, RunHandle
+from kit.fixtures import open_bot
+from store.embedded import DatabaseUrls
+from tests.automations.courses import write_courses
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    return write_courses(tmp_path)
+
+
+@pytest.fixture
+async def crew(bot_database: DatabaseUrls, trace: Path, tmp_path: Path) -> AsyncIterator[Bot]:
+    async with open_bot(bot_database, tmp_path, commands=tmp_path / "commands") as bot:
+        yield bot
+
+
+@pytest.fixture
+def ada(crew: Bot) -> Member:
+    (ada,) = crew.cast("ada", may=["cart:fill", "cart:weigh", "countersign:use"])
+    crew.cast("lin", may=["cart:approve", "countersign:use"])
+    crew.cast("eve", may=["countersign:use"])
+    return ada
+
+
+def done(trace: Path) -> str:
+    return " ".join(trace.read_text().splitlines())
+
+
+async def number(crew: Bot, run: RunHandle) -> str:
+    return (await crew.card(run)).title.split()[0]
+
+
+async def test_a_run_is_undone_once_by_a_run_of_its_own(ada: Member, crew: Bot, trace: Path) -> None:
+    run = await ada.say("course how=loop")
+    first = await number(crew, run)
+    undoing = await ada.say(f"undo {first}")
+    assert undoing.succeeded, undoing.outcome
+    assert done(trace) == "+a +a! +b +b! +c +c! -c -b -a"
+    assert undoing.summary == f"undoes {first} course: fills a cart: loop"
+    again = await ada.say(f"undo {first}")
+    assert again.status == "failed"
+    assert again.outcome.startswith(f"{await number(crew, undoing)} does that, and is succeeded")
+    assert run.succeeded
+    assert done(trace).endswith("-c -b -a")
+
+
+async def test_an_undo_is_approved_as_the_first_run_was(ada: Member, crew: Bot, trace: Path) -> None:
+    (lin,) = crew.cast("lin")
+    run = await ada.say("weighty how=x")
+    await lin.approve(run)
+    undoing = await ada.say(f"undo {await number(crew, run)}")
+    assert (undoing.status, done(trace)) == ("awaiting_approval", "+wx")
+    await ada.approve(undoing, expect="someone else")
+    await lin.approve(undoing)
+    assert (undoing.succeeded, done(trace)) == (True, "+wx -wx")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("undo {}", "This needs the permission cart:fill"),
+        ("resume {}", "resume is for runs that are failed, cancelled"),
+        ("undo 999999", "There is no such run."),
+    ],
+)
+async def test_who_may_not_or_need_not_is_told_so(ada: Member, crew: Bot, trace: Path, line: str, said: str) -> None:
+    (eve,) = crew.cast("eve")
+    run = await ada.say("course how=loop")
+    refused = await (eve if "undo" in line else ada).say(line.format(await number(crew, run)))
+    assert refused.status == "failed"
+    assert said in refused.outcome
+    assert "-" not in done(trace)
+
+
+@pytest.mark.parametrize(
+    ("how", "step", "traced"),
+    [
+        ("half", "", "+a ?a +a ~ ~ +z"),
+        ("half", "step=2", "+a ?a +a ~ ?a +a ~ +z"),
+        ("half", "step=1", "+a ?a +a ~ +a ?a +a ~ +z"),
+        ("half beside", "", "+a +g ~ ~ +z"),
+    ],
+)
+async def test_a_failed_run_is_gone_on_with_and_keeps_earlier_results(
+    ada: Member, crew: Bot, trace: Path, how: str, step: str, traced: str
+) -> None:
+    run = await ada.say(f"course how='{how}'")
+    assert run.status == "failed"
+    goes_on = await ada.say(f"resume {await number(crew, run)} {step}")
+    assert goes_on.succeeded, goes_on.outcome
+    assert done(trace) == traced
+    again = await ada.say(f"resume {await number(crew, run)}")
+    assert "does that, and is succeeded" in again.outcome
+
+
+async def test_a_step_that_was_not_reached_is_no_place_to_begin(ada: Member, crew: Bot) -> None:
+    run = await ada.say("course how=half")
+    refused = await ada.say(f"resume {await number(crew, run)} step=4")
+    assert refused.outcome == "step: should be from 1 to 3, the first that was not done."
