@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from uuid import UUID
 
+from commands.alertcards import MOST_LISTED, alert_card
 from commands.rulebooks import Rulebook
 from commands.stories import card_of, read_facts
 from commands.voting import may_see, rule_of
 from countersign.replies import Card, Reply
+from store.alerts import find_firing, find_groups
 from store.approvals import find_request
 from store.databases import ReadSession
 from store.deliveries import Delivered, mark_delivered, put_off, take_due
 from store.lanes import HOLD, hold_lane
 from store.people import find_people
 from store.runs import RunRow, find_runs
+from store.triggers import find_trigger
 
 from .services import Services
 
@@ -56,7 +59,7 @@ class Taken:
 
 @dataclass(frozen=True)
 class Telling:
-    """A message row taken at `taken` of this process's clock, the run that it shows (a reply shows none), and what it is to show."""
+    """A message row taken at `taken` of this process's clock, and what it is to show: a run, alerts, or a reply, which show no run."""
 
     row: Any
     run: RunRow | None
@@ -108,7 +111,20 @@ async def _tell(services: Services, taken: Taken) -> list[Telling]:
     tellings = [Telling(row, None, Reply.model_validate(row.card), taken.at) for row in taken.rows if row.kind == "reply"]
     if len(tellings) < len(taken.rows):
         async with services.reading() as session:
-            tellings += await _tell_runs(services, session, [row for row in taken.rows if row.kind != "reply"], taken.at)
+            others = [row for row in taken.rows if row.kind != "reply"]
+            tellings += await _tell_runs(services, session, [row for row in others if row.alert_group_id is None], taken.at)
+            tellings += await _tell_alerts(services, session, [row for row in others if row.alert_group_id is not None], taken.at)
+    return tellings
+
+
+async def _tell_alerts(services: Services, session: ReadSession, rows: Sequence[Any], taken: float) -> list[Telling]:
+    groups = await find_groups(session, sorted({row.alert_group_id for row in rows})) if rows else {}
+    registry = (await services.current_rulebook(session)).registry
+    tellings = []
+    for row in rows:
+        group = groups[row.alert_group_id]
+        trigger, firing = await find_trigger(session, group.trigger_id), await find_firing(session, group.id, limit=MOST_LISTED)
+        tellings.append(Telling(row, None, alert_card(registry, trigger, group, firing), taken))
     return tellings
 
 

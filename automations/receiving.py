@@ -7,13 +7,16 @@ from uuid import UUID
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from commands.alertings import ingest
+from commands.mappings import Unmapped
 from commands.rulebooks import Rulebook
-from commands.triggering import Nothing, Starts, invocation_of, read_delivery
+from commands.triggering import Kind, Nothing, Starts, invocation_of, read_alerts, read_delivery
 from commands.unattended import submit_unattended
 from store.databases import WriteSession
 from store.hookdeliveries import MOST_ATTEMPTS, DeliveryRow, end_delivery, lock_delivery, take_deliveries
 from store.triggers import TriggerRow, find_trigger
 
+from .planning import fallback_of
 from .services import Services
 
 _log = logging.getLogger(__name__)
@@ -51,6 +54,9 @@ async def _receive_one(services: Services, delivery: UUID) -> None:
 
 
 async def _work_on(services: Services, session: WriteSession, trigger: TriggerRow, row: DeliveryRow) -> None:
+    if trigger.kind != Kind.command:
+        await _take_alerts(services, session, trigger, row)
+        return
     rulebook = await services.current_rulebook(session)
     found = read_delivery(rulebook.registry, trigger, json.loads(row.body or "{}"), row.event)
     if isinstance(found, Nothing):  # what was accepted under an earlier revision of the trigger, or of the command
@@ -58,6 +64,16 @@ async def _work_on(services: Services, session: WriteSession, trigger: TriggerRo
         await end_delivery(session, row.id, state=state, reason=found.reason, said=found.sentence)
     else:
         await _start(rulebook, session, trigger, row, found)
+
+
+async def _take_alerts(services: Services, session: WriteSession, trigger: TriggerRow, row: DeliveryRow) -> None:
+    try:
+        told = read_alerts(trigger, json.loads(row.body or "{}"), delivery=str(row.id), at=row.received_at)
+    except Unmapped as error:
+        await end_delivery(session, row.id, state="failed", reason="unmapped", said=str(error))
+        return
+    said = await ingest(session, trigger, told, chat=fallback_of(services))
+    await end_delivery(session, row.id, state="done", said=said)
 
 
 async def _start(rulebook: Rulebook, session: WriteSession, trigger: TriggerRow, row: DeliveryRow, found: Starts) -> None:

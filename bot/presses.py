@@ -1,10 +1,10 @@
 """A pressed button is a use case with frozen arguments; the right to press it is decided now."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Final
 from uuid import UUID
 
+from commands.alertcards import ACKNOWLEDGE, DETAILS, RESOLVE, RUNBOOK
 from commands.authorizing import INACTIVE, Refused
 from commands.cancel import Cancelled, cancel
 from commands.converse import answer_form, answer_question, ask, comment, words_form
@@ -18,7 +18,6 @@ from commands.stories import tell
 from commands.submit import form_for
 from commands.voting import may_see
 from countersign.approvals import Approval
-from countersign.invocations import Door
 from countersign.replies import Form, Reply
 from countersign.tallies import Verdict
 from store.approvals import find_request
@@ -30,27 +29,8 @@ from store.inbox import find_answer, keep_answer, take_key
 from store.people import Person, find_person
 from store.runs import find_run
 
-
-@dataclass(frozen=True)
-class Press:
-    """One click: `intent` and `target` come from the button, `digest` is the plan that was shown; `key` makes a repeat the same click.
-
-    `fresh` says that whoever clicks has just logged in. `answers` are those of a form that the button has opened, once it is sent.
-    """
-
-    key: str
-    intent: str
-    target: str
-    door: Door
-    digest: str = ""
-    reason: str = ""
-    fresh: bool = False
-    answers: Mapping[str, Any] | None = None
-
-    @property
-    def text(self) -> str:
-        """What was written into a form that asks for words alone."""
-        return str((self.answers or {}).get("text") or "")
+from .alertpresses import press_alert
+from .clicks import Press as Press
 
 
 async def press(session: WriteSession, rulebook: Rulebook, person: Person, one: Press) -> Reply:
@@ -178,5 +158,6 @@ _HANDLERS: Final[dict[str, Handler]] = {
     "ask": _comment,
     "answer": _answer,
     EXTEND: _extend,
+    **dict.fromkeys((ACKNOWLEDGE, RESOLVE, RUNBOOK, DETAILS), press_alert),
     **{f"resume_{choice.value}": _resume for choice in Choice},
 }

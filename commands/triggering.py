@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final
 
 from countersign.commands import Command
 from countersign.invocations import Door, Invocation, Origin, Place
+from store.alerts import NewGroup
 from store.hookdeliveries import DeliveryRow
 from store.triggers import TriggerRow
 
+from .alarms import alertmanager, pagerduty
 from .expressions import Unreadable
 from .mappings import ArgumentMapping, MappingError, Unmapped, compile_filter, compile_mapping
 from .registries import Registry
@@ -76,6 +79,11 @@ def read_with(registry: Registry, payload: Mapping[str, Any], event: str, *, com
         return Nothing("unmapped", f"The filter cannot be read: {error}.")
     except (MappingError, Unmapped) as error:
         return Nothing("unmapped", str(error))
+
+
+def read_alerts(trigger: TriggerRow, payload: Mapping[str, Any], *, delivery: str, at: datetime) -> NewGroup:
+    """What a delivery to a trigger of another kind tells; raises Unmapped. `delivery` is its id, `at` when it came."""
+    return alertmanager(payload) if trigger.kind == Kind.alertmanager else pagerduty(payload, delivery=delivery, at=at)
 
 
 def invocation_of(trigger: TriggerRow, delivery: DeliveryRow, wanted: Starts) -> Invocation:

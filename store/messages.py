@@ -48,6 +48,17 @@ class MessageRow(Base):
             unique=True,
             postgresql_where=text("kind <> 'reply'"),
         ),
+        Index(
+            "uq_messages_alert_place",
+            "alert_group_id",
+            "kind",
+            "platform",
+            "team",
+            "channel",
+            "person",
+            unique=True,
+            postgresql_where=text("alert_group_id IS NOT NULL AND kind <> 'reply'"),
+        ),
         Index("ix_messages_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL AND dead_at IS NULL")),
         Index("ix_messages_lane", "lane", "priority", "due_at", postgresql_where=text("due_at IS NOT NULL AND dead_at IS NULL")),
         Index("ix_messages_dead_at", "dead_at", postgresql_where=text("dead_at IS NOT NULL")),
@@ -68,6 +79,7 @@ class MessageRow(Base):
 
     id: Mapped[Identifier]
     run_id: Mapped[UUID | None] = mapped_column(ForeignKey("runs.id"))
+    alert_group_id: Mapped[UUID | None] = mapped_column(ForeignKey("alert_groups.id"))
     kind: Mapped[str]
     platform: Mapped[str]
     team: Mapped[str]
@@ -98,7 +110,9 @@ class MessageRow(Base):
 
 @dataclass(frozen=True)
 class NewMessage:
-    """A place where a run is to be shown. `kind`: `card`, `direct` (to an approver or the asker) or `reply` (shown once).
+    """A place where a run, or a group of alerts, is to be shown.
+
+    `kind`: `card`, `direct` (to an approver or the asker) or `reply` (shown once).
 
     `answer_to` is a reply's sealed address in base64, for a click's answer; a run's own reply uses the run's. A reply to what is about no
     run has no `run_id`; `account` is then the chat account it is for, who may be nobody we know.
@@ -115,15 +129,16 @@ class NewMessage:
     answer_to: str | None = None
     account: str = ""
     priority: Priority | None = None
+    alert_group_id: UUID | None = None
     id: UUID = field(default_factory=lambda: UUID(bytes=uuid7().bytes))
 
 
-ADDING: Final = """INSERT INTO messages (id, run_id, kind, platform, team, channel, thread, person, card, answer_to, account, priority,
-                                           due_at)
-SELECT id, run_id, kind, platform, team, channel, thread, person, card, decode(answer_to, 'base64'), account, priority,
+ADDING: Final = """INSERT INTO messages (id, run_id, alert_group_id, kind, platform, team, channel, thread, person, card, answer_to,
+                                           account, priority, due_at)
+SELECT id, run_id, alert_group_id, kind, platform, team, channel, thread, person, card, decode(answer_to, 'base64'), account, priority,
        countersign_now()
-FROM jsonb_to_recordset(cast(:messages AS jsonb)) AS n(id uuid, run_id uuid, kind text, platform text, team text, channel text,
-     thread text, person text, card jsonb, answer_to text, account text, priority int)
+FROM jsonb_to_recordset(cast(:messages AS jsonb)) AS n(id uuid, run_id uuid, alert_group_id uuid, kind text, platform text,
+     team text, channel text, thread text, person text, card jsonb, answer_to text, account text, priority int)
 """
 """How a statement adds messages beside something else; whoever does tells `countersign_work`. `:messages` is what `as_rows` gives."""
 _ADD = text(f"""
@@ -142,13 +157,25 @@ def as_rows(messages: Sequence[NewMessage]) -> Jsonb:
     """The messages as a statement takes them."""
     return Jsonb(
         [
-            one.__dict__ | {"id": str(one.id), "run_id": str(one.run_id) if one.run_id else None, "priority": _priority(one)}
+            one.__dict__ | {name: str(found) if (found := getattr(one, name)) else None for name in _IDS} | {"priority": _priority(one)}
             for one in messages
         ]
     )
 
 
+_IDS: Final = ("id", "run_id", "alert_group_id")
+REFRESH_ALERT: Final = text("""
+WITH shown AS (UPDATE messages SET wanted = wanted + 1, due_at = CASE WHEN :soon THEN countersign_now()
+                 ELSE greatest(countersign_now(), edited_at + interval '2 seconds') END
+               WHERE alert_group_id = :group AND kind <> 'reply' RETURNING 1)
+SELECT pg_notify('countersign_work', 'messages') FROM shown LIMIT 1
+""")
+"""Has the cards of a group of alerts edited, `:soon` or together with what else changes in the next seconds."""
+
+
 def _priority(one: NewMessage) -> Priority:
+    if one.alert_group_id is not None:
+        return Priority.alert  # a storm of alerts must not hold up a question to people
     by_kind = {"reply": Priority.answer, "card": Priority.card}
     return one.priority or by_kind.get(one.kind, Priority.approval)
 

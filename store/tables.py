@@ -1,6 +1,7 @@
 """All tables in one place, for migrations."""
 
 from . import (
+    alerts,
     approvals,
     audiences,
     audits,
@@ -38,6 +39,7 @@ from .bases import Base
 metadata = Base.metadata
 
 __all__ = [
+    "alerts",
     "approvals",
     "audiences",
     "audits",

@@ -1,9 +1,10 @@
 """From a request to a delivery that may be kept: admitted, proved, read and mapped, in this order; or the status that says why not."""
 
 import hashlib
+import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any, Final
@@ -14,7 +15,8 @@ from starlette.types import Receive, Scope
 from bot.bodies import Rejected, read_body, single_headers
 from bot.hubs import Hub
 from bot.slack.parsers import BadInput, read_json
-from commands.triggering import Nothing, Sender, read_delivery
+from commands.mappings import Unmapped
+from commands.triggering import Kind, Nothing, Sender, read_alerts, read_delivery
 from store.hookdeliveries import Key, NewDelivery
 
 from .doors import Door
@@ -33,6 +35,7 @@ class Taken:
     status: int
     sentence: str = ""
     again: int = 409
+    told: Mapping[str, Any] = field(default_factory=dict)
 
 
 async def admit(door: Door, scope: Scope, receive: Receive) -> tuple[Headers, bytes]:
@@ -65,6 +68,8 @@ async def taken(hub: Hub, door: Door, headers: Headers, body: bytes, proof: Proo
     kept = NewDelivery(
         trigger, body.decode(), len(body), delivery=delivery, event=event, trace=trace, keys=tuple(_keys(door, proof, delivery, body))
     )
+    if door.kind is not Kind.command:
+        return _alerts(door, kept, payload)
     found = read_delivery((await hub.rulebook()).registry, door.row, payload, event)
     again = 200 if proof.timed else 409
     if not isinstance(found, Nothing):
@@ -72,6 +77,18 @@ async def taken(hub: Hub, door: Door, headers: Headers, body: bytes, proof: Proo
     if found.reason == "filtered":
         return Taken(replace(kept, state="filtered", reason=found.reason, said=found.sentence), 202, found.sentence, again=again)
     return Taken(replace(kept, state="rejected", reason=found.reason, said=found.sentence[:500]), 422, found.sentence, again=again)
+
+
+def _alerts(door: Door, kept: NewDelivery, payload: dict[str, Any]) -> Taken:
+    """Alerts may come as often as their source likes: what was told before changes nothing. A routing key is a secret, and not kept."""
+    if "routing_key" in payload:
+        kept = replace(kept, body=json.dumps({name: one for name, one in payload.items() if name != "routing_key"}, ensure_ascii=False))
+    try:
+        read_alerts(door.row, payload, delivery=str(kept.id), at=datetime.now(UTC))
+    except Unmapped as error:
+        return Taken(replace(kept, state="rejected", reason="unmapped", said=str(error)[:500]), 422, str(error), again=200)
+    told = {"status": "success", "message": "Event processed", "dedup_key": payload.get("dedup_key") or str(kept.id)}
+    return Taken(kept, 202, again=200, told=told if door.kind is Kind.pagerduty else {})
 
 
 def _named(door: Door, headers: Headers, payload: dict[str, Any]) -> tuple[str, str]:
@@ -85,6 +102,8 @@ def _keys(door: Door, proof: Proof, delivery: str, body: bytes) -> Sequence[Key]
     """What was signed counts once as long as it could be sent again; whoever shows a secret each time sends anew each time."""
     start = f"hook:{door.row.id}"
     named = [Key(f"{start}:d:{hashlib.sha256(delivery.encode()).hexdigest()}", replay=False)] if delivery else []
+    if door.kind is not Kind.command and not proof.signed:
+        return ()
     if proof.signed:
         window = 2 * WINDOW_SECONDS if proof.timed else 0
         return [*named, Key(f"{start}:s:{hashlib.sha256(proof.signed).hexdigest()}", replay=True, window=window)]

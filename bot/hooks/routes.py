@@ -96,7 +96,7 @@ class Hooks:
         if status >= 400:
             self._refusals.count(door=Doorway.trigger, reason=kept.reason)
             return status, _problem(status, one.sentence if status == one.status else "")
-        return status, _json({"delivery": str(kept.id), **({"detail": one.sentence} if one.sentence else {})})
+        return status, _json({"delivery": str(kept.id), **one.told, **({"detail": one.sentence} if one.sentence else {})})
 
     def _refuse(self, door: Door, rejected: Rejected, *, known: bool) -> None:
         self._refusals.count(door=Doorway.trigger, reason=rejected.reason)

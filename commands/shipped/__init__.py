@@ -1,6 +1,7 @@
 """The commands Countersign ships, loaded through the entry point group like anybody's."""
 
 from .accesses import grant, link, revoke
+from .alerts import alert_acknowledge, alert_resolve, alert_show, alerts
 from .breakings import break_it, review, reviews
 from .changes import edit_run, hand_over, take_back, withdraw_run
 from .conversations import answer_about, ask_about, comment_on
@@ -31,13 +32,17 @@ from .schedules import (
 from .standings import standing_allow, standing_end, standing_list
 from .switches import stop_changes, stop_command, stop_everything, stop_integration, switch_off_again, switches
 from .triggerreads import trigger_deliveries, trigger_replay, trigger_show, triggers
-from .triggers import trigger_add, trigger_change, trigger_remove, trigger_rotate
+from .triggers import trigger_add, trigger_alerts, trigger_change, trigger_remove, trigger_rotate
 
 __all__ = [
     "access_extend",
     "access_list",
     "access_request",
     "access_return",
+    "alert_acknowledge",
+    "alert_resolve",
+    "alert_show",
+    "alerts",
     "answer_about",
     "apply",
     "approve",
@@ -92,6 +97,7 @@ __all__ = [
     "switches",
     "take_back",
     "trigger_add",
+    "trigger_alerts",
     "trigger_change",
     "trigger_deliveries",
     "trigger_remove",

@@ -5,6 +5,7 @@ from typing import Final, Literal
 from commands.controls import ControlContext
 from commands.mappings import MappingError, compile_filter, compile_mapping
 from commands.replays import MOST, Replayed, replay
+from commands.triggering import Kind
 from countersign.commands import control
 from countersign.errors import CountersignError
 from countersign.replies import Reply
@@ -23,7 +24,7 @@ async def triggers(ctx: ControlContext) -> Reply:
     rows = await find_triggers(ctx.session)
     if not rows:
         return Reply(text="There are no triggers.")
-    lines = [f"{one.name:<24}{one.sender:<12}{one.account:<16}{one.body['run']}" for one in rows]
+    lines = [f"{one.name:<24}{one.sender:<12}{one.account:<16}{_does(one)}" for one in rows]
     return Reply(
         text="Triggers. For one of them: trigger show NAME", code="\n".join(lines), data={"triggers": [as_json(one) for one in rows]}
     )
@@ -41,6 +42,8 @@ async def trigger_show(ctx: ControlContext, name: str) -> Reply:
         "run": row.body["run"],
         "mapping": row.body["mapping"],
         "only": row.body["only"],
+        "channel": row.body["channel"],
+        "runbooks": row.body["runbooks"],
         "old secret": f"holds until {row.previous_until:%Y-%m-%d %H:%M} UTC" if row.previous_until else "",
     }
     lines = [f"{label:<12}{value}" for label, value in told.items() if value]
@@ -64,6 +67,8 @@ async def trigger_deliveries(
 async def trigger_replay(ctx: ControlContext, name: str, mapping: str = "", only: str = "", last: int = 50) -> Reply:
     """Show what MAPPING and ONLY would do with the LAST deliveries, compared with what became of them. Nothing is run."""
     row = await find_named(ctx, name)
+    if row.kind != Kind.command:
+        raise CountersignError(f"{name} shows alerts, which have no mapping; see: trigger deliveries {name}")
     found = await replayed(ctx, row, mapping=mapping, only=only, last=last)
     if not found:
         return Reply(text=f"Nothing is kept of what was delivered to {name}.")
@@ -99,7 +104,7 @@ async def replayed(ctx: ControlContext, row: TriggerRow, *, mapping: str, only: 
 def as_json(row: TriggerRow) -> dict[str, object]:
     """A trigger for programs; nothing of its secrets."""
     told = {"id": str(row.id), "name": row.name, "kind": row.kind, "sender": row.sender, "account": row.account, "revision": row.revision}
-    return told | {name: row.body[name] for name in ("run", "mapping", "only")}
+    return told | {name: row.body[name] for name in ("run", "mapping", "only", "channel", "runbooks")}
 
 
 def delivery_as_json(one: DeliveryRow) -> dict[str, object]:
@@ -124,6 +129,10 @@ _COUNTED: Final = {
     "filtered": "would be left out",
     "unmapped": "would not fit",
 }
+
+
+def _does(row: TriggerRow) -> str:
+    return str(row.body["run"]) if row.kind == Kind.command else f"{row.kind} alerts in #{row.body['channel']}"
 
 
 def _line(one: DeliveryRow) -> str:

@@ -1,11 +1,12 @@
 """trigger add, change, rotate and remove: other systems start commands as a service account; each change is a plan that others approve."""
 
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from commands.mappings import MappingError, compile_filter, compile_mapping
 from commands.policies import APPROVE
+from commands.runbookbuttons import read_runbooks
 from commands.triggering import Kind, Sender
 from countersign import Context, Duration, Plan, PlanningContext, PlanRefused, Secret, StepFailed, command, step
 from countersign.approvals import Approval
@@ -58,7 +59,7 @@ async def trigger_add(
         if await find_trigger_named(session, name):
             raise PlanRefused(f"There is a trigger {name} already; change it, or choose another name.")
     await _check_account(ctx, account)
-    body = {"run": run, "mapping": mapping, "only": only, "header": header, "timestamp_header": timestamp_header}
+    body = _nothing() | {"run": run, "mapping": mapping, "only": only, "header": header, "timestamp_header": timestamp_header}
     _check_body(ctx, body)
     trigger = UUID(int=ctx.random.getrandbits(128), version=4)
     added = add_one(str(trigger), name, Kind.command.value, sender.value, body, account, secret)
@@ -69,21 +70,75 @@ async def trigger_add(
     )
 
 
+@command("trigger alerts", permission=TRIGGERS, approval=_APPROVED, quiet=True)
+async def trigger_alerts(
+    ctx: PlanningContext,
+    name: str,
+    sender: Sender,
+    channel: str,
+    secret: Secret,
+    kind: Literal["alertmanager", "pagerduty"] = "alertmanager",
+    runbooks: str = "",
+    header: str = "",
+    timestamp_header: str = "",
+) -> Plan:
+    """Show another system's alerts in a channel: one card for each group, kept current, with its history in a thread.
+
+    RUNBOOKS are buttons that run commands with arguments from the alerts' labels: "Restart: restart service=labels.service".
+    """
+    _check_name(name)
+    _check_secret(sender, secret)
+    async with ctx.services.transaction() as session:
+        if await find_trigger_named(session, name):
+            raise PlanRefused(f"There is a trigger {name} already; change it, or choose another name.")
+    place = channel.strip().removeprefix("#")
+    body = _nothing() | {"channel": place, "runbooks": runbooks, "header": header, "timestamp_header": timestamp_header}
+    _check_alerts(ctx, body)
+    trigger = UUID(int=ctx.random.getrandbits(128), version=4)
+    added = add_one(str(trigger), name, kind, sender.value, body, ctx.asker.name, secret)
+    return Plan(
+        f"alerts that {sender.value} proves are shown in #{place}, by delivering to the trigger {name}",
+        added.undone_by(end_one(str(trigger))),
+        fields=(Field(label="Address", value=_address(ctx, trigger)), *_fields(body)),
+    )
+
+
 @command("trigger change", permission=TRIGGERS, approval=_APPROVED, quiet=True)
-async def trigger_change(ctx: PlanningContext, name: str, mapping: str = "", only: str = "", run: str = "", account: str = "") -> Plan:
-    """Change what a trigger runs, as whom, with which arguments or on what condition; what is left out stays as it is."""
+async def trigger_change(
+    ctx: PlanningContext,
+    name: str,
+    mapping: str = "",
+    only: str = "",
+    run: str = "",
+    account: str = "",
+    channel: str = "",
+    runbooks: str = "",
+) -> Plan:
+    """Change what a trigger runs, as whom, with which arguments or on what condition; what is left out stays as it is.
+
+    CHANNEL and RUNBOOKS are those of alerts.
+    """
     row = await _found(ctx, name)
-    given = {"mapping": mapping, "only": only, "run": run}
+    alerts = row.kind != Kind.command
+    if alerts and (mapping or only or run or account):
+        raise PlanRefused(f"{name} shows alerts: only its channel and runbooks can be changed.")
+    if not alerts and (channel or runbooks):
+        raise PlanRefused(f"{name} runs a command: it has neither a channel nor runbooks.")
+    given = {"mapping": mapping, "only": only, "run": run, "channel": channel.strip().removeprefix("#"), "runbooks": runbooks}
     body = row.body | {key: value for key, value in given.items() if value}
     whom = account or row.account
     if body == row.body and whom == row.account:
         raise PlanRefused(f"Nothing about {name} would change.")
-    await _check_account(ctx, whom)
-    _check_body(ctx, body)
+    if alerts:
+        _check_alerts(ctx, body)
+    else:
+        await _check_account(ctx, whom)
+        _check_body(ctx, body)
     ctx.watch("revision", row.revision)
     changed = change_one(str(row.id), row.revision, body, whom)
     back = change_one(str(row.id), row.revision + 1, row.body, row.account)
-    return Plan(f"the trigger {name} runs {body['run']} as {whom}", changed.undone_by(back), fields=_fields(body))
+    does = f"shows alerts in #{body['channel']}" if alerts else f"runs {body['run']} as {whom}"
+    return Plan(f"the trigger {name} {does}", changed.undone_by(back), fields=_fields(body))
 
 
 @command("trigger rotate", permission=TRIGGERS, risk="medium", quiet=True)
@@ -103,9 +158,7 @@ async def trigger_rotate(ctx: PlanningContext, name: str, secret: Secret, overla
 async def trigger_remove(ctx: PlanningContext, name: str) -> Plan:
     """End a trigger at once: what is delivered to it is refused from then on."""
     row = await _found(ctx, name)
-    return Plan(
-        f"the trigger {name} ends: {row.sender} runs {row.body['run']} no longer", end_one(str(row.id)).undone_by(restore_one(str(row.id)))
-    )
+    return Plan(f"the trigger {name} ends: what {row.sender} delivers is refused", end_one(str(row.id)).undone_by(restore_one(str(row.id))))
 
 
 @step(idempotent=True, timeout="30s")
@@ -208,6 +261,20 @@ def _check_body(ctx: PlanningContext, body: dict[str, Any]) -> None:
         raise PlanRefused(f"mapping: {error}" if not str(error).startswith("only") else str(error)) from None
 
 
+def _check_alerts(ctx: PlanningContext, body: dict[str, Any]) -> None:
+    if not body["channel"]:
+        raise PlanRefused("channel: say in which channel the alerts are shown.")
+    try:
+        read_runbooks(body["runbooks"], ctx.services.registry)
+    except MappingError as error:
+        raise PlanRefused(f"runbooks: {error}") from None
+
+
+def _nothing() -> dict[str, Any]:
+    """What every trigger's body has."""
+    return dict.fromkeys(("run", "mapping", "only", "channel", "runbooks", "header", "timestamp_header"), "")
+
+
 async def _found(ctx: PlanningContext, name: str) -> TriggerRow:
     async with ctx.services.transaction() as session:
         row = await find_trigger_named(session, name)
@@ -221,5 +288,5 @@ def _address(ctx: PlanningContext, trigger: UUID) -> str:
 
 
 def _fields(body: dict[str, Any]) -> tuple[Field, ...]:
-    told = (("Mapping", body["mapping"]), ("Only", body["only"]))
+    told = (("Mapping", body["mapping"]), ("Only", body["only"]), ("Runbooks", body["runbooks"]))
     return tuple(Field(label=label, value=value[:500]) for label, value in told if value)

@@ -53,11 +53,11 @@ class Post:
         run = await self.ada.submit("trigger add", name=name, **given)
         await self.lin.approve(run)
         assert run.succeeded, run.outcome
-        self.triggers[name] = UUID(run.result if isinstance(run.result, str) else await self._id(name))
+        self.triggers[name] = UUID(run.result if isinstance(run.result, str) else await self.id_of(name))
         self.bot.hub.forget()
         return run
 
-    async def _id(self, name: str) -> str:
+    async def id_of(self, name: str) -> str:
         async with reading(self.bot.services.engine) as session:
             found = await session.execute(text("SELECT id FROM triggers WHERE name = :name AND ended_at IS NULL"), {"name": name})
             return str(found.scalar_one())
