@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from commands.alertcards import ACKNOWLEDGE, DETAILS, RESOLVE, RUNBOOK
+from commands.authorizing import Refused
 from commands.controls import call_control
 from commands.limits import find_used_up
 from commands.rulebooks import Rulebook
@@ -12,7 +13,7 @@ from countersign.invocations import Invocation, Origin, Place
 from countersign.replies import Reply
 from countersign.runs import RunStatus
 from store.alerts import AlertGroupRow, find_card, find_groups
-from store.audits import record
+from store.audits import AuditEvent, record
 from store.databases import WriteSession
 from store.people import Person, find_person
 from store.runs import create
@@ -27,16 +28,23 @@ async def press_alert(session: WriteSession, rulebook: Rulebook, person: Person,
     """What became of the click. The right to ask is decided now, of the person as they are now."""
     group = (await find_groups(session, [group_id])).get(group_id)
     if group is None:
-        return Reply(text="There is no such alert.")
+        return await _refused(session, person, one, Refused("There is no such alert.", "not_found_or_foreign"))
     current = await find_person(session, person.name) or person
     if one.intent == RUNBOOK:
         offer = await _offer(session, rulebook, group, one.digest)
         if offer is None:
-            return Reply(text="The alert has changed since this button was shown; look at the card again.")
+            changed = Refused("The alert has changed since this button was shown; look at the card again.", "digest_mismatch")
+            return await _refused(session, current, one, changed)
         wanted = await _invocation(session, group, one, offer.command.name, offer.arguments)
     else:
-        wanted = await _invocation(session, group, one, COMMANDS[one.intent], {"number": str(group.number)})
+        wanted = await _invocation(session, group, one, COMMANDS[one.intent], {"alert": f"A{group.number}"})
     return await _asked(session, rulebook, current, wanted)
+
+
+async def _refused(session: WriteSession, person: Person, one: Press, answer: Refused) -> Reply:
+    detail = {"reason": answer.reason, "door": one.door.value, "intent": one.intent[:40], "target": one.target[:40]}
+    await record(session, [AuditEvent("request:refused", person.name, None, detail)])
+    return Reply(text=answer.sentence)
 
 
 async def _offer(session: WriteSession, rulebook: Rulebook, group: AlertGroupRow, digest: str) -> Offer | None:

@@ -22,16 +22,16 @@ async def alerts(ctx: ControlContext, all: bool = False) -> Reply:  # noqa: A002
         return Reply(text="No alert is open." if not all else "There was no alert yet.")
     lines = [f"A{one.number:<6}{one.status:<14}{one.firing:>4} firing  {one.title[:70]}" for one in rows]
     return Reply(
-        text="Alerts, the newest first. For one of them: alert show NUMBER",
+        text="Alerts, the newest first. For one of them: alert show A12",
         code="\n".join(lines),
         data={"alerts": list(map(as_json, rows))},
     )
 
 
 @control("alert show", quiet=True)
-async def alert_show(ctx: ControlContext, number: str) -> Reply:
+async def alert_show(ctx: ControlContext, alert: str) -> Reply:
     """Show one group of alerts: what fires in it, and its history."""
-    row = await _found(ctx, number)
+    row = await _found(ctx, alert)
     firing = await find_firing(ctx.session, row.id, limit=12)
     history = await find_history(ctx.session, row.id, last=20)
     told = [f"{one.at:%m-%d %H:%M:%S}  {one.said}"[:150] for one in history]
@@ -40,15 +40,15 @@ async def alert_show(ctx: ControlContext, number: str) -> Reply:
 
 
 @control("alert acknowledge", permission=ALERTS, quiet=True)
-async def alert_acknowledge(ctx: ControlContext, number: str) -> Reply:
+async def alert_acknowledge(ctx: ControlContext, alert: str) -> Reply:
     """Say that you have taken it up; the card and its thread say so."""
-    return await _settled(ctx, number, "acknowledged", "")
+    return await _settled(ctx, alert, "acknowledged", "")
 
 
 @control("alert resolve", permission=ALERTS, quiet=True)
-async def alert_resolve(ctx: ControlContext, number: str, reason: str = "") -> Reply:
+async def alert_resolve(ctx: ControlContext, alert: str, reason: str = "") -> Reply:
     """End a group of alerts by hand. It comes again when an alert of it begins anew."""
-    return await _settled(ctx, number, "resolved", reason)
+    return await _settled(ctx, alert, "resolved", reason)
 
 
 def as_json(row: AlertGroupRow) -> dict[str, object]:
@@ -68,15 +68,15 @@ def as_json(row: AlertGroupRow) -> dict[str, object]:
     }
 
 
-async def _settled(ctx: ControlContext, number: str, status: str, reason: str) -> Reply:
-    row = await _found(ctx, number)
+async def _settled(ctx: ControlContext, alert: str, status: str, reason: str) -> Reply:
+    row = await _found(ctx, alert)
     door = ctx.invocation.door.value
     answer = await settle(ctx.session, row.id, ctx.person, status=status, door=door, reason=" ".join(reason.split())[:300])
     return Reply(text=answer.sentence if isinstance(answer, Refused) else answer)
 
 
-async def _found(ctx: ControlContext, number: str) -> AlertGroupRow:
-    digits = number.strip().upper().removeprefix("A")
+async def _found(ctx: ControlContext, alert: str) -> AlertGroupRow:
+    digits = alert.strip().upper().removeprefix("A")
     row = await find_group_numbered(ctx.session, int(digits)) if digits.isdecimal() and len(digits) < 18 else None
     if row is None:
         raise CountersignError("There is no such alert.")

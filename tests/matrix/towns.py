@@ -136,7 +136,7 @@ class Town:
                 await session.execute(text(one), values)
 
     async def run(self, visibility: str, state: str = "waiting") -> Run:
-        """A run that nobody has touched, in this state: waiting, running, paused, interrupted, broken, approved, asked, done or granted."""
+        """A run that nobody has touched, in this state: waiting, running, paused, interrupted, broken, approved, asked, alerted, done or granted."""
         pool = self._pools[visibility, state]
         if not pool:
             pool += await _make_runs(self, visibility, state, count=_BATCH)
@@ -327,6 +327,11 @@ _QUESTION: Final = """INSERT INTO conversations (id, run_id, kind, person, said)
 VALUES (:run, :run, 'question', 'lin', 'asks: ' || :mark || '-question')"""
 _GRANT: Final = """INSERT INTO grants (id, subject, role, until, run_id)
 VALUES (:run, 'ada', 'extended', countersign_now() + interval '1 hour', :run)"""
+_TRIGGER: Final = """INSERT INTO triggers (id, name, revision, kind, sender, body, secret, account, holder, run_id)
+VALUES (:run, cast(:run AS text), 1, 'alertmanager', 'bearer', '{"channel": "ops", "runbooks": "Oil: oil hinge box=labels.box"}', '',
+        'ada', 'ada', :run)"""
+_ALERT: Final = """INSERT INTO alert_groups (id, trigger_id, key, status, title, labels, annotations)
+SELECT id, id, 'key', 'firing', 'slow', jsonb_build_object('box', arguments ->> 'box'), '{}' FROM runs WHERE id = :run"""
 _CLOSED: Final = "UPDATE approval_requests SET state = '{}' WHERE run_id = :run"
 _FURNISHED: Final[dict[str, tuple[str, ...]]] = {
     "done": (_CLOSED.format("approved"), _STEP, "INSERT INTO log_lines (run_id, position, line) VALUES (:run, 0, :mark || '-log')"),
@@ -337,6 +342,7 @@ _FURNISHED: Final[dict[str, tuple[str, ...]]] = {
     "running": (_CLOSED.format("approved"),),
     "paused": (_CLOSED.format("approved"), "UPDATE runs SET paused_by = 'max' WHERE id = :run"),
     "asked": (_QUESTION,),
+    "alerted": (_TRIGGER, _ALERT),
 }
 """What the database holds besides, for a run in this state. A question, and a grant of Ada's, have the id of their run."""
 

@@ -1,9 +1,11 @@
 """Every way to see a run or to do something about one: how it is tried, and how it shows that it was done."""
 
+import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from countersign.canonical import canonical
 from tests.matrix.doors import ACCOUNTS, PRESSED, TYPED, Doors, Shown
 from tests.matrix.towns import ENTITLED, Run
 
@@ -74,6 +76,15 @@ async def show_home(doors: Doors, way: str, persona: str, run: Run) -> Shown:
     return Shown(answer.status, await doors.opened(f"home of {user}") if answer.status == 200 else "")
 
 
+async def press_runbook(doors: Doors, way: str, persona: str, run: Run) -> Shown:
+    """The button as a card shows it, with the digest of what it asks for."""
+    digest = hashlib.sha256(canonical(["oil hinge", {"box": run.box}])).hexdigest()[:16]
+    return await doors.press(way, persona, "alert_runbook", str(run.id), digest=digest)
+
+
+_ALERT: Final = "SELECT 1 FROM alert_groups WHERE id = :run AND status = '{0}' AND {0}_by = :who"
+_OILED: Final = """SELECT 1 FROM runs r JOIN runs about ON about.id = :run AND about.arguments ->> 'box' = r.arguments ->> 'box'
+WHERE r.asker = :who AND r.command = 'oil hinge' AND r.reason LIKE 'alert A%' AND r.origins ->> 'box' = 'label' AND r.status <> 'refused'"""
 _VOTED: Final = "SELECT 1 FROM decisions WHERE run_id = :run AND person = :who AND verdict = '{}' AND withdrawn_at IS NULL"
 _STATUS: Final = "SELECT 1 FROM runs WHERE id = :run AND status = '{}'"
 _MOVED: Final = "SELECT 1 FROM runs WHERE id = :run AND status <> 'interrupted'"
@@ -124,6 +135,10 @@ WAYS: Final = {
     "press resume_undo": pressed("resume_undo", state="interrupted", done=_MOVED),
     "press resume_stop": pressed("resume_stop", state="interrupted", done=_MOVED),
     "press extend": pressed("extend", state="granted", shows="extended"),
+    "press alert_acknowledge": pressed("alert_acknowledge", state="alerted", done=_ALERT.format("acknowledged")),
+    "press alert_resolve": pressed("alert_resolve", state="alerted", done=_ALERT.format("resolved")),
+    "press alert_details": pressed("alert_details", state="alerted", shows="slow: firing"),
+    "press alert_runbook": Way(PRESSED, press_runbook, "alerted", done=_OILED),
     "send edit": sent("edit", done=_EDITED, box="another"),
     "send comment": sent("comment", done=_SAID.format("comment"), text="indeed"),
     "send ask": sent("ask", done=_SAID.format("question"), text="indeed"),

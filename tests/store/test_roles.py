@@ -46,6 +46,9 @@ CHANGES = {
         "INSERT INTO triggers SELECT * FROM triggers WHERE revision = 0",
         "DELETE FROM triggers",
     ],
+    "alerts": ["UPDATE alerts SET status = 'resolved'", "INSERT INTO alerts SELECT * FROM alerts", "DELETE FROM alerts"],
+    "alert_groups": ["UPDATE alert_groups SET labels = '{}'", "DELETE FROM alert_groups"],
+    "alert_history": ["UPDATE alert_history SET said = 'x'", "DELETE FROM alert_history"],
     "deliveries": ["UPDATE deliveries SET state = 'done'", "UPDATE deliveries SET body = '{}'", "DELETE FROM deliveries"],
     "clock": ["UPDATE clock SET shift = '1 day'", "INSERT INTO clock VALUES ('1 day')"],
     "schema": ["CREATE TABLE mine (a int)", "DROP TABLE runs", "ALTER TABLE runs ADD mine int", "CREATE SCHEMA mine"],
@@ -64,6 +67,8 @@ WORKERS = {
     "passkey_uses": CHANGES["passkey_uses"][:1],
     "secrets": CHANGES["secrets"][:1],
     "triggers": CHANGES["triggers"][:2],
+    "alerts": CHANGES["alerts"][:2],
+    "alert_groups": CHANGES["alert_groups"][:1],
     "deliveries": CHANGES["deliveries"],
 }
 
