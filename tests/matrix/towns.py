@@ -136,7 +136,7 @@ class Town:
                 await session.execute(text(one), values)
 
     async def run(self, visibility: str, state: str = "waiting") -> Run:
-        """A run that nobody has touched, in this state: waiting, running, paused, interrupted, broken, approved, asked, alerted, done or granted."""
+        """A run that nobody has touched, in this state: waiting or one of those in `_FURNISHED`."""
         pool = self._pools[visibility, state]
         if not pool:
             pool += await _make_runs(self, visibility, state, count=_BATCH)
