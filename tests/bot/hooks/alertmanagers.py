@@ -43,8 +43,7 @@ async def alertmanager(folder: Path, *, url: str, secret: str) -> AsyncIterator[
         "--web.listen-address": f"127.0.0.1:{port}",
         "--cluster.listen-address": "",
     }
-    with (folder / "alertmanager.log").open("wb") as log:
-        process = subprocess.Popen([program(), *(f"{name}={value}" for name, value in options.items())], stdout=log, stderr=log)
+    process = _started(folder / "alertmanager.log", [program(), *(f"{name}={value}" for name, value in options.items())])
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
 
@@ -59,6 +58,11 @@ async def alertmanager(folder: Path, *, url: str, secret: str) -> AsyncIterator[
     finally:
         process.kill()
         process.wait()
+
+
+def _started(log: Path, command: list[str]) -> "subprocess.Popen[bytes]":
+    with log.open("wb") as file:
+        return subprocess.Popen(command, stdout=file, stderr=file)
 
 
 def free_port() -> int:
