@@ -331,7 +331,7 @@ _TRIGGER: Final = """INSERT INTO triggers (id, name, revision, kind, sender, bod
 VALUES (:run, cast(:run AS text), 1, 'alertmanager', 'bearer', '{"channel": "ops", "runbooks": "Oil: oil hinge box=labels.box"}', '',
         'ada', 'ada', :run)"""
 _ALERT: Final = """INSERT INTO alert_groups (id, trigger_id, key, status, title, labels, annotations)
-SELECT id, id, 'key', 'firing', 'slow', jsonb_build_object('box', arguments ->> 'box'), '{}' FROM runs WHERE id = :run"""
+VALUES (:run, :run, 'key', 'firing', 'slow', jsonb_build_object('box', 'red-' || cast(:run AS text)), '{}')"""
 _CLOSED: Final = "UPDATE approval_requests SET state = '{}' WHERE run_id = :run"
 _FURNISHED: Final[dict[str, tuple[str, ...]]] = {
     "done": (_CLOSED.format("approved"), _STEP, "INSERT INTO log_lines (run_id, position, line) VALUES (:run, 0, :mark || '-log')"),

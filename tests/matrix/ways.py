@@ -78,13 +78,13 @@ async def show_home(doors: Doors, way: str, persona: str, run: Run) -> Shown:
 
 async def press_runbook(doors: Doors, way: str, persona: str, run: Run) -> Shown:
     """The button as a card shows it, with the digest of what it asks for."""
-    digest = hashlib.sha256(canonical(["oil hinge", {"box": run.box}])).hexdigest()[:16]
+    digest = hashlib.sha256(canonical(["oil hinge", {"box": f"red-{run.id}"}])).hexdigest()[:16]
     return await doors.press(way, persona, "alert_runbook", str(run.id), digest=digest)
 
 
 _ALERT: Final = "SELECT 1 FROM alert_groups WHERE id = :run AND status = '{0}' AND {0}_by = :who"
-_OILED: Final = """SELECT 1 FROM runs r JOIN runs about ON about.id = :run AND about.arguments ->> 'box' = r.arguments ->> 'box'
-WHERE r.asker = :who AND r.command = 'oil hinge' AND r.reason LIKE 'alert A%' AND r.origins ->> 'box' = 'label' AND r.status <> 'refused'"""
+_OILED: Final = """SELECT 1 FROM runs WHERE asker = :who AND command = 'oil hinge' AND arguments ->> 'box' = 'red-' || cast(:run AS text)
+AND reason LIKE 'alert A%' AND origins ->> 'box' = 'label' AND status <> 'refused'"""
 _VOTED: Final = "SELECT 1 FROM decisions WHERE run_id = :run AND person = :who AND verdict = '{}' AND withdrawn_at IS NULL"
 _STATUS: Final = "SELECT 1 FROM runs WHERE id = :run AND status = '{}'"
 _MOVED: Final = "SELECT 1 FROM runs WHERE id = :run AND status <> 'interrupted'"
