@@ -4,8 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0017"
-down_revision = "0016"
+revision = "0022"
+down_revision = "0021"
 _NOW = sa.text("countersign_now()")
 _JSON = postgresql.JSONB(astext_type=sa.Text())
 _EMPTY = sa.text("''")
