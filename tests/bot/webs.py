@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,11 +19,11 @@ from sqlalchemy import text
 from bot.app import create_app
 from bot.hubs import Hub
 from bot.rooms import Room
-from store.databases import WriteSession
+from store.databases import WriteSession, transaction
 from store.deliveries import Delivered, mark_delivered
 from store.messages import NewMessage, add_messages
 from store.tokens import issue_token
-from tests.hubs import World, until
+from tests.hubs import World, disposing, until
 
 ALL = ("read", "submit", "decide", "admin")
 ORIGIN = "http://127.0.0.1:8000"
@@ -36,6 +36,7 @@ class Web:
 
     app: FastAPI
     address: str
+    world: World
     transport: httpx.AsyncBaseTransport | None = None
     browsers: list[httpx.AsyncClient] = field(default_factory=list)
 
@@ -83,12 +84,16 @@ class Web:
             await add_messages(session, [message])
             await self._deliver(session, str(message.id), card, version=1, place=f"@{person}" if person else channel)
 
-        await self.hub.committed(add)
+        await self._as_worker(add)
         return str(message.id)
 
     async def edit(self, message: str, card: Mapping[str, Any], *, version: int, channel: str = "ops") -> None:
         """A later version of a message."""
-        await self.hub.committed(lambda session: self._deliver(session, message, card, version=version, place=channel))
+        await self._as_worker(lambda session: self._deliver(session, message, card, version=version, place=channel))
+
+    async def _as_worker(self, work: Callable[[WriteSession], Awaitable[None]]) -> None:
+        async with disposing(self.world.engine()) as engine, transaction(engine) as session:
+            await work(session)
 
     async def _deliver(self, session: WriteSession, message: str, card: Mapping[str, Any], *, version: int, place: str) -> None:
         await mark_delivered(session, [Delivered(UUID(message), version, dict(card))])
@@ -133,14 +138,14 @@ def hidden(page: str, name: str) -> str:
 async def web_of(world: World, **settings: str) -> AsyncIterator[Web]:
     """The application in this loop, without a port."""
     with _logs_restored():
-        async with _web_of(_app(world, settings)) as web:
+        async with _web_of(_app(world, settings), world) as web:
             yield web
 
 
 @asynccontextmanager
-async def _web_of(app: FastAPI) -> AsyncIterator[Web]:
+async def _web_of(app: FastAPI, world: World) -> AsyncIterator[Web]:
     async with app.router.lifespan_context(app):
-        web = Web(app, ORIGIN, httpx.ASGITransport(app, raise_app_exceptions=False))
+        web = Web(app, ORIGIN, world, httpx.ASGITransport(app, raise_app_exceptions=False))
         yield web
         await web.close()
 
@@ -152,18 +157,18 @@ async def served(world: World, **settings: str) -> AsyncIterator[Web]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with _logs_restored():
-        async with _served(_app(world, {"PORT": str(port), **settings}), port) as web:
+        async with _served(_app(world, {"PORT": str(port), **settings}), port, world) as web:
             yield web
 
 
 @asynccontextmanager
-async def _served(app: FastAPI, port: int) -> AsyncIterator[Web]:
+async def _served(app: FastAPI, port: int, world: World) -> AsyncIterator[Web]:
     config = uvicorn.Config(app, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     try:
         await until(lambda: _value(server.started or serving.done()), what="the server starts")
-        web = Web(app, f"http://127.0.0.1:{port}")
+        web = Web(app, f"http://127.0.0.1:{port}", world)
         yield web
         await web.close()
     finally:
