@@ -4,7 +4,7 @@ import asyncio
 import os
 import urllib.request
 
-from countersign import Approval, Context, Plan, PlanningContext, command, step
+from countersign import Approval, Context, Plan, PlanningContext, command, parallel, step
 
 
 @step(idempotent=True, timeout="20s")
@@ -21,8 +21,8 @@ async def pay(ctx: Context, name: str) -> str:
 
 @command("book", permission="chaos:run", risk="low")
 async def booking(ctx: PlanningContext, name: str) -> Plan:
-    """Make two calls that may be repeated."""
-    return Plan(f"book {name}", book(f"{name}-a"), book(f"{name}-b"))
+    """Make two calls beside each other that may be repeated."""
+    return Plan(f"book {name}", parallel(book(f"{name}-a"), book(f"{name}-b")))
 
 
 @command("pay", permission="chaos:run", risk="high", approval=Approval(by="chaos:approve", count=1))

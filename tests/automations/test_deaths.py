@@ -1,0 +1,102 @@
+"""A worker that dies while several steps of a run are under way: what another one makes of the journal."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from countersign.replies import Reply
+from kit.bots import Bot, Member, RunHandle
+from kit.fixtures import open_bot
+from store.databases import reading, transaction
+from store.embedded import DatabaseUrls
+from store.runs import search_runs
+from tests.automations.courses import write_courses
+from tests.hubs import until
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    return write_courses(tmp_path)
+
+
+@pytest.fixture
+async def crew(bot_database: DatabaseUrls, trace: Path, tmp_path: Path) -> AsyncIterator[Bot]:
+    async with open_bot(bot_database, tmp_path, commands=tmp_path / "commands") as bot:
+        yield bot
+
+
+@pytest.fixture
+def ada(crew: Bot) -> Member:
+    (ada,) = crew.cast("ada", may=["cart:fill", "cart:weigh"])
+    return ada
+
+
+def traced(trace: Path) -> list[str]:
+    return trace.read_text().splitlines()
+
+
+async def died(crew: Bot, ada: Member, trace: Path, how: str, *lines: str) -> RunHandle:
+    """The run after its worker has died as soon as these lines were there; nothing that it would have written later is written."""
+    working = asyncio.create_task(ada.say(f"course how='{how}'"))
+
+    async def begun() -> bool:
+        return all(traced(trace).count(line) >= lines.count(line) for line in lines)
+
+    await until(begun, what="the steps are under way")
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    async with reading(crew.services.engine) as session:
+        (row,) = await search_runs(session, asker="ada", command="course", limit=1)
+    assert row.status == "running"
+    async with transaction(crew.owner) as session:
+        await session.execute(text("UPDATE runs SET lease_until = countersign_now() - interval '1 second' WHERE id = :id"), {"id": row.id})
+    return await crew.watch(row.id, Reply(text=""))
+
+
+async def test_those_that_may_be_repeated_are(crew: Bot, ada: Member, trace: Path) -> None:
+    run = await died(crew, ada, trace, "beside", "?a", "?b")
+    assert run.succeeded, run.outcome
+    assert [traced(trace).count(line) for line in ("?a", "?b", "+a", "+b", "+c", "+d")] == [2, 2, 1, 1, 1, 1]
+
+
+async def test_of_those_that_may_not_all_are_named_and_judged_by_a_person(crew: Bot, ada: Member, trace: Path) -> None:
+    run = await died(crew, ada, trace, "deaf beside", "listening", "listening", "+b")
+    assert run.status == "interrupted"
+    assert run.outcome == "deaf() and deaf() were under way when their worker died; they may have happened."
+    await ada.resume(run, "happened")
+    assert run.succeeded
+    assert traced(trace).count("listening") == 2
+
+
+async def test_a_failure_that_was_written_down_is_not_tried_again(crew: Bot, ada: Member, trace: Path) -> None:
+    working = died(crew, ada, trace, "one fails", "!", "?b", "+c")
+    run = await working
+    lines = traced(trace)
+    assert run.status == "rolled_back"
+    assert lines.count("!") == 1
+    assert "+d" not in lines
+    assert lines.count("?b") == 2, "what was under way is finished first, so that it can be undone"
+    assert sorted(lines[-3:]) == ["-a", "-b", "-c"]
+    assert lines[-1] == "-a"
+
+
+async def test_a_guard_and_a_child_outlive_their_worker(crew: Bot, ada: Member, trace: Path) -> None:
+    """Both are rows with a due time: nobody holds the run, so there is nobody to die. A worker that dies while it looks changes nothing."""
+    run = await ada.say("course how=guarded")
+    async with transaction(crew.owner) as session:
+        await session.execute(
+            text(
+                "UPDATE runs SET status = 'running', worker = 'gone', due_at = countersign_now(),"
+                " lease_until = countersign_now() - interval '1 second' WHERE id = :id"
+            ),
+            {"id": run.id},
+        )
+    await crew.refresh()
+    assert run.status == "waiting"
+    for _ in range(12):
+        await crew.later("61s")
+    assert run.succeeded
+    assert traced(trace).count("+a") == traced(trace).count("+b") == 1
