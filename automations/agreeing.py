@@ -1,14 +1,15 @@
 """Whether a run may begin: its approvals, asked anew of policy, of people as they are now, of their passkeys and of the record."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from commands.authorizing import required_approval
 from commands.breaking import BADGE, LASTS, may_break
 from commands.periods import BoundFreeze
+from commands.repairs import REST, was_begun
 from commands.rulebooks import Rulebook
 from commands.signing import needs_passkey
 from commands.standings import holds
@@ -24,13 +25,14 @@ from store.breaks import find_break
 from store.databases import ReadSession, has_passed
 from store.passkeys import record_uses
 from store.people import find_person
-from store.runs import RunRow
+from store.runs import RunRow, find_by_reference
 from store.standings import find_use
 
 from .calling import Work
 from .makingplans import request_of
 from .services import Services
 
+RESUMED: Final = "resumed:"
 _AGAIN: Final = "policy wants other approvals now, the approval waited too long, or somebody who gave it may not any more"
 _ENDS: Final = {f"run:{status}": status.replace("_", " ") for status in FINISHED}
 
@@ -83,6 +85,9 @@ async def find_agreement(
         # Nothing stands in the place of a passkey, whatever the request says.
         if request.via == BADGE and not signed:
             return await _broken(session, rulebook, run, rule)
+        if request.via.startswith(RESUMED) and not signed and not freezes:
+            kept = await find_kept(session, rulebook, run, run.plan or {}, rule)
+            return Agreement(kept is not None, "the approvals of the run that this goes on with do not hold any more")
         if request.via and not signed:
             if freezes:
                 return Agreement(False, f"it is frozen now ({freezes[0].freeze.name}), and no standing approval passes a freeze")
@@ -97,6 +102,27 @@ async def find_agreement(
         return Agreement(False, "according to the record somebody else has asked for this")
     ballot, given = found
     return await _signed(services, run, ballot, given=given) if signed else Agreement(given, _AGAIN)
+
+
+async def find_kept(session: ReadSession, rulebook: Rulebook, run: RunRow, plan: Mapping[str, Any], rule: Approval | None) -> RunRow | None:
+    """The run whose approvals hold for this one too: for the same person it does exactly what is left of what they were given to.
+
+    They are counted as of now, as those of a run that has not begun are. What was done once is not done twice under them, nor is anything
+    under a passkey.
+    """
+    if run.command != "resume" or rule is None or not plan.get("watched", {}).get(REST):
+        return None
+    earlier = await find_by_reference(session, str(run.arguments.get("number", "")))
+    command = rulebook.registry.find(earlier.command) if earlier else None
+    if earlier is None or command is None or earlier.asker != run.asker or command.code_version != earlier.code_version:
+        return None
+    request = await find_request(session, earlier.id)
+    if request is None or request.via or (request.revision, request.digest) != (earlier.revision, earlier.digest):
+        return None
+    if needs_passkey(rule, command) or not await was_begun(session, earlier):
+        return None
+    found = await _counted(session, rulebook, request, earlier, rule)
+    return earlier if found is not None and found[1] else None
 
 
 async def find_end(services: Services, run_id: UUID) -> str:

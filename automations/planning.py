@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from uuid6 import uuid7
@@ -35,6 +35,7 @@ from store.runs import Move, RunRow, Take, find_runs, move, move_and_take
 from store.secrets import find_secrets, keep_secrets
 from store.standings import StandingRow, use_standing
 
+from .agreeing import RESUMED, find_kept
 from .audiences import approver_messages, asker_messages, card_places, reply_to, signers_wanted, voters_wanted
 from .comparing import different_lines
 from .makingplans import Made, find_timing, make_plan, request_of, still_allowed
@@ -75,6 +76,7 @@ async def plan_runs(services: Services, ids: Sequence[UUID]) -> int:
         if plans:
             people = await _voters_to_be(services, plans)
             finishes = [_finished(services, rulebook, people, job, one) for job, one in zip(jobs, plans, strict=True)]
+            finishes = [await _kept(services, rulebook, job, made, one) for job, made, one in zip(jobs, plans, finishes, strict=True)]
             standing = await _standing(services, rulebook, jobs, plans, finishes)
             several = any(one.request or one.secrets for one in finishes)
             async with services.transaction() if several else services.statement() as session:
@@ -100,7 +102,7 @@ async def _standing(
     """Standing approvals that may be used in the place of the requests about to be opened."""
     found: dict[UUID, StandingRow] = {}
     for job, made, one in zip(jobs, plans, finishes, strict=True):
-        if one.request is not None and isinstance(made, Made) and not made.freezes:
+        if one.request is not None and not one.request.via and isinstance(made, Made) and not made.freezes:
             async with services.reading() as session:
                 row = await standing_for(session, rulebook, job.run, job.person, Approval.of_json(one.request.rule))
             found |= {job.run.id: row} if row else {}
@@ -114,10 +116,27 @@ async def _stood(session: WriteSession, one: Finish, row: StandingRow | None) ->
     revision, digest = one.request.revision, one.move.digest
     if not await use_standing(session, row.id, run_id=one.move.run_id, revision=revision, digest=digest):
         return one
-    valid = Duration.parse(str(one.request.rule.get("valid", Approval.valid))).total_seconds()
-    request = replace(one.request, state="approved", via=f"standing:{row.number}", valid=valid)
     detail = {"standing": str(row.id), "number": row.number}
-    moved = replace(one.move, to=RunStatus.queued, because=f"standing approval S{row.number}", outcome="", detail=detail)
+    return _unasked(one, via=f"standing:{row.number}", because=f"standing approval S{row.number}", detail=detail)
+
+
+async def _kept(services: Services, rulebook: Rulebook, job: _Job, made: Made | str, one: Finish) -> Finish:
+    """The run goes on without asking, if it is the rest of one whose approvals hold for it."""
+    if one.request is None or isinstance(made, str) or made.plan is None or made.freezes:
+        return one
+    async with services.reading() as session:
+        earlier = await find_kept(session, rulebook, job.run, made.plan, Approval.of_json(one.request.rule))
+    if earlier is None:
+        return one
+    because = f"the approvals of #{earlier.number} hold for what is left of it"
+    return _unasked(one, via=f"{RESUMED}{earlier.number}", because=because, detail={"resumes": str(earlier.id), "number": earlier.number})
+
+
+def _unasked(one: Finish, *, via: str, because: str, detail: dict[str, Any]) -> Finish:
+    assert one.request is not None  # noqa: S101  there is nothing else that nobody has to be asked about
+    valid = Duration.parse(str(one.request.rule.get("valid", Approval.valid))).total_seconds()
+    request = replace(one.request, state="approved", via=via, valid=valid)
+    moved = replace(one.move, to=RunStatus.queued, because=because, outcome="", detail=detail)
     return replace(one, move=moved, request=request, asking=[])
 
 

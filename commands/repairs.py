@@ -14,6 +14,8 @@ from store.journals import Phase, StepRow, StepState, find_start
 from store.runs import RunRow
 from store.secrets import put_back
 
+REST: Final = "all that is left"
+"""The fact that a plan which goes on with another run watches when it repeats nothing that was done."""
 _TESTS: Final[tuple[Literal["is", "in", "true"], ...]] = ("is", "in", "true")
 Functions = Mapping[str, StepFunction[..., Any]]
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from commands.authorizing import Refused, Request, authorize, required_approval
 from commands.policies import USE
-from commands.repairs import Past, was_begun
+from commands.repairs import REST, Past, was_begun
 from commands.voting import may_see
 from countersign import Context, Plan, PlanningContext, PlanRefused, StepFailed, command, step
 from countersign.approvals import Approval
@@ -60,7 +60,8 @@ async def undo(ctx: PlanningContext, number: str) -> Plan:
 async def resume(ctx: PlanningContext, number: str, step: int = 0) -> Plan:
     """Go on with a run that failed or was stopped, from its first step that was not done, or from STEP (the first is 1).
 
-    The results of the steps before are kept. It is a run of its own, approved as the first was.
+    The results of the steps before are kept. It is a run of its own, approved as the first was; the approvals of the first hold,
+    if the same person goes on with all that is left before they expire.
     """
     async with ctx.services.transaction() as session:
         run, wanted = await _repaired(ctx, session, number, _RESUMABLE, "resume")
@@ -78,7 +79,7 @@ async def resume(ctx: PlanningContext, number: str, step: int = 0) -> Plan:
         f"goes on with #{run.number} {run.command} from step {start + 1}: {(run.plan or {}).get('summary', '')}",
         claim_run(str(run.id), "resume"),
         *parts,
-        watched={"resumes": run.digest, "from": start},
+        watched={"resumes": run.digest, "from": start, REST: start == past.first_left()},
         fields=(Field(label="Goes on with", value=f"#{run.number} of {run.asker}, {len(kept)} steps kept"),),
         warning=f"What #{run.number} has done is not undone with this; that takes: undo {run.number}" if kept else "",
         approval=wanted,

@@ -147,7 +147,7 @@ async def course(ctx: PlanningContext, how: str) -> Plan:
 @command("weighty", permission="cart:weigh", risk="medium", approval=Approval(by="cart:approve"))
 async def weighty(ctx: PlanningContext, how: str) -> Plan:
     """Fill a cart when somebody agrees."""
-    return Plan(f"fills a cart heavily: {how}", undone("w" + how))
+    return Plan(f"fills a cart heavily: {how}", *([put("w"), careful(2, False)] if how == "half" else [undone("w" + how)]))
 
 
 @command("hasty", permission="cart:fill", risk="medium", timeout="1s")

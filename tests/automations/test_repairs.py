@@ -105,3 +105,43 @@ async def test_a_step_that_was_not_reached_is_no_place_to_begin(ada: Member, cre
     run = await ada.say("course how=half")
     refused = await ada.say(f"resume {await number(crew, run)} step=4")
     assert refused.outcome == "step: should be from 1 to 3, the first that was not done."
+
+
+async def half_weighed(ada: Member, crew: Bot) -> str:
+    """The number of a run that Lin approved and that failed at its second step."""
+    (lin,) = crew.cast("lin")
+    run = await ada.say("weighty how=half")
+    await lin.approve(run)
+    assert run.status == "failed"
+    return await number(crew, run)
+
+
+async def test_the_approvals_hold_for_exactly_what_is_left(ada: Member, crew: Bot, trace: Path) -> None:
+    first = await half_weighed(ada, crew)
+    goes_on = await ada.say(f"resume {first}")
+    assert (goes_on.succeeded, done(trace)) == (True, "+w ~ ~")
+    assert [one.detail["because"] for one in await crew.trail(goes_on) if one.kind == "run:queued"] == [
+        f"the approvals of {first} hold for what is left of it"
+    ]
+
+
+@pytest.mark.parametrize("how", ["more than is left", "somebody else", "an approver who left", "too late"])
+async def test_for_anything_else_people_are_asked_again(ada: Member, crew: Bot, trace: Path, how: str) -> None:
+    (kim,) = crew.cast("kim", may=["cart:weigh", "countersign:use"])
+    first = await half_weighed(ada, crew)
+    if how == "an approver who left":
+        crew.policy(people={"lin": {"active": False}})
+    if how == "too late":
+        await crew.later("3d")
+    goes_on = await (kim if how == "somebody else" else ada).say(f"resume {first}{' step=1' if how == 'more than is left' else ''}")
+    assert (goes_on.status, done(trace)) == ("awaiting_approval", "+w ~")
+
+
+async def test_approvals_that_end_before_it_begins_hold_no_longer(ada: Member, crew: Bot, trace: Path) -> None:
+    first = await half_weighed(ada, crew)
+    async with crew.held():
+        goes_on = await ada.say(f"resume {first}")
+        assert goes_on.status == "queued"
+        await crew.later("3d")
+    await crew.refresh()
+    assert (goes_on.status, done(trace)) == ("awaiting_approval", "+w ~")
