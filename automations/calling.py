@@ -109,7 +109,7 @@ async def call_step(work: Work, key: StepKey, step: Mapping[str, Any], results: 
         return Outcome(Ended.failed, error=f"{type(error).__name__} (the worker's log has more)", again=_may_again(step, error))
     finally:
         task.cancel()  # of no effect unless this call itself is being cancelled
-        await journal.flush()
+        await journal.close()
 
 
 async def _run(

@@ -1,11 +1,15 @@
 """A step's journal: progress and log lines, redacted, gathered and written at most four times a second under the worker's claim."""
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass, field
 from typing import Final
 
-from store.journals import LOG_LINES_KEPT, StepKey, add_lines, note_progress
+from sqlalchemy.exc import SQLAlchemyError
+
+from store.journals import LostClaim, StepKey, note_progress
+from store.logs import LOG_LINES_KEPT, add_lines
 
 from .redactions import Redactor
 from .services import Services
@@ -26,6 +30,7 @@ class StepJournal:
     kept: int = 0
     _flushed: float = 0.0
     _told: float = 0.0
+    _later: "asyncio.Task[None] | None" = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def log(self, line: str) -> None:
@@ -36,6 +41,8 @@ class StepJournal:
         self.lines.append(clean if self.kept < LOG_LINES_KEPT else f"… the log is full at {LOG_LINES_KEPT} lines")
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             await self.flush()
+        elif self._later is None or self._later.done():
+            self._later = asyncio.create_task(self._flush_later())
 
     async def progress(self, done: float, total: float, note: str) -> None:
         now = time.monotonic()
@@ -46,6 +53,12 @@ class StepJournal:
         async with self.services.transaction() as session:
             await note_progress(session, self.key, {"done": done, "total": total, "note": shown})
 
+    async def _flush_later(self) -> None:
+        """Who follows the log sees a line soon, also when the step says nothing more for long."""
+        await asyncio.sleep(FLUSH_SECONDS)
+        with contextlib.suppress(LostClaim, SQLAlchemyError, OSError):
+            await self.flush()
+
     async def flush(self) -> None:
         """Writes what has gathered."""
         if not self.lines:
@@ -53,6 +66,18 @@ class StepJournal:
         async with self._lock:
             lines, self.lines = self.lines, []
             self._flushed = time.monotonic()
-            if lines:
-                async with self.services.transaction() as session:
-                    await add_lines(session, self.key, lines)
+            try:
+                if lines:
+                    async with self.services.transaction() as session:
+                        await add_lines(session, self.key, lines)
+            except (SQLAlchemyError, OSError):
+                self.lines[:0] = lines
+                raise
+
+    async def close(self) -> None:
+        """Writes what has gathered, after what is just being written; nothing is written later."""
+        async with self._lock:
+            pass
+        await self.flush()
+        if self._later is not None:
+            self._later.cancel()

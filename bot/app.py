@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bot import console, health, scim
-from bot.api import audits, commands, conversations, decisions, inboxes, logins, passkeys, problems, rooms, runs, schedules
+from bot.api import audits, commands, conversations, decisions, inboxes, logins, logs, passkeys, problems, rooms, runs, schedules
 from bot.api.callers import bearer
 from bot.api.problems import Problem
 from commands.policies import PolicyError
@@ -25,7 +25,7 @@ from .hubs import open_hub
 from .logs import configure_logs
 from .middlewares import Edge
 from .refusals import Refusals
-from .rooms import Room
+from .rooms import Changes, Room
 from .slack import PATH, open_slack
 from .writers import stop
 
@@ -67,7 +67,7 @@ def create_app() -> FastAPI:
     app.add_middleware(Edge, broken=_broken, https=settings.url.startswith("https://"))
     for error in (Problem, HTTPException, RequestValidationError, CountersignError, PolicyError):
         app.add_exception_handler(error, _handled)
-    for one in (runs, conversations, decisions, inboxes, audits, commands, schedules, rooms, passkeys, logins):
+    for one in (runs, logs, conversations, decisions, inboxes, audits, commands, schedules, rooms, passkeys, logins):
         app.include_router(one.router, prefix=API, dependencies=[Depends(bearer)])
     app.include_router(health.router)
     scim.mount(app)
@@ -80,6 +80,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         hub = await stack.enter_async_context(open_hub(app.state.settings))
         app.state.hub, app.state.room, app.state.refusals = hub, Room(hub), Refusals(hub)
+        app.state.logs = Changes(hub, "countersign_log")
         counting = asyncio.create_task(app.state.refusals.run())
         stack.push_async_callback(stop, counting)
         app.state.hooks = await stack.enter_async_context(open_hooks(hub, app.state.refusals))

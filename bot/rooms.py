@@ -76,9 +76,9 @@ class Message:
 class Changes:
     """Wakes whoever watches a place. It listens from the moment it is made, because Postgres is asked for a notice only once."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, channel: str = "countersign_room") -> None:
         self._watchers: set[tuple[frozenset[str], asyncio.Event]] = set()
-        hub.notices.on("countersign_room", self._wake)
+        hub.notices.on(channel, self._wake)
 
     @contextmanager
     def watching(self, places: Iterable[str]) -> Iterator[asyncio.Event]:

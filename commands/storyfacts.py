@@ -8,7 +8,8 @@ from countersign.runs import FINISHED, RunStatus
 from countersign.tallies import Need, Outcome, Tally
 from store.approvals import ApprovalRequestRow, DecisionRow, find_decisions, find_request
 from store.databases import ReadSession
-from store.journals import StepRow, find_lines, find_steps
+from store.journals import StepRow, find_steps
+from store.logs import find_lines
 from store.runs import RunRow
 from store.switches import Switch, find_switches
 from store.targets import Earlier, find_earlier

@@ -35,7 +35,7 @@ from store.approvals import find_request
 from store.audits import find_trail
 from store.claims import find_due
 from store.databases import ReadSession, reading, transaction
-from store.journals import find_lines
+from store.logs import find_lines
 from store.people import Person, find_people, save_people
 from store.policies import apply_policy
 from store.rosters import ADMIN, forget_vouchers

@@ -9,7 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
-from sqlalchemy import BigInteger, ForeignKey, Identity, Index, select, text
+from sqlalchemy import ForeignKey, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -18,7 +18,6 @@ from .databases import ReadSession, WriteSession
 from .messages import Priority
 from .people import Person, people_named, person_of
 
-LOG_LINES_KEPT: Final = 10_000
 START: Final = -1  # the position of the mark that says that carrying out began
 
 
@@ -60,17 +59,6 @@ class StepRow(Base):
     since: Mapped[Stamp]
     due_at: Mapped[datetime | None]
     earlier: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default=text("'[]'"))
-
-
-class LogLineRow(Base):
-    __tablename__ = "log_lines"
-    __table_args__ = (Index("ix_log_lines_run_id", "run_id", "n"),)
-
-    n: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"))
-    position: Mapped[int]
-    at: Mapped[Stamp]
-    line: Mapped[str]
 
 
 class LostClaim(Exception):
@@ -214,19 +202,6 @@ async def note_progress(session: WriteSession, key: StepKey, progress: dict[str,
     )
 
 
-async def add_lines(session: WriteSession, key: StepKey, lines: Sequence[str]) -> None:
-    """Adds lines to the run's log; raises LostClaim when the claim has ended."""
-    row = await session.execute(
-        text(
-            "INSERT INTO log_lines (run_id, position, line) SELECT :run_id, :position, unnest(cast(:lines AS text[]))"
-            f" WHERE {FENCE} RETURNING 1"
-        ),
-        {"run_id": key.run_id, "position": key.position, "attempt": key.attempt, "lines": list(lines)},
-    )
-    if lines and row.first() is None:
-        raise LostClaim
-
-
 async def find_wait(session: ReadSession, key: StepKey) -> float:
     """Seconds until a step that waits is due."""
     row = await session.execute(
@@ -302,12 +277,6 @@ async def find_steps(session: ReadSession, run_id: UUID, *, revision: int) -> li
         .order_by(StepRow.started_at, StepRow.position)
     )
     return list(await session.scalars(query.execution_options(populate_existing=True)))
-
-
-async def find_lines(session: ReadSession, run_id: UUID, *, after: int = 0, last: int = 200) -> list[LogLineRow]:
-    """At most `last` lines after line number `after`, oldest first."""
-    query = select(LogLineRow).where(LogLineRow.run_id == run_id, LogLineRow.n > after).order_by(LogLineRow.n.desc()).limit(last)
-    return list(await session.scalars(query))[::-1]
 
 
 async def adopt_step(session: WriteSession, key: StepKey, *, worker: str) -> None:

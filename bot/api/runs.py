@@ -17,12 +17,14 @@ from countersign.invocations import Door, Invocation, Place
 from countersign.runs import RunStatus
 from countersign.tallies import Verdict
 from store.databases import ReadSession, WriteSession
-from store.journals import find_lines, find_steps
+from store.journals import find_steps
+from store.logs import find_lines
 from store.runs import RunRow, search_runs
 
 from .acting import acted
 from .bodies import Body, body_of, documented
 from .callers import DECIDE, READ, SUBMIT, Caller, caller_with
+from .logs import line_as_json
 from .pages import After, Limit, numbers_in, page
 from .problems import Problem, refused
 from .stories import read_visible, sees, summary_of, tell
@@ -145,8 +147,7 @@ async def log(caller: Reader, reference: str, after: Annotated[int, Query(ge=0, 
 
     async def find(session: ReadSession, run: RunRow) -> dict[str, Any]:
         lines = await find_lines(session, run.id, after=after, last=limit)
-        items = [{"n": one.n, "at": one.at.isoformat(), "step": one.position, "line": one.line} for one in lines]
-        return {"items": items, "next": lines[-1].n if lines else after}
+        return {"items": [line_as_json(one) for one in lines], "next": lines[-1].n if lines else after}
 
     return await read_visible(caller.hub, caller.person, reference, find, door=Door.api, trace=caller.trace)
 

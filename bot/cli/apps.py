@@ -5,6 +5,7 @@ from .conversing import answer, ask, comment, edit, handover, takeback, withdraw
 from .endings import new_app
 from .inboxes import inbox
 from .logins import login
+from .logs import logs
 from .policies import apply, diff, explain, suggest
 from .records import export
 from .roles import add_roles
@@ -18,6 +19,7 @@ app.command("login")(login)
 app.command("chat")(chat)
 app.command("run")(run)
 app.command("runs")(runs)
+app.command("logs")(logs)
 app.command("inbox")(inbox)
 app.command("schedules")(schedules)
 app.command("approve")(approve)

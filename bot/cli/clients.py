@@ -39,18 +39,22 @@ class Client:
         keyed = bool(body.get("key") or body.get("idempotency_key"))
         return self._read("POST", path, again=keyed, json=dict(body))
 
-    def changes(self, channel: str, *, after: int) -> Iterator[str]:
-        """The data of each server-sent event of a channel as it comes; ends when the hub ends the stream. Raises httpx.HTTPError."""
-        timeout = httpx.Timeout(SECONDS, read=60.0)
-        with self._http.stream("GET", "/room/events", params={"channel": channel, "after": after}, timeout=timeout) as response:
+    def events(self, path: str, **parameters: Any) -> Iterator[tuple[str, str]]:
+        """Name and data of each server-sent event as it comes; ends when the hub ends the stream. Raises httpx.HTTPError."""
+        with self._http.stream("GET", path, params=parameters, timeout=httpx.Timeout(SECONDS, read=60.0)) as response:
+            if response.is_client_error:
+                response.read()
+                raise _failure(response)
             response.raise_for_status()
-            data: list[str] = []
+            name, data = "", list[str]()
             for line in response.iter_lines():
-                if line.startswith("data:"):
+                if line.startswith("event:"):
+                    name = line.removeprefix("event:").strip()
+                elif line.startswith("data:"):
                     data.append(line.removeprefix("data:").removeprefix(" "))
                 elif not line and data:
-                    yield "\n".join(data)
-                    data = []
+                    yield name, "\n".join(data)
+                    name, data = "", []
 
     def close(self) -> None:
         self._http.close()

@@ -9,6 +9,7 @@ from typing import Any, Final
 import httpx
 
 from .clients import Client
+from .endings import Failed, WrongCall
 from .identities import Identity
 
 AGAIN_SECONDS: Final = 1.0
@@ -36,13 +37,13 @@ class Feed:
         while not self._stopped.is_set():
             try:
                 self._follow()
-            except (httpx.HTTPError, ValueError):
+            except (httpx.HTTPError, ValueError, Failed, WrongCall):
                 # A hub that starts again sends what changed meanwhile.
                 self._stopped.wait(AGAIN_SECONDS)
         self._client.close()
 
     def _follow(self) -> None:
-        for data in self._client.changes(self._channel, after=self._after):
+        for _, data in self._client.events("/room/events", channel=self._channel, after=self._after):
             with self._showing:
                 if self._stopped.is_set():
                     return

@@ -24,7 +24,7 @@ from store.audits import AuditRow, find_trail
 from store.conversations import Line, find_lines
 from store.databases import ReadSession
 from store.journals import StepRow
-from store.journals import find_lines as find_log
+from store.logs import find_lines as find_log
 from store.messages import find_shown
 from store.people import Person
 from store.runs import RunRow

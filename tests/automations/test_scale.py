@@ -37,7 +37,7 @@ from tests.plans import Cost, costs_of, heard
 OPEN = 10_000
 FEW, MANY = 2_000, 20_000
 MOST_ROWS = 300
-BIG = frozenset({"runs", "approval_requests", "decisions", "messages", "audit_events", "audit_unsealed", "inbox", "steps", "log_lines"})
+BIG = frozenset({"runs", "approval_requests", "decisions", "messages", "audit_events", "audit_unsealed", "inbox", "steps", "log_chunks"})
 PLAN = {"summary": "fills it", "steps": [{"name": "cart.put", "title": "put", "arguments": {}, "undo": None}], "order": ["what"]}
 
 

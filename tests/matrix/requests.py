@@ -48,9 +48,9 @@ def form(path: str, **fields: str) -> Send:
     return send
 
 
-def stream(path: str, *, browser: bool = False) -> Send:
+def stream(path: str, *, browser: bool = False, events: int = 2) -> Send:
     async def send(doors: Doors, persona: str, about: str, run: Run) -> Shown:
-        return await doors.stream(persona, path, browser=browser, events=2)
+        return await doors.stream(persona, path.format(id=run.id), browser=browser, events=events)
 
     return send
 
@@ -130,6 +130,7 @@ REQUESTS: Final[Mapping[str, Send]] = {
     "GET /api/v1/runs": api("GET", "/api/v1/runs"),
     "GET /api/v1/runs/{reference}": api("GET", "/api/v1/runs/{id}"),
     "GET /api/v1/runs/{reference}/log": api("GET", "/api/v1/runs/{id}/log"),
+    "GET /api/v1/runs/{reference}/log/events": stream("/api/v1/runs/{id}/log/events", events=0),
     "GET /api/v1/runs/{reference}/plan.svg": api("GET", "/api/v1/runs/{id}/plan.svg"),
     "GET /api/v1/runs/{reference}/decisions/options": api("GET", "/api/v1/runs/{id}/decisions/options"),
     "GET /api/v1/runs/{reference}/conversation": api("GET", "/api/v1/runs/{id}/conversation"),

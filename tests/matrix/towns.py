@@ -320,6 +320,7 @@ async def _bring(town: Town, ids: Sequence[UUID], state: str, mark: str) -> None
 
 _STEP: Final = """INSERT INTO steps (run_id, revision, position, phase, name, state, attempt, worker)
 VALUES (:run, 1, 0, 'do', 'folder.turn', 'done', 1, 'w')"""
+_LOGGED: Final = "INSERT INTO log_chunks (run_id, position, size, lines) VALUES (:run, 0, 1, ARRAY[:mark || '-log'])"
 _VOTES: Final = """INSERT INTO decisions (id, request_id, run_id, person, verdict, reason, digest, door, policy)
 SELECT gen_random_uuid(), id, run_id, unnest(ARRAY['lin', 'max']), 'approve', '', digest, 'slack', 'p'
 FROM approval_requests WHERE run_id = :run"""
@@ -334,7 +335,11 @@ _ALERT: Final = """INSERT INTO alert_groups (id, trigger_id, key, status, title,
 VALUES (:run, :run, 'key', 'firing', 'slow', jsonb_build_object('box', 'red-' || cast(:run AS text)), '{}')"""
 _CLOSED: Final = "UPDATE approval_requests SET state = '{}' WHERE run_id = :run"
 _FURNISHED: Final[dict[str, tuple[str, ...]]] = {
-    "done": (_CLOSED.format("approved"), _STEP, "INSERT INTO log_lines (run_id, position, line) VALUES (:run, 0, :mark || '-log')"),
+    "done": (
+        _CLOSED.format("approved"),
+        _STEP,
+        _LOGGED,
+    ),
     "interrupted": (_CLOSED.format("approved"),),
     "broken": (_CLOSED.format("broken"), "INSERT INTO reviews (run_id, involved) VALUES (:run, ARRAY['ada', 'kim'])"),
     "approved": (_VOTES,),

@@ -68,6 +68,13 @@ def streamed(path: str, *, browser: bool = False) -> Way:
     return Way(("browser" if browser else "rest",), go, shows=CONTENT, about_all=True)
 
 
+def followed(path: str, *, state: str) -> Way:
+    async def go(doors: Doors, way: str, persona: str, run: Run) -> Shown:
+        return await doors.stream(persona, path.format(id=run.id), events=1)
+
+    return Way(("rest",), go, state, CONTENT)
+
+
 async def show_home(doors: Doors, way: str, persona: str, run: Run) -> Shown:
     """App Home as it is published when it is opened."""
     _, user = ACCOUNTS[persona]
@@ -159,5 +166,6 @@ WAYS: Final = {
     "stream room channel": streamed("/api/v1/room/events?channel=ops&after=0"),
     "stream room page": streamed("/room/events?channel=ops&after=0", browser=True),
     "stream GET /api/v1/runs/{reference}/log": got("/api/v1/runs/{id}/log", state="done", about_all=False),
+    "stream GET /api/v1/runs/{reference}/log/events": followed("/api/v1/runs/{id}/log/events", state="done"),
     "export GET /api/v1/audit": got("/api/v1/audit?limit=200"),
 }

@@ -12,14 +12,13 @@ from store.journals import (
     Phase,
     StepKey,
     StepState,
-    add_lines,
     begin_step,
     end_step,
-    find_lines,
     find_steps,
     note_progress,
     settle_steps,
 )
+from store.logs import add_lines, find_lines
 from store.runs import Move
 from tests.store.tables import Tables
 

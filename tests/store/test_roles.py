@@ -24,7 +24,11 @@ CHANGES = {
     "people": ["INSERT INTO people (name) VALUES ('mallory')", "UPDATE people SET active = true", "DELETE FROM people"],
     "memberships": ["INSERT INTO memberships (person, \"group\") VALUES ('eve', 'admins')", "DELETE FROM memberships"],
     "steps": ["UPDATE steps SET result = '1'", "DELETE FROM steps"],
-    "log_lines": ["INSERT INTO log_lines (run_id, position, line) SELECT id, 0, 'x' FROM runs LIMIT 1", "UPDATE log_lines SET line = 'x'"],
+    "log_chunks": [
+        "INSERT INTO log_chunks (run_id, position, size, lines) SELECT id, 0, 1, '{x}' FROM runs LIMIT 1",
+        "UPDATE log_chunks SET lines = '{x}'",
+        "DELETE FROM log_chunks",
+    ],
     "decisions": ["UPDATE decisions SET verdict = 'approve'", "DELETE FROM decisions"],
     "runs": ["DELETE FROM runs"],
     "passkeys": [
@@ -62,7 +66,7 @@ WORKERS = {
     "schedules": CHANGES["schedules"][:2],
     "schedule_slots": CHANGES["schedule_slots"][:1],
     "steps": CHANGES["steps"][:1],
-    "log_lines": CHANGES["log_lines"],
+    "log_chunks": CHANGES["log_chunks"][:1],
     "passkeys": CHANGES["passkeys"][:2],
     "passkey_uses": CHANGES["passkey_uses"][:1],
     "secrets": CHANGES["secrets"][:1],

@@ -62,7 +62,7 @@ async def test_an_edit_in_slack_and_everybody_hears_of_it(fake: SlackFake, world
     await kim.click(card, "Approve")
     await shows(card, "succeeded")
     async with disposing(world.engine(role="owner")) as engine, reading(engine) as session:
-        lines = await session.scalars(text("SELECT line FROM log_lines ORDER BY n"))
+        lines = await session.scalars(text("SELECT unnest(lines) FROM log_chunks ORDER BY n"))
         assert list(lines) == ["api is at v3"]
     await fake.wait_for(lambda: len(beneath(fake, card)) == 2, what="both lines", timeout=WAIT)
     assert beneath(fake, card) == ["lin changes version: v2 → v3", "kim approves"]

@@ -25,6 +25,7 @@ PROMISED = (
     "chat",
     "run",
     "runs",
+    "logs",
     "inbox",
     "schedules",
     "approve",
