@@ -7,8 +7,10 @@ import time
 from pathlib import Path
 from uuid import uuid4
 
+from sqlalchemy import text
+
 from store.audits import search
-from store.databases import reading
+from store.databases import reading, transaction
 from store.embedded import DatabaseUrls
 from tests.bot.hooks.senders import SECRET, Post, post_of
 from tests.hubs import until
@@ -238,3 +240,21 @@ async def test_the_audit_counts_what_was_refused(post: Post) -> None:
     async with reading(post.bot.services.engine) as session:
         found = [one for one in await search(session, limit=50) if one.kind == "request:refused" and one.detail.get("door") == "trigger"]
     assert "unmapped" in {one.detail["reason"] for one in found}
+
+
+async def test_a_delivery_that_breaks_its_worker_is_parked_and_holds_up_no_other(post: Post) -> None:
+    name = f"t-{uuid4().hex[:12]}"
+    await post.add(name)
+    for _ in range(3):
+        await post.github(name, fresh())
+    async with transaction(post.bot.owner) as session:
+        spoiled = (
+            "UPDATE deliveries SET body = '{' WHERE id = (SELECT id FROM deliveries WHERE trigger_id = :id ORDER BY received_at LIMIT 1)"
+        )
+        await session.execute(text(spoiled), {"id": post.triggers[name]})
+    await post.bot.settle()
+    assert [row.state for row in await post.rows(name)] == ["done", "done", "waiting"]
+    for _ in range(3):
+        await post.bot.later("31s")
+    assert [(row.state, row.reason) for row in await post.rows(name)][-1] == ("failed", "parked")
+    assert len(await post.runs(name)) == 2
