@@ -6,6 +6,7 @@ from typing import Any
 
 from countersign.runs import RunStatus
 from store.journals import Begun, Phase, StepKey, StepRow, StepState
+from store.provings import prove_undo
 
 from .calling import Ended, Outcome, Work
 from .halting import Watch, begin, stopped
@@ -50,7 +51,11 @@ async def _undo(work: Work, rows: Sequence[StepRow], row: StepRow, results: Mapp
         return Outcome(Ended.done)
     waits = earlier is not None and earlier.state == StepState.waiting
     key = key_of(work, row.position, Phase.undo)
-    return await take_step(work, key, undo, results, begin=partial(_begin, work), watch=watch, waits=waits)
+    outcome = await take_step(work, key, undo, results, begin=partial(_begin, work), watch=watch, waits=waits)
+    if outcome.how is Ended.done:
+        async with work.services.statement() as session:
+            await prove_undo(session, command=work.run.command, step=row.name, undo=undo["name"], run_id=work.run.id)
+    return outcome
 
 
 async def _begin(work: Work, key: StepKey, step: Mapping[str, Any]) -> Begun | Outcome:

@@ -1,7 +1,7 @@
 """What a card tells about a run, read once for every place that shows it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from countersign.runs import FINISHED, RunStatus
@@ -10,6 +10,7 @@ from store.approvals import ApprovalRequestRow, DecisionRow, find_decisions, fin
 from store.databases import ReadSession
 from store.journals import StepRow, find_steps
 from store.logs import find_lines
+from store.provings import Proven, find_proven
 from store.runs import RunRow
 from store.switches import Switch, find_switches
 from store.targets import Earlier, find_earlier
@@ -29,7 +30,7 @@ class Facts:
     """What the database knows about a run; `address` is where people open Countersign.
 
     `needed` says stage by stage who is still needed, where a rule has stages. `earlier` is the last run on the same target.
-    `waits` is what a parked run waits for.
+    `waits` is what a parked run waits for, `proven` when each undo of the command last worked.
     """
 
     run: RunRow
@@ -42,6 +43,7 @@ class Facts:
     needed: str = ""
     earlier: Earlier | None = None
     waits: Sequence[WaitRow] = ()
+    proven: Proven = field(default_factory=dict)
 
     @property
     def step_up(self) -> str:
@@ -84,6 +86,7 @@ async def read_facts(
         await _needed(session, rulebook, request, run) if rulebook and request else "",
         await earlier_of(session, rulebook, run) if rulebook and run.status in ASKING else None,
         await find_waits(session, run),
+        await find_proven(session, run.command) if run.status in ASKING else {},
     )
 
 

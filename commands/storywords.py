@@ -12,7 +12,7 @@ from store.runs import RunRow
 from store.waits import WaitRow
 
 from .starts import start_fields
-from .storyfacts import Facts
+from .storyfacts import ASKING, Facts
 from .voting import rule_of
 
 STATES: Final[dict[RunStatus, tuple[str, Tone]]] = {
@@ -68,7 +68,19 @@ def fields_of(facts: Facts) -> tuple[list[Field], list[Field]]:
         ended, _ = STATES[RunStatus(facts.earlier.status)]
         value = f"#{facts.earlier.number} by {facts.earlier.asker}: {ended}, {facts.earlier.at:%Y-%m-%d %H:%M} UTC"
         fields.append(Field(label="Last time", value=value))
-    return fields, [Field(**one) for one in (run.plan or {}).get("fields", ())]
+    proven = [Field(label="Undo", value=value)] if run.status in ASKING and (value := _proven(facts)) else []
+    return fields, [*proven, *(Field(**one) for one in (run.plan or {}).get("fields", ()))]
+
+
+def _proven(facts: Facts) -> str:
+    """When the undos of this plan last worked: the one that did so the longest time ago; empty where there is none."""
+    steps = [one for one in (facts.run.plan or {}).get("steps", ()) if one.get("undo")]
+    pairs = {(one.get("name", ""), one["undo"].get("name", "")): one.get("name", "").rpartition(".")[2] for one in steps}
+    never = sorted({name for pair, name in pairs.items() if pair not in facts.proven})
+    if not pairs or never:
+        return f"never exercised{'' if len(never) == len(pairs) else ': ' + ', '.join(never)}" if pairs else ""
+    days = int(max(facts.proven[pair] for pair in pairs) // 86_400)
+    return f"verified {'today' if not days else f'{days} days ago' if days > 1 else 'yesterday'}"
 
 
 def waiting_lines(facts: Facts) -> list[str]:

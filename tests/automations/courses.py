@@ -150,6 +150,12 @@ async def weighty(ctx: PlanningContext, how: str) -> Plan:
     return Plan(f"fills a cart heavily: {how}", *([put("w"), careful(2, False)] if how == "half" else [undone("w" + how)]))
 
 
+@command("guinea", permission="cart:weigh", risk="medium", approval=Approval(by="cart:approve"))
+async def guinea(ctx: PlanningContext, how: str) -> Plan:
+    """Fill a cart that falls over."""
+    return Plan(f"fills a cart that falls over: {how}", undone(how), fail())
+
+
 @command("hasty", permission="cart:fill", risk="medium", timeout="1s")
 async def hasty(ctx: PlanningContext, beside: bool = False) -> Plan:
     """Fill a cart in a second."""

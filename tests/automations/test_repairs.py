@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from countersign.replies import Card
 from kit.bots import Bot, Member, RunHandle
 from kit.fixtures import open_bot
 from store.embedded import DatabaseUrls
@@ -145,3 +146,17 @@ async def test_approvals_that_end_before_it_begins_hold_no_longer(ada: Member, c
         await crew.later("3d")
     await crew.refresh()
     assert (goes_on.status, done(trace)) == ("awaiting_approval", "+w ~")
+
+
+async def test_a_card_says_when_its_undo_last_worked(ada: Member, crew: Bot) -> None:
+    def undo_on(card: Card) -> list[str]:
+        return [one.value for one in card.fields if one.label == "Undo"]
+
+    run = await ada.say("guinea how=y")
+    assert undo_on(await crew.card(run)) == ["never exercised"]
+    (lin,) = crew.cast("lin")
+    await lin.approve(run)
+    assert run.status == "rolled_back"
+    assert undo_on(await crew.card(await ada.say("guinea how=z"))) == ["verified today"]
+    await crew.later("12d")
+    assert undo_on(await crew.card(await ada.say("guinea how=z"))) == ["verified 12 days ago"]
