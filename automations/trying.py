@@ -5,17 +5,19 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from countersign.retries import Retrying
-from store.journals import Begun, Phase, StepKey, StepState, end_step, find_wait
+from countersign.tasks import ASK
+from store.journals import Begun, Phase, StepKey, StepState, adopt_step, end_step, find_wait
 from store.secrets import keep_secrets
 from store.waits import Waiting, WaitKind
 
 from .calling import Ended, Outcome, Work, call_step
 from .halting import Watch
 from .submitting import submit_child, wait_for_child
+from .tasking import take_task
 
 SHORT_SECONDS: Final = 10.0
 """A worker that waits no longer than this keeps the run; for longer it is parked."""
-_STATES: Final = {Ended.done: StepState.done, Ended.held: StepState.not_done}
+_STATES: Final = {Ended.done: StepState.done, Ended.held: StepState.not_done, Ended.parked: StepState.waiting}
 
 Begin = Callable[[StepKey, Mapping[str, Any]], Awaitable[Begun | Outcome]]
 
@@ -28,6 +30,8 @@ async def take_step(
     work: Work, key: StepKey, step: Mapping[str, Any], results: Mapping[int, Any], *, begin: Begin, watch: Watch, waits: bool = False
 ) -> Outcome:
     """Begins, calls and records the end, as often as the step says; `waits` is for one that waits already. Raises LostClaim."""
+    if step["name"] == ASK.name:
+        return await _take_task(work, key, step, results, begin=begin, waits=waits)
     if step.get("submits"):
         return await _take_child(work, key, step, results, begin=begin, waits=waits)
     retry = Retrying.of_json(step["retry"]) if step.get("retry") else None
@@ -56,6 +60,21 @@ async def _take_child(
         return await wait_for_child(work, key)
     begun = await begin(key, step)
     return begun if isinstance(begun, Outcome) else await submit_child(work, key, step, results)
+
+
+async def _take_task(
+    work: Work, key: StepKey, step: Mapping[str, Any], results: Mapping[int, Any], *, begin: Begin, waits: bool
+) -> Outcome:
+    """A step that people do waits in the journal as long as nobody has answered."""
+    if waits:
+        async with work.services.statement() as session:
+            await adopt_step(session, key, worker=work.services.name)
+    elif isinstance(begun := await begin(key, step), Outcome):
+        return begun
+    outcome = await take_task(work, key, step, results)
+    if outcome.how is not Ended.parked or not waits:
+        await _end(work, key, outcome, None)
+    return outcome
 
 
 async def _left(work: Work, key: StepKey) -> float:

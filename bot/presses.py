@@ -16,6 +16,10 @@ from commands.resume import Choice, Resumed, resume
 from commands.rulebooks import Rulebook
 from commands.stories import tell
 from commands.submit import form_for
+from commands.taskcards import ANSWER, ASSIGN
+from commands.tasks import Misfit, assign_form, direct_answers, task_form
+from commands.tasks import answer as answer_task
+from commands.tasks import assign as assign_task
 from commands.voting import may_see
 from countersign.approvals import Approval
 from countersign.replies import Form, Reply
@@ -56,6 +60,22 @@ async def _vote(session: WriteSession, rulebook: Rulebook, person: Person, run_i
     # A card without its digest cannot say what was approved, so an empty one is as wrong as an old one.
     vote = Vote(run_id, Verdict(one.intent), one.door, digest=one.digest or "none", reason=one.reason, fresh=one.fresh)
     return _said(await decide(session, rulebook, person, vote))
+
+
+async def _task(session: WriteSession, rulebook: Rulebook, person: Person, task_id: UUID, one: Press) -> Reply:
+    """A button may be the answer itself; else it opens the form, which comes again with an answer that does not fit."""
+    given = one.answers if one.answers is not None else await direct_answers(session, task_id, one.digest)
+    if given is None:
+        return _opened(await task_form(session, rulebook, person, task_id, door=one.door))
+    said = await answer_task(session, rulebook, person, task_id, answers=given, door=one.door)
+    return Reply(text=said.sentence, form=said.form) if isinstance(said, Misfit) else Reply(text=said.sentence)
+
+
+async def _assign(session: WriteSession, rulebook: Rulebook, person: Person, task_id: UUID, one: Press) -> Reply:
+    if one.answers is None:
+        return _opened(await assign_form(session, rulebook, person, task_id, door=one.door))
+    to = [name for name in one.text.replace(",", " ").split() if name]
+    return Reply(text=(await assign_task(session, rulebook, person, task_id, to=to, door=one.door)).sentence)
 
 
 async def _cancel(session: WriteSession, rulebook: Rulebook, person: Person, run_id: UUID, one: Press) -> Reply:
@@ -159,5 +179,7 @@ _HANDLERS: Final[dict[str, Handler]] = {
     "answer": _answer,
     EXTEND: _extend,
     **dict.fromkeys((ACKNOWLEDGE, RESOLVE, RUNBOOK, DETAILS), press_alert),
+    ANSWER: _task,
+    ASSIGN: _assign,
     **{f"resume_{choice.value}": _resume for choice in Choice},
 }

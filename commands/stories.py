@@ -8,6 +8,7 @@ from countersign.runs import FINISHED, RunStatus
 from store.databases import ReadSession
 from store.runs import RunRow
 from store.switches import Held
+from store.waits import WaitKind
 
 from .resume import LABELS, Choice
 from .rulebooks import Rulebook
@@ -18,6 +19,7 @@ from .storylines import code_of
 from .storywords import STATES, asker_of, fields_of, title_of, waiting_lines
 from .storywords import asked as asked
 from .switches import shown_on
+from .taskcards import ANSWER
 
 FALLBACK_LENGTH: Final = 120
 MOST_LINES: Final = 10  # fields stand two in a line
@@ -96,6 +98,7 @@ def _buttons(facts: Facts, *, details: bool) -> tuple[Button, ...]:
         buttons += [Button(label=label, intent=label.lower(), target=target) for label in ("Ask", "Comment")]
     if run.plan and not details:
         buttons.append(Button(label="Details", intent="details", target=target))
+    buttons += [Button(label="Answer", intent=ANSWER, target=one.subject) for one in facts.waits if one.kind == WaitKind.task]
     if run.status in (RunStatus.running, RunStatus.waiting):
         buttons.append(Button(label="Go on" if run.paused_by else "Pause", intent="unpause" if run.paused_by else "pause", target=target))
     if run.status not in FINISHED and run.status != RunStatus.interrupted:

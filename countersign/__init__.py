@@ -13,6 +13,7 @@ from .retries import Retry
 from .runs import RunId, RunStatus
 from .shapes import branch, each, parallel, sequence
 from .steps import Step, submit
+from .tasks import ask_choice, ask_done, ask_form, ask_review
 
 __all__ = [
     "Approval",
@@ -47,6 +48,10 @@ __all__ = [
     "ZonedTime",
     "action",
     "acts",
+    "ask_choice",
+    "ask_done",
+    "ask_form",
+    "ask_review",
     "branch",
     "command",
     "control",

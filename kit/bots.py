@@ -14,6 +14,7 @@ from automations.announcing import announce
 from automations.delivering import Room
 from automations.executing import execute_runs
 from automations.housekeeping.following import Follower
+from automations.housekeeping.minding import mind_tasks
 from automations.housekeeping.rerouting import reroute
 from automations.housekeeping.scheduling import schedule
 from automations.housekeeping.tending import ask_for_reviews, tend_requests
@@ -188,7 +189,7 @@ class Bot:
     async def settle(self) -> None:
         """Plans and executes until nothing is due; each plan is made twice, and a difference fails the test."""
         await reroute(self.services)
-        while await tend_requests(self.services) + await ask_for_reviews(self.services):
+        while await tend_requests(self.services) + await ask_for_reviews(self.services) + await mind_tasks(self.services):
             pass
         async with self.services.transaction() as session:
             await tend_grants(session, chat="room")

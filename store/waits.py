@@ -108,6 +108,7 @@ SELECT w.run_id FROM waits w WHERE w.due_at <= countersign_now()
 UNION SELECT w.run_id FROM waits w JOIN runs r ON r.id = w.run_id
       WHERE (r.cancelled_by IS NOT NULL OR (w.kind = 'pause' AND r.paused_by IS NULL)) AND r.status = 'waiting'
 UNION SELECT w.run_id FROM waits w JOIN runs c ON w.kind = 'child' AND c.id::text = w.subject AND c.status = ANY(:finished)
+UNION SELECT w.run_id FROM waits w JOIN tasks t ON w.kind = 'task' AND t.id::text = w.subject AND t.state <> 'open'
 UNION SELECT r.id FROM runs r WHERE r.status = 'waiting' AND NOT EXISTS (SELECT FROM waits w WHERE w.run_id = r.id)
 LIMIT 200
 """)

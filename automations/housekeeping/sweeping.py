@@ -25,6 +25,7 @@ from store.passkeys import forget_challenges
 from store.workers import note_worker, save_choices
 
 from .dispatching import Dispatcher
+from .minding import close_old_tasks, mind_tasks
 from .tending import BATCH as TENDED_AT_ONCE
 from .tending import ask_for_reviews, tend_requests
 from .waking import forget_old_waits, wake_ripe
@@ -51,6 +52,7 @@ async def sweep(services: Services, dispatcher: Dispatcher) -> None:
             await _hint_what_is_due(services, dispatcher)
             await _tend_all(services)
             await ask_for_reviews(services)
+            await mind_tasks(services)
             await count_all(services)
             async with services.transaction() as session:
                 await tend_grants(session, chat=fallback_of(services))
@@ -66,6 +68,7 @@ async def sweep(services: Services, dispatcher: Dispatcher) -> None:
             if time.monotonic() - forgotten > 3_600:
                 await _forget_old_keys(services)
                 await forget_old_waits(services)
+                await close_old_tasks(services)
                 forgotten = time.monotonic()
         except (SQLAlchemyError, OSError, PolicyError) as error:
             _log.warning("a sweep was interrupted: %s", type(error).__name__)

@@ -26,6 +26,7 @@ def inbox(
         return
     lines = [f"{run_line(one)}{_until(one['expires_at'], one['on_behalf'])}" for one in found["items"]]
     lines += [f"{run_line(one)}  (to be reviewed)" for one in found["reviews"]]
+    lines += [inert(f"#{one['number']} {one['title']}{_due(one['due_at'])}: task answer {one['number']} …") for one in found["tasks"]]
     print("\n".join(lines) or "Nothing waits for you.")
     if found["next"]:
         print(f"These are the first {limit}; there is more.")
@@ -33,3 +34,7 @@ def inbox(
 
 def _until(expires_at: str, on_behalf: str) -> str:
     return inert(f"  (until {expires_at[:16].replace('T', ' ')} UTC{f', in the place of {on_behalf}' if on_behalf else ''})")
+
+
+def _due(at: str | None) -> str:
+    return f"  (due {at[:16].replace('T', ' ')} UTC)" if at else ""

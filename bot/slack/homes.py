@@ -7,6 +7,8 @@ from commands.authorizing import INACTIVE
 from commands.inboxes import card_of_waiting, reviews_for, waiting_for
 from commands.rulebooks import Rulebook
 from commands.stories import tell
+from commands.taskcards import card_of_task
+from commands.tasks import tasks_for
 from countersign.errors import CountersignError
 from countersign.invocations import Door
 from countersign.replies import Card
@@ -55,8 +57,9 @@ async def _view(connection: Connection, source: Source, trace: str, *, again: bo
 async def _cards(session: ReadSession, rulebook: Rulebook, person: Person) -> tuple[list[Card], list[Card], str]:
     """What waits, reviews first, because they are few and nobody else may be left to sign them; the own runs; where there is more."""
     reviews = [await tell(session, one.run, rulebook=rulebook) for one in await reviews_for(session, rulebook, person)]
+    tasks = [card_of_task(one.row, one.run) for one in await tasks_for(session, rulebook, person, limit=MOST_RUNS)]
     inbox = await waiting_for(session, rulebook, person, limit=MOST_RUNS)
     asked = await search_runs(session, asker=person.name, limit=MOST_RUNS)
     waiting = [card_of_waiting(one, rulebook) for one in inbox.waiting]
     mine = [await tell(session, run, rulebook=rulebook) for run in asked]
-    return [*reviews, *waiting], mine, "There is more: /countersign inbox" if inbox.more else ""
+    return [*reviews, *tasks, *waiting], mine, "There is more: /countersign inbox" if inbox.more else ""

@@ -31,6 +31,7 @@ from .schedules import (
 )
 from .standings import standing_allow, standing_end, standing_list
 from .switches import stop_changes, stop_command, stop_everything, stop_integration, switch_off_again, switches
+from .tasks import task_answer, task_assign
 from .triggerreads import trigger_deliveries, trigger_replay, trigger_show, triggers
 from .triggers import trigger_add, trigger_alerts, trigger_change, trigger_remove, trigger_rotate
 
@@ -96,6 +97,8 @@ __all__ = [
     "switch_off_again",
     "switches",
     "take_back",
+    "task_answer",
+    "task_assign",
     "trigger_add",
     "trigger_alerts",
     "trigger_change",

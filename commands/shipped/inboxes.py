@@ -5,6 +5,7 @@ from datetime import tzinfo
 from commands.controls import ControlContext
 from commands.inboxes import Waiting, reviews_for, waiting_for
 from commands.stories import asked
+from commands.tasks import Task, tasks_for
 from countersign.commands import control
 from countersign.replies import Reply
 
@@ -18,12 +19,19 @@ async def inbox(ctx: ControlContext) -> Reply:
     lines = [_line(one, ctx.person.zone) for one in found.waiting]
     reviews = await reviews_for(ctx.session, ctx.rulebook, ctx.person)
     lines += [f"#{one.run.number:<6}to be reviewed  {asked(one.run)[:60]}" for one in reviews]
+    tasks = await tasks_for(ctx.session, ctx.rulebook, ctx.person, limit=SHOWN)
+    lines += [f"#{one.run.number:<6}{_due(one, ctx.person.zone):<23}{one.run.asker:<12}{one.asked.title[:80]}" for one in tasks]
     if not lines:
         return Reply(text="Nothing waits for you.")
     how = ["For one of them: run NUMBER", *(["approve NUMBER or deny NUMBER"] if found.waiting else [])]
     how += ['review NUMBER "what you found"'] if reviews else []
+    how += ["task answer NUMBER …"] if tasks else []
     more = f" These are the first {SHOWN}." if found.more else ""
     return Reply(text=f"This waits for you, the most urgent first.{more} {'; '.join(how)}", code="\n".join(lines))
+
+
+def _due(one: Task, zone: tzinfo) -> str:
+    return f"due {one.row.due_at.astimezone(zone):%a %d %b %H:%M}" if one.row.due_at else "to be done"
 
 
 def _line(one: Waiting, zone: tzinfo) -> str:

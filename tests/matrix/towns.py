@@ -308,6 +308,7 @@ async def _bring(town: Town, ids: Sequence[UUID], state: str, mark: str) -> None
         "done": (RunStatus.queued, RunStatus.running, RunStatus.succeeded),
         "broken": (RunStatus.queued, RunStatus.running),
         "running": (RunStatus.queued, RunStatus.running),
+        "tasked": (RunStatus.queued, RunStatus.running, RunStatus.waiting),
         "paused": (RunStatus.queued, RunStatus.running, RunStatus.waiting),
     }
     async with transaction(town.worker) as session:
@@ -333,6 +334,9 @@ VALUES (:run, cast(:run AS text), 1, 'alertmanager', 'bearer', '{"channel": "ops
         'ada', 'ada', :run)"""
 _ALERT: Final = """INSERT INTO alert_groups (id, trigger_id, key, status, title, labels, annotations)
 VALUES (:run, :run, 'key', 'firing', 'slow', jsonb_build_object('box', 'red-' || cast(:run AS text)), '{}')"""
+_TASK: Final = """INSERT INTO tasks (id, run_id, revision, position, asked, assignees)
+SELECT :run, :run, 1, 0, jsonb_build_object('kind', 'form', 'title', cast(:mark AS text) || '-task', 'inputs',
+jsonb_build_array(jsonb_build_object('name', 'text', 'label', 'Your words'))), ARRAY['lin']"""
 _CLOSED: Final = "UPDATE approval_requests SET state = '{}' WHERE run_id = :run"
 _FURNISHED: Final[dict[str, tuple[str, ...]]] = {
     "done": (
@@ -345,6 +349,7 @@ _FURNISHED: Final[dict[str, tuple[str, ...]]] = {
     "approved": (_VOTES,),
     "granted": (_GRANT,),
     "running": (_CLOSED.format("approved"),),
+    "tasked": (_CLOSED.format("approved"), _TASK),
     "paused": (_CLOSED.format("approved"), "UPDATE runs SET paused_by = 'max' WHERE id = :run"),
     "asked": (_QUESTION,),
     "alerted": (_TRIGGER, _ALERT),

@@ -97,6 +97,8 @@ _STATUS: Final = "SELECT 1 FROM runs WHERE id = :run AND status = '{}'"
 _MOVED: Final = "SELECT 1 FROM runs WHERE id = :run AND status <> 'interrupted'"
 _PAUSED: Final = "SELECT 1 FROM runs WHERE id = :run AND paused_by = :who"
 _UNPAUSED: Final = "SELECT 1 FROM runs WHERE id = :run AND paused_by IS NULL"
+_DONE: Final = "SELECT 1 FROM tasks WHERE run_id = :run AND answered_by = :who"
+_ASSIGNED: Final = "SELECT 1 FROM tasks WHERE run_id = :run AND assigned_by = :who"
 _SAID: Final = "SELECT 1 FROM conversations WHERE run_id = :run AND person = :who AND kind = '{}' AND said LIKE '%indeed%'"
 _EDITED: Final = "SELECT 1 FROM runs WHERE id = :run AND edited_by = :who AND arguments ->> 'box' = 'another'"
 
@@ -108,6 +110,8 @@ WAYS: Final = {
     "type cancel": typed("cancel {number}", done=_STATUS.format("cancelled")),
     "type pause": typed("pause {number}", state="running", done=_PAUSED),
     "type unpause": typed("unpause {number}", state="paused", done=_UNPAUSED),
+    "type task answer": typed("task answer {number} {{'text':'indeed'}}", state="tasked", done=_DONE),
+    "type task assign": typed("task assign {number} kim", state="tasked", done=_ASSIGNED),
     "type edit": typed("edit {number} box=another", done=_EDITED),
     "type withdraw": typed("withdraw {number}", done=_STATUS.format("cancelled")),
     "type takeback": typed(
@@ -132,6 +136,8 @@ WAYS: Final = {
     "press cancel": pressed("cancel", done=_STATUS.format("cancelled")),
     "press pause": pressed("pause", state="running", done=_PAUSED),
     "press unpause": pressed("unpause", state="paused", done=_UNPAUSED),
+    "press task": pressed("task", state="tasked"),
+    "press task_assign": pressed("task_assign", state="tasked"),
     "press details": pressed("details", "home", shows=CONTENT),
     "press edit": pressed("edit", shows=CONTENT),
     "press comment": pressed("comment"),
@@ -147,6 +153,8 @@ WAYS: Final = {
     "press alert_details": pressed("alert_details", state="alerted", shows="slow: firing"),
     "press alert_runbook": Way(PRESSED, press_runbook, "alerted", done=_OILED),
     "send edit": sent("edit", done=_EDITED, box="another"),
+    "send task": sent("task", state="tasked", done=_DONE, text="indeed"),
+    "send task_assign": sent("task_assign", state="tasked", done=_ASSIGNED, text="kim"),
     "send comment": sent("comment", done=_SAID.format("comment"), text="indeed"),
     "send ask": sent("ask", done=_SAID.format("question"), text="indeed"),
     "send answer": sent("answer", state="asked", done=_SAID.format("answer"), text="indeed"),
