@@ -31,6 +31,7 @@ from .agreeing import find_agreement, find_end
 from .calling import Work
 from .carrying import carry_out
 from .comparing import differences
+from .locking import give_turn_back, leave_turn, take_turn
 from .makingplans import Made, find_timing, make_plan, still_allowed
 from .planning import ask_or_queue, fallback_of, finish, floor_of
 from .redactions import Redactor
@@ -85,6 +86,8 @@ async def _execute(services: Services, rulebook: Rulebook, one: Claim) -> None:
         await settle(work, RunStatus.interrupted, because="begun too often", outcome="Its worker died each time it was about to begin.")
     elif await _may_start(services, rulebook, work, command, now=one.at):
         await carry_out(work)
+    elif command is not None and command.locks:
+        await give_turn_back(work)
 
 
 async def _work(services: Services, session: WriteSession, one: Claim, rulebook: Rulebook) -> Work:
@@ -129,6 +132,11 @@ async def _may_start(services: Services, rulebook: Rulebook, work: Work, command
         return await _refuse(work, f"Nothing was done: {timing.sentence}")
     if timing.start > now:
         await wait(work, timing, now=now)
+        await leave_turn(work)
+        return False
+    if turn := await take_turn(work, command):
+        return await _refuse(work, f"Nothing was done, because of {turn}.")
+    if turn is None:
         return False
     facts = timing.signed(start=None, zone=work.person.zone, before=signed_facts(run.plan))
     try:

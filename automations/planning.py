@@ -13,6 +13,7 @@ from commands.audiences import Audience, audience_for
 from commands.authorizing import Refused, required_approval
 from commands.edit import EDITED
 from commands.limits import count_run, limits_for
+from commands.locks import refused_by_lock
 from commands.matching import find_matches
 from commands.rulebooks import Rulebook
 from commands.standings import standing_for
@@ -208,12 +209,22 @@ async def _planned(services: Services, rulebook: Rulebook, job: _Job) -> Made | 
     if isinstance(timing, Refused) and not job.run.dry_run:
         return timing.sentence
     facts = timing.signed(start=job.run.start_at, zone=job.person.zone, before={}) if isinstance(timing, Timing) else {}
+    if in_the_way := await _in_the_way(services, job, command):
+        return in_the_way.sentence
     if over := await _over_limit(services, rulebook, job, command):
         return over.sentence
     try:
         return (await make_plan(services, job.run, command, job.person, job.secrets, timing=facts)).timed(timing, job.person)
     except (PlanRefused, Stopped) as error:
         return str(error)
+
+
+async def _in_the_way(services: Services, job: _Job, command: Command) -> Refused | None:
+    """Where a lock refuses, nobody is asked to approve what would be refused now."""
+    if job.run.dry_run or not command.locks:
+        return None
+    async with services.reading() as session:
+        return await refused_by_lock(session, command, job.run.arguments, job.run.id, job.run)
 
 
 async def _over_limit(services: Services, rulebook: Rulebook, job: _Job, command: Command) -> Refused | None:

@@ -33,6 +33,7 @@ from .housekeeping.sealing import seal_always
 from .housekeeping.sending import send_always
 from .housekeeping.sweeping import sweep
 from .housekeeping.taking import take_always
+from .housekeeping.waking import wake_free_always
 from .intakes import Intake
 from .leases import Leases
 from .logs import set_up_logs
@@ -124,6 +125,7 @@ async def _keep_house(settings: Settings, name: str) -> None:
         sweep(services, dispatcher),
         reroute_always(services, dispatcher.people),
         schedule_always(services, dispatcher.schedules),
+        wake_free_always(services, dispatcher.locks),
         seal_always(services),
         send_always(services, messages),
         take_always(services, dispatcher.deliveries),

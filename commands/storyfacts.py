@@ -14,12 +14,12 @@ from store.provings import Proven, find_proven
 from store.runs import RunRow
 from store.switches import Switch, find_switches
 from store.targets import Earlier, find_earlier
-from store.waits import WaitRow, find_waits
 
 from .rulebooks import Rulebook
 from .stepups import link_of
 from .targets import target_of
 from .voting import Ballot, read_ballot, rule_of, written_set, written_stage
+from .waits import Told, told_waits
 
 ASKING: Final = (RunStatus.awaiting_approval, RunStatus.stale)
 _NOT_STARTED: Final = (RunStatus.submitted, RunStatus.planning, RunStatus.awaiting_approval, RunStatus.answered)
@@ -42,7 +42,7 @@ class Facts:
     switches: Sequence[Switch] = ()
     needed: str = ""
     earlier: Earlier | None = None
-    waits: Sequence[WaitRow] = ()
+    waits: Sequence[Told] = ()
     proven: Proven = field(default_factory=dict)
 
     @property
@@ -85,7 +85,7 @@ async def read_facts(
         switches,
         await _needed(session, rulebook, request, run) if rulebook and request else "",
         await earlier_of(session, rulebook, run) if rulebook and run.status in ASKING else None,
-        await find_waits(session, run),
+        await told_waits(session, run),
         await find_proven(session, run.command) if run.status in ASKING else {},
     )
 

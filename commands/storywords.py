@@ -9,11 +9,11 @@ from countersign.runs import RunStatus
 from countersign.schemas import SECRET_KEY
 from store.approvals import DecisionRow
 from store.runs import RunRow
-from store.waits import WaitRow
 
 from .starts import start_fields
 from .storyfacts import ASKING, Facts
 from .voting import rule_of
+from .waits import Told
 
 STATES: Final[dict[RunStatus, tuple[str, Tone]]] = {
     RunStatus.submitted: ("asked", Tone.neutral),
@@ -91,7 +91,7 @@ def waiting_lines(facts: Facts) -> list[str]:
     return [f"Paused by {run.paused_by}: its next step does not begin."] if paused else lines
 
 
-def _until(one: WaitRow) -> str:
+def _until(one: Told) -> str:
     return f", until {one.due_at:%H:%M:%S}" if one.due_at else ""
 
 

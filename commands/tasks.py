@@ -74,13 +74,14 @@ class Task:
         if not self.theirs:
             return Refused(f"This is asked of {names_of(self.row.assignees)}; you may not answer it.", "not_asked")
         if not self.open:
-            return Refused(self._ended(), "late_click")
+            return self.late()
         return None
 
-    def _ended(self) -> str:
+    def late(self) -> Refused:
+        """That it is not asked any more."""
         if self.row.state == "answered":
-            return f"{self.row.answered_by} has answered this already."
-        return f"This is not asked any more: run #{self.run.number} is {self.run.status.replace('_', ' ')}."
+            return Refused(f"{self.row.answered_by} has answered this already.", "late_click")
+        return Refused(f"This is not asked any more: run #{self.run.number} is {self.run.status.replace('_', ' ')}.", "late_click")
 
 
 async def read_task(session: ReadSession, rulebook: Rulebook, person: Person, row: TaskRow, run: RunRow) -> Task:
@@ -228,9 +229,9 @@ async def _assigned(session: WriteSession, rulebook: Rulebook, task: Task, to: S
 
 
 def _unassignable(task: Task) -> Refused | None:
-    if task.person.active and task.seen and (task.admin or task.person.name in (task.run.asker, task.run.handed_to)) and task.open:
-        return None
-    return task.refused()
+    """Whoever is asked may pass it on, and so may those who hold the run, and admins."""
+    holds = task.person.active and task.seen and (task.admin or task.person.name in (task.run.asker, task.run.handed_to))
+    return (None if task.open else task.late()) if holds else task.refused()
 
 
 def _summary(asked: Asked, result: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from .commands import Command, action, command, control, step
 from .contexts import Asker, Context, PlanningContext
 from .errors import CountersignError, NothingDone, PlanRefused, StepFailed
 from .integrations import Integration, acts, reads
+from .locks import Lock
 from .permissions import Risk
 from .plans import Plan
 from .replies import Button, Card, Field, Form, Input, Reply, Tone
@@ -30,6 +31,7 @@ __all__ = [
     "Form",
     "Input",
     "Integration",
+    "Lock",
     "NothingDone",
     "Percent",
     "Person",

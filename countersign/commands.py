@@ -3,13 +3,14 @@
 import functools
 import inspect
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Concatenate, Final, Literal, ParamSpec, TypeVar
 
 from .approvals import Approval
 from .arguments import Duration
 from .errors import CountersignError
+from .locks import Lock, checked_locks
 from .permissions import Risk, checked_permission
 from .plans import Plan
 from .replies import Reply
@@ -21,6 +22,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 C = TypeVar("C")
 Kind = Literal["command", "control"]
+Priority = Literal["low", "normal", "high"]
+PRIORITIES: Final = ("low", "normal", "high")
 Visibility = Literal["staff", "private"]
 Function = Callable[..., Coroutine[Any, Any, Any]]
 
@@ -51,6 +54,8 @@ class Command:
     quiet: bool = False
     once: bool = False
     timeout: Duration | None = None
+    locks: tuple[Lock, ...] = ()
+    priority: Priority = "normal"
     origin: str = ""
     code_version: str = ""
 
@@ -58,6 +63,11 @@ class Command:
     def summary(self) -> str:
         """The first line of its documentation."""
         return self.help.splitlines()[0]
+
+    @property
+    def rank(self) -> int:
+        """Its priority as a number: the higher, the sooner."""
+        return PRIORITIES.index(self.priority)
 
     @property
     def usage(self) -> str:
@@ -79,10 +89,14 @@ def command(
     may_loosen: bool = False,
     quiet: bool = False,
     timeout: str = "",
+    lock: str | Lock | Sequence[str | Lock] = (),
+    priority: Priority = "normal",
 ) -> Callable[[Callable[Concatenate[Any, P], Coroutine[Any, Any, Plan | Reply]]], Command]:
     """Makes an async function, whose first parameter is the context and which returns a Plan or a Reply, a command.
 
     `timeout` is the longest that carrying out a run may take from its first step on, waits included; then it is undone.
+    `lock="deploy {env}"` lets one run at a time be carried out for each value of `env`; a `Lock` says more. Runs of a higher `priority`
+    come first where several wait for a lock or for a worker.
     Raises TypeError at import when the name, permission, risk, documentation, a type or the approval's arguments are wrong.
     """
 
@@ -102,6 +116,8 @@ def command(
                 may_loosen=may_loosen,
                 quiet=quiet,
                 timeout=_timeout(timeout, of=f"command {name!r}") if timeout else None,
+                locks=checked_locks(lock, Schema.of(function, name=name), of=f"command {name!r}"),
+                priority=_priority(priority, of=name),
                 origin=function.__module__,
             )
         )
@@ -201,6 +217,12 @@ def _reachable(approval: Approval, one: Command) -> Approval:
         return replace(approval, when={name: one.schema.wanted(name, value) for name, value in (approval.when or {}).items()} or None)
     except CountersignError as error:
         raise TypeError(f"command {one.name!r}: its approval can never apply: {error}") from None
+
+
+def _priority(text: Priority, *, of: str) -> Priority:
+    if text not in PRIORITIES:
+        raise TypeError(f"command {of!r}: priority {text!r} should be one of {', '.join(PRIORITIES)}")
+    return text
 
 
 def _risk(text: str, *, of: str) -> Risk:

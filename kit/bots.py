@@ -18,7 +18,7 @@ from automations.housekeeping.minding import mind_tasks
 from automations.housekeeping.rerouting import reroute
 from automations.housekeeping.scheduling import schedule
 from automations.housekeeping.tending import ask_for_reviews, tend_requests
-from automations.housekeeping.waking import wake_ripe
+from automations.housekeeping.waking import wake_free, wake_ripe
 from automations.makingplans import make_plan
 from automations.planning import plan_runs
 from automations.receiving import receive
@@ -200,6 +200,7 @@ class Bot:
             await wake_ripe(self.services)
             while await schedule(self.services):
                 pass
+            await wake_free(self.services)
             async with reading(self.services.engine) as session:
                 plan = await find_due(session, statuses=_PLAN, quiet=0, limit=100)
                 execute = await find_due(session, statuses=_EXECUTE, quiet=0, limit=100)

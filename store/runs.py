@@ -259,6 +259,7 @@ woken AS (SELECT pg_notify('countersign_work', w) FROM
            WHERE ready AND due_at <= countersign_now() AND "to" <> 'submitted' HAVING count(*) > 0
            UNION ALL SELECT left('plan ' || string_agg(id::text, ' '), 5 + 37 * 200) FROM moved
            WHERE ready AND "to" = 'submitted' HAVING count(*) > 0
+           UNION ALL SELECT 'locks' FROM moved m WHERE NOT m."to" = ANY(:holding) AND EXISTS (SELECT FROM locks l WHERE l.run_id = m.id)
            UNION ALL SELECT 'messages' WHERE EXISTS (SELECT FROM shown) OR EXISTS (SELECT FROM added)) AS wakes)
 """  # noqa: S608  built from constants
 _MOVE = text(f"{_MOVED.replace(', r AS whole', '')}SELECT id, attempt, (SELECT count(*) FROM woken) AS woken FROM moved")  # noqa: S608  built from constants
@@ -271,6 +272,7 @@ SELECT (m.whole).*, row_to_json(a) AS person, (SELECT digest FROM policies WHERE
 FROM moved m JOIN askers a ON a.name = (m.whole).asker
 """)  # noqa: S608  built from constants
 )
+_HOLDING: Final = [RunStatus.queued, RunStatus.running, RunStatus.waiting, RunStatus.undoing, RunStatus.interrupted]
 _PASSING: Final = [RunStatus.planning, RunStatus.running, RunStatus.queued]
 
 
@@ -384,7 +386,7 @@ def _as_row(run: NewRun) -> dict[str, Any]:
 
 
 def _moving(moves: Sequence[Move], messages: Sequence[NewMessage]) -> dict[str, Any]:
-    return {"moves": Jsonb([_as_move(one) for one in moves]), "passing": _PASSING, "messages": as_rows(messages)}
+    return {"moves": Jsonb([_as_move(one) for one in moves]), "passing": _PASSING, "holding": _HOLDING, "messages": as_rows(messages)}
 
 
 def _as_move(one: Move) -> dict[str, Any]:

@@ -27,11 +27,13 @@ class Dispatcher:
 
     `deliveries` is set when something was delivered to a trigger; `people` when people, groups, grants or policy have changed;
     `schedules` when there is something new to schedule.
+    `locks` is set when a run let go of one.
     """
 
     def __init__(self, url: str, broker: WakingBroker, messages: asyncio.Event) -> None:
         self._url, self._broker, self._messages = plain_url(url), broker, messages
         self.people, self.deliveries, self.schedules = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.locks = asyncio.Event()
         self._hinted: dict[UUID, float] = {}
         self._forgotten = 0.0
         self._waiting: dict[str, list[UUID]] = {}
@@ -94,6 +96,8 @@ class Dispatcher:
             self.deliveries.set()
         elif kind == "schedules":
             self.schedules.set()
+        elif kind == "locks":
+            self.locks.set()
         elif (queue := _QUEUES.get(kind)) and self.leads:
             self._waiting.setdefault(queue, []).extend(UUID(one) for one in rest.split())
             if self._hinting is None or self._hinting.done():

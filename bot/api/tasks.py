@@ -34,37 +34,41 @@ class NewAssignment(Body):
     to: list[str] = Field(min_length=1, max_length=20)
 
 
-@router.get("/{task}")
-async def look(caller: Reader, task: UUID) -> dict[str, Any]:
+@router.get("/{reference}")
+async def look(caller: Reader, reference: UUID) -> dict[str, Any]:
     """What is asked, of whom, and the questions to answer."""
     rulebook = await caller.hub.rulebook()
 
     async def find(session: ReadSession) -> Task | None:
-        return await read_one(session, rulebook, caller.person, task)
+        return await read_one(session, rulebook, caller.person, reference)
 
     found = await caller.hub.read(find)
     if found is None or not (found.theirs or found.seen):
-        await caller.hub.record([hidden(caller.person, str(task), door=Door.api, trace=caller.trace)])
+        await caller.hub.record([hidden(caller.person, str(reference), door=Door.api, trace=caller.trace)])
         raise Problem(404, HIDDEN, "There is no such task.")
     return task_as_json(found)
 
 
-@router.post("/{task}/answer", openapi_extra=documented(NewTaskAnswer))
-async def answer_it(caller: Concerned, task: UUID, wanted: Annotated[NewTaskAnswer, Depends(body_of(NewTaskAnswer))]) -> dict[str, Any]:
+@router.post("/{reference}/answer", openapi_extra=documented(NewTaskAnswer))
+async def answer_it(
+    caller: Concerned, reference: UUID, wanted: Annotated[NewTaskAnswer, Depends(body_of(NewTaskAnswer))]
+) -> dict[str, Any]:
     """Answer what is asked of you; the run goes on with it."""
 
     async def act(session: WriteSession, rulebook: Rulebook) -> Any:
-        return await answer(session, rulebook, caller.person, task, answers=wanted.answers, door=Door.api)
+        return await answer(session, rulebook, caller.person, reference, answers=wanted.answers, door=Door.api)
 
     return await _acted(caller, act)
 
 
-@router.post("/{task}/assign", openapi_extra=documented(NewAssignment))
-async def assign_it(caller: Concerned, task: UUID, wanted: Annotated[NewAssignment, Depends(body_of(NewAssignment))]) -> dict[str, Any]:
+@router.post("/{reference}/assign", openapi_extra=documented(NewAssignment))
+async def assign_it(
+    caller: Concerned, reference: UUID, wanted: Annotated[NewAssignment, Depends(body_of(NewAssignment))]
+) -> dict[str, Any]:
     """Have others asked instead, if it is asked of you, the run is yours, or you are an admin."""
 
     async def act(session: WriteSession, rulebook: Rulebook) -> Any:
-        return await assign(session, rulebook, caller.person, task, to=wanted.to, door=Door.api)
+        return await assign(session, rulebook, caller.person, reference, to=wanted.to, door=Door.api)
 
     return await _acted(caller, act)
 

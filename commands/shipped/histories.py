@@ -4,6 +4,7 @@ from commands.authorizing import Refused, Request, authorize
 from commands.controls import ControlContext
 from commands.stories import tell
 from commands.voting import may_see, rule_of
+from commands.waits import briefly
 from countersign.approvals import Approval
 from countersign.commands import control
 from countersign.errors import CountersignError
@@ -20,7 +21,8 @@ async def runs(ctx: ControlContext, command: str = "", mine: bool = False) -> Re
     seen = [one for one in found if _sees(ctx, one, await _rule_of(ctx, one))][:15]
     if not seen:
         return Reply(text="There are no runs yet." if not command else f"There are no runs of {command[:40]} yet.")
-    lines = [f"#{one.number:<6}{one.status.replace('_', ' '):<19}{one.asker:<12}{_asked(one)}" for one in seen]
+    waits = await briefly(ctx.session, seen)
+    lines = [f"#{one.number:<6}{one.status.replace('_', ' '):<19}{one.asker:<12}{_asked(one)}{_waiting(waits.get(one.id))}" for one in seen]
     return Reply(text="The latest runs. For one of them: run NUMBER", code="\n".join(lines))
 
 
@@ -76,6 +78,10 @@ def _asked(row: RunRow) -> str:
         f"{name}={value}" for name, value in row.arguments.items() if row.visibility == "staff" and not isinstance(value, dict)
     )
     return f"{row.command} {shown}"[:60]
+
+
+def _waiting(said: str | None) -> str:
+    return f"  (waits: {said[:120]})" if said else ""
 
 
 def _noted(detail: dict[str, object]) -> str:

@@ -18,9 +18,9 @@ STATES: Final = {
     "POST /api/v1/runs/{reference}/takeback": "approved",
     "POST /api/v1/runs/{reference}/answers": "asked",
     "GET /api/v1/runs/{reference}/log": "done",
-    "GET /api/v1/tasks/{task}": "tasked",
-    "POST /api/v1/tasks/{task}/answer": "tasked",
-    "POST /api/v1/tasks/{task}/assign": "tasked",
+    "GET /api/v1/tasks/{reference}": "tasked",
+    "POST /api/v1/tasks/{reference}/answer": "tasked",
+    "POST /api/v1/tasks/{reference}/assign": "tasked",
 }
 """In which state a run has to be for the request to make sense."""
 ELSEWHERE: Final = "from elsewhere"
@@ -150,9 +150,9 @@ REQUESTS: Final[Mapping[str, Send]] = {
     "POST /api/v1/runs/{reference}/questions": api("POST", "/api/v1/runs/{id}/questions", {"text": "indeed"}),
     "POST /api/v1/runs/{reference}/answers": api("POST", "/api/v1/runs/{id}/answers", {"text": "indeed"}),
     "GET /api/v1/inbox": api("GET", "/api/v1/inbox"),
-    "GET /api/v1/tasks/{task}": api("GET", "/api/v1/tasks/{id}"),
-    "POST /api/v1/tasks/{task}/answer": api("POST", "/api/v1/tasks/{id}/answer", {"answers": {"text": "indeed"}}),
-    "POST /api/v1/tasks/{task}/assign": api("POST", "/api/v1/tasks/{id}/assign", {"to": ["kim"]}),
+    "GET /api/v1/tasks/{reference}": api("GET", "/api/v1/tasks/{id}"),
+    "POST /api/v1/tasks/{reference}/answer": api("POST", "/api/v1/tasks/{id}/answer", {"answers": {"text": "indeed"}}),
+    "POST /api/v1/tasks/{reference}/assign": api("POST", "/api/v1/tasks/{id}/assign", {"to": ["kim"]}),
     "GET /api/v1/audit": api("GET", "/api/v1/audit"),
     "GET /api/v1/commands": api("GET", "/api/v1/commands"),
     "GET /api/v1/schedules": api("GET", "/api/v1/schedules"),

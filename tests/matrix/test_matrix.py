@@ -266,7 +266,7 @@ async def _routes_of(matrix: Matrix, row: Row) -> list[str]:
     await matrix.record.gained()
 
     async def tried(persona: str) -> list[Try]:
-        changes = row["route"].startswith("POST /api/v1/runs/") and row.expected[persona].startswith("2")
+        changes = row["route"].startswith(("POST /api/v1/runs/", "POST /api/v1/tasks/")) and row.expected[persona].startswith("2")
         run = await (matrix.town.run if changes else matrix.town.shared)(visibility, state)
         shown = await REQUESTS[row["route"]](matrix.doors, persona, row["about"], run)
         if str(shown.status) != row.expected[persona]:

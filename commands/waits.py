@@ -1,0 +1,43 @@
+"""waits: what a parked run waits for, in words that are true at this moment."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from store.databases import ReadSession
+from store.locks import find_in_the_way
+from store.runs import RunRow
+from store.waits import WaitKind, WaitRow, find_waits, is_parked
+
+from .locks import sentence_of
+
+
+@dataclass(frozen=True)
+class Told:
+    """One thing that a run waits for, as people read it; `subject` names it, for a task by its id."""
+
+    kind: WaitKind
+    detail: str
+    subject: str
+    since: datetime
+    due_at: datetime | None
+
+
+async def told_waits(session: ReadSession, run: RunRow) -> list[Told]:
+    """What this run waits for, longest first; at a lock, who is before it now."""
+    return [await _told(session, run, one) for one in await find_waits(session, run)]
+
+
+async def briefly(session: ReadSession, runs: Sequence[RunRow]) -> dict[UUID, str]:
+    """In a few words what each of these runs waits for; those that do not wait are left out."""
+    found = {one.id: await told_waits(session, one) for one in runs if is_parked(one)}
+    return {run_id: "; ".join(one.detail for one in waits) for run_id, waits in found.items() if waits}
+
+
+async def _told(session: ReadSession, run: RunRow, row: WaitRow) -> Told:
+    detail = row.detail
+    if row.kind == WaitKind.lock:
+        ahead = await find_in_the_way(session, [row.subject], run_id=run.id)
+        detail = sentence_of(ahead, seen_by=run) if ahead else f"its turn at {row.subject}"
+    return Told(WaitKind(row.kind), detail, row.subject, row.since, row.due_at)
