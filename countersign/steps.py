@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Generic, Literal, ParamSpec, Self, TypeVar
+from typing import Any, ClassVar, Final, Generic, Literal, ParamSpec, Self, TypeVar
 
 from .arguments import Duration
 from .errors import StepFailed
@@ -64,6 +64,7 @@ class Step:
     arguments: Mapping[str, Any]
     undo: "Step | None" = None
     guard: Guard | None = None
+    human: ClassVar[bool] = False
 
     def undone_by(self, undo: "Step") -> Self:
         """The same step with the call that takes it back."""
@@ -71,6 +72,8 @@ class Step:
             raise TypeError(f"{undo.function.name}: an undo cannot have an undo of its own")
         if undo.guard is not None:
             raise TypeError(f"{undo.function.name}: an undo cannot be guarded")
+        if undo.human:
+            raise TypeError(f"{undo.title}: an undo goes on by itself, so it asks nobody")
         return replace(self, undo=undo)
 
     def guarded(self, check: "Step", *, for_: str = "10m", every: str = "30s", failures: int = 1) -> Self:

@@ -7,9 +7,9 @@ from typing import Any, Final, Literal, NoReturn
 
 from .arguments import Duration, alternatives
 from .errors import BadArgument, StepFailed
-from .plans import Ref, Step, StepFunction
 from .replies import Input
 from .schemas import Schema
+from .steps import Ref, Step, StepFunction
 from .values import problem_of, written
 
 Kind = Literal["form", "choice", "review", "done"]
@@ -45,6 +45,8 @@ ASK: Final[StepFunction[..., dict[str, Any]]] = StepFunction(
 
 class HumanStep(Step):
     """A step whose title says who is asked for what."""
+
+    human = True
 
     @property
     def title(self) -> str:
