@@ -13,6 +13,7 @@ from bot.hubs import Hub
 from commands.inboxes import reviews_for, waiting_for
 from commands.rulebooks import Rulebook
 from commands.switches import sentences
+from commands.tasks import tasks_for
 from store.databases import ReadSession
 from store.people import Person
 
@@ -128,6 +129,7 @@ def _sections(waiting: str) -> tuple[Section, ...]:
 async def _waiting(session: ReadSession, rulebook: Rulebook, person: Person) -> str:
     inbox = await waiting_for(session, rulebook, person, limit=MOST_COUNTED + 1)
     found = len(inbox.waiting) + len(await reviews_for(session, rulebook, person))
+    found += len(await tasks_for(session, rulebook, person, limit=MOST_COUNTED + 1))
     return "" if not found else str(found) if found <= MOST_COUNTED else f"{MOST_COUNTED}+"
 
 

@@ -10,6 +10,8 @@ from commands.inboxes import card_of_waiting, reviews_for, waiting_for
 from commands.rulebooks import Rulebook
 from commands.stories import tell
 from commands.storyfacts import earlier_of
+from commands.taskcards import card_of_task
+from commands.tasks import tasks_for
 from countersign.runs import FINISHED, RunStatus
 from store.approvals import find_decided_by
 from store.databases import ReadSession
@@ -44,6 +46,8 @@ async def _waiting(session: ReadSession, rulebook: Rulebook, person: Person) -> 
     for one in inbox.waiting:
         card = card_of_waiting(one, rulebook, earlier=await earlier_of(session, rulebook, one.run))
         found.append({"run": one.run, "card": card, "until": one.request.expires_at, "on_behalf": one.on_behalf})
+    tasks = await tasks_for(session, rulebook, person, limit=SHOWN)
+    found += [{"run": one.run, "card": card_of_task(one.row, one.run)} for one in tasks]
     reviews = await reviews_for(session, rulebook, person)
     return found + [{"run": one.run, "card": await tell(session, one.run, rulebook=rulebook), "review": True} for one in reviews]
 

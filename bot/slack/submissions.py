@@ -34,13 +34,17 @@ _LINE: Final = Form(
 
 @dataclass(frozen=True)
 class Sent:
-    """One sent form: who sent it, what it carried and its answers. `key` is its view's id and version."""
+    """One sent form: who sent it, what it carried and its answers. `key` is its view's id and version.
+
+    A form whose answers did not fit stays as it was, so sent again it has the same key; `again` is another one each time.
+    """
 
     source: Source
     person: Person
     carried: Mapping[str, str]
     answers: Mapping[str, str]
     key: str
+    again: str
     trace: str
 
 
@@ -75,7 +79,9 @@ async def handle_submission(connection: Connection, payload: Mapping[str, Any], 
         person = await connection.identities.find(actor.user, claimed=actor.claimed, trace=trace)
         if isinstance(person, Stranger):
             return notice(Reply(text=person.sentence))
-        return await handler(connection, Sent(source, person, carried, read_answers(view), key, trace))
+        return await handler(
+            connection, Sent(source, person, carried, read_answers(view), key, f"{key}:{text_at(payload, 'trigger_id')}", trace)
+        )
     except MissingArguments as error:
         return _complaint(view, "is required", about=error.names)
     except BadArgument as error:
@@ -91,7 +97,7 @@ async def _form(connection: Connection, sent: Sent) -> Json:
 async def _answers(connection: Connection, sent: Sent) -> Json:
     """A form that a button had opened: what it asked goes to the button's use case."""
     intent, target, digest = (sent.carried.get(name, "") for name in ("intent", "target", "digest"))
-    press = Press(sent.key, intent, target, Door.slack, digest, answers=dict(sent.answers))
+    press = Press(sent.again, intent, target, Door.slack, digest, answers=dict(sent.answers))
     reply = await connection.hub.press(sent.person, press)
     if reply.form is None:
         return notice(reply)
