@@ -14,6 +14,8 @@ from countersign.replies import Reply
 from store.runs import find_by_reference
 from store.tasks import find_run_tasks
 
+from .histories import find_visible
+
 
 @control("task answer", quiet=True)
 async def task_answer(ctx: ControlContext, number: str, answer: str = "") -> Reply:
@@ -40,7 +42,8 @@ async def _task(ctx: ControlContext, reference: str) -> Task:
     found = [await read_task(ctx.session, ctx.rulebook, ctx.person, row, run) for row in rows] if run else []
     known = [one for one in found if not isinstance(one.refused(), Refused)] or [one for one in found if one.open and one.seen]
     if not known:
-        raise CountersignError("There is no such run, or it asks nothing.")
+        seen = await find_visible(ctx, reference)  # in the same words where there is none and where it may not be seen
+        raise CountersignError(f"Run #{seen.number} asks nothing.")
     return known[0]
 
 

@@ -110,7 +110,7 @@ WAYS: Final = {
     "type cancel": typed("cancel {number}", done=_STATUS.format("cancelled")),
     "type pause": typed("pause {number}", state="running", done=_PAUSED),
     "type unpause": typed("unpause {number}", state="paused", done=_UNPAUSED),
-    "type task answer": typed("task answer {number} {{'text':'indeed'}}", state="tasked", done=_DONE),
+    "type task answer": typed('task answer {number} \'{{"text": "indeed"}}\'', state="tasked", done=_DONE),
     "type task assign": typed("task assign {number} kim", state="tasked", done=_ASSIGNED),
     "type edit": typed("edit {number} box=another", done=_EDITED),
     "type withdraw": typed("withdraw {number}", done=_STATUS.format("cancelled")),
