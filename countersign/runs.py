@@ -36,6 +36,9 @@ FINISHED: Final = frozenset(
     {_S.answered, _S.succeeded, _S.failed, _S.rolled_back, _S.rollback_failed, _S.denied, _S.expired, _S.cancelled, _S.refused}
 )
 
+HOLDING: Final = (_S.queued, _S.running, _S.waiting, _S.undoing, _S.interrupted)
+"""In which a run may hold locks."""
+
 _ONWARD: Final[dict[RunStatus, frozenset[RunStatus]]] = {
     _S.submitted: frozenset({_S.planning}),
     _S.planning: frozenset({_S.answered, _S.awaiting_approval, _S.queued, _S.failed}),

@@ -85,6 +85,11 @@ own AS (SELECT name, place, most FROM queue WHERE run_id = :run)
 SELECT q.name, q.run_id, q.number, q.status, q.visibility, q.holds, q.asker FROM queue q LEFT JOIN own o ON o.name = q.name
 WHERE q.run_id <> :run AND (o.place IS NULL OR (o.place > o.most AND q.place < o.place)) ORDER BY q.name, q.place
 """)  # noqa: S608  built from constants
+_ABOVE = text(f"""
+WITH RECURSIVE above AS (SELECT parent_id FROM children WHERE run_id = :run
+                         UNION SELECT c.parent_id FROM children c JOIN above a ON c.run_id = a.parent_id)
+SELECT DISTINCT l.name FROM above a JOIN locks l ON l.run_id = a.parent_id AND l.holds JOIN runs r ON r.id = l.run_id WHERE {LIVE}
+""")  # noqa: S608  built from constants
 _FREE = text(f"""
 WITH wanted AS (SELECT DISTINCT name FROM locks WHERE NOT holds),
 queue AS ({_QUEUE} AND l.name IN (SELECT name FROM wanted))
@@ -105,9 +110,13 @@ async def take_locks(
 ) -> list[InTheWay] | None:
     """Takes all of these locks at once, or none, and gets in line; returns who is in the way, nobody when they are taken.
 
-    None when the claim was lost. The transaction keeps every other run from these locks until it ends.
+    A run that another one submitted has what the other one holds, which waits for its end. None when the claim was lost. The transaction keeps every other run from these locks until it ends.
     """
+    held = {row.name for row in await session.execute(_ABOVE, {"run": run_id})}
+    wanted = [one for one in wanted if one.name not in held]
     names = sorted(one.name for one in wanted)
+    if not names:
+        return []
     await session.execute(_ALONE, {"names": names})
     await session.execute(_FORGET, {"names": names})
     values = {"run": run_id, "attempt": attempt, "priority": priority, "wanted": Jsonb([one.__dict__ for one in wanted])}

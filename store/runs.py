@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from countersign.records import value
-from countersign.runs import FINISHED, RunId, RunStatus, sources_of
+from countersign.runs import FINISHED, HOLDING, RunId, RunStatus, sources_of
 
 from .bases import Base, Identifier, Stamp, new_id
 from .databases import Driver, ReadSession, WriteDriver, WriteSession, driver_under, plain
@@ -272,7 +272,6 @@ SELECT (m.whole).*, row_to_json(a) AS person, (SELECT digest FROM policies WHERE
 FROM moved m JOIN askers a ON a.name = (m.whole).asker
 """)  # noqa: S608  built from constants
 )
-_HOLDING: Final = [RunStatus.queued, RunStatus.running, RunStatus.waiting, RunStatus.undoing, RunStatus.interrupted]
 _PASSING: Final = [RunStatus.planning, RunStatus.running, RunStatus.queued]
 
 
@@ -386,7 +385,7 @@ def _as_row(run: NewRun) -> dict[str, Any]:
 
 
 def _moving(moves: Sequence[Move], messages: Sequence[NewMessage]) -> dict[str, Any]:
-    return {"moves": Jsonb([_as_move(one) for one in moves]), "passing": _PASSING, "holding": _HOLDING, "messages": as_rows(messages)}
+    return {"moves": Jsonb([_as_move(one) for one in moves]), "passing": _PASSING, "holding": list(HOLDING), "messages": as_rows(messages)}
 
 
 def _as_move(one: Move) -> dict[str, Any]:

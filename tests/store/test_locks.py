@@ -197,6 +197,20 @@ async def test_parked_in_line_it_is_free_when_its_turn_comes_and_one_that_is_hel
     assert third not in await dock.free()
 
 
+async def test_a_run_has_what_the_run_above_it_holds(tables: Tables) -> None:
+    """Which waits for its end: they would wait for each other."""
+    dock, most = Dock(tables, f"above {random.random()}"), {"a": 1, "b": 1}
+    parent, child, grandchild, other = [await dock.run() for _ in range(4)]
+    for run, above in ((child, parent), (grandchild, child)):
+        await tables.execute(
+            "INSERT INTO children (run_id, parent_id, revision, position, phase) VALUES (:run, :above, 0, 0, 'do')", run=run, above=above
+        )
+    assert await dock.take(parent, frozenset("a"), most)
+    assert await dock.take(child, frozenset("ab"), most)
+    assert await dock.take(grandchild, frozenset("ab"), most)
+    assert not await dock.take(other, frozenset("a"), most)
+
+
 async def test_given_back_it_keeps_its_place(tables: Tables) -> None:
     dock, most = Dock(tables, f"back {random.random()}"), {"a": 1}
     first, second = await dock.run(), await dock.run()
