@@ -110,7 +110,8 @@ async def take_locks(
 ) -> list[InTheWay] | None:
     """Takes all of these locks at once, or none, and gets in line; returns who is in the way, nobody when they are taken.
 
-    A run that another one submitted has what the other one holds, which waits for its end. None when the claim was lost. The transaction keeps every other run from these locks until it ends.
+    None when the claim was lost. What a run above this one holds, which waits for its end, this one has with it. The transaction keeps
+    every other run from these locks until it ends.
     """
     held = {row.name for row in await session.execute(_ABOVE, {"run": run_id})}
     wanted = [one for one in wanted if one.name not in held]
