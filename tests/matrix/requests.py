@@ -152,7 +152,7 @@ REQUESTS: Final[Mapping[str, Send]] = {
     "GET /api/v1/inbox": api("GET", "/api/v1/inbox"),
     "GET /api/v1/tasks/{reference}": api("GET", "/api/v1/tasks/{id}"),
     "POST /api/v1/tasks/{reference}/answer": api("POST", "/api/v1/tasks/{id}/answer", {"answers": {"text": "indeed"}}),
-    "POST /api/v1/tasks/{reference}/assign": api("POST", "/api/v1/tasks/{id}/assign", {"to": ["kim"]}),
+    "POST /api/v1/tasks/{reference}/assign": api("POST", "/api/v1/tasks/{id}/assign", {"to": ["max"]}),
     "GET /api/v1/audit": api("GET", "/api/v1/audit"),
     "GET /api/v1/commands": api("GET", "/api/v1/commands"),
     "GET /api/v1/schedules": api("GET", "/api/v1/schedules"),

@@ -111,7 +111,7 @@ WAYS: Final = {
     "type pause": typed("pause {number}", state="running", done=_PAUSED),
     "type unpause": typed("unpause {number}", state="paused", done=_UNPAUSED),
     "type task answer": typed('task answer {number} \'{{"text": "indeed"}}\'', state="tasked", done=_DONE),
-    "type task assign": typed("task assign {number} kim", state="tasked", done=_ASSIGNED),
+    "type task assign": typed("task assign {number} max", state="tasked", done=_ASSIGNED),
     "type edit": typed("edit {number} box=another", done=_EDITED),
     "type withdraw": typed("withdraw {number}", done=_STATUS.format("cancelled")),
     "type takeback": typed(
@@ -154,7 +154,7 @@ WAYS: Final = {
     "press alert_runbook": Way(PRESSED, press_runbook, "alerted", done=_OILED),
     "send edit": sent("edit", done=_EDITED, box="another"),
     "send task": sent("task", state="tasked", done=_DONE, text="indeed"),
-    "send task_assign": sent("task_assign", state="tasked", done=_ASSIGNED, text="kim"),
+    "send task_assign": sent("task_assign", state="tasked", done=_ASSIGNED, text="max"),
     "send comment": sent("comment", done=_SAID.format("comment"), text="indeed"),
     "send ask": sent("ask", done=_SAID.format("question"), text="indeed"),
     "send answer": sent("answer", state="asked", done=_SAID.format("answer"), text="indeed"),
