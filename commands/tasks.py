@@ -26,7 +26,7 @@ from .taskcards import ANSWER, ASSIGN, direct_answer, names_of, reply_of_task
 from .voting import may_see, rule_of
 
 MOST_TOLD: Final = 5
-_UNKNOWN: Final = Refused("There is no such task.", "not_found_or_foreign")
+_UNKNOWN: Final = Refused("There is no such run.", "not_found_or_foreign")
 _UNDER_WAY: Final = ("running", "waiting")
 
 

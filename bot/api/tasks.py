@@ -45,7 +45,7 @@ async def look(caller: Reader, reference: UUID) -> dict[str, Any]:
     found = await caller.hub.read(find)
     if found is None or not (found.theirs or found.seen):
         await caller.hub.record([hidden(caller.person, str(reference), door=Door.api, trace=caller.trace)])
-        raise Problem(404, HIDDEN, "There is no such task.")
+        raise Problem(404, HIDDEN, "There is no such run.")
     return task_as_json(found)
 
 

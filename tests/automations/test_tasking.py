@@ -190,7 +190,7 @@ async def test_nobody_there_to_ask_fails_at_once(crew: Bot) -> None:
 
 async def test_of_a_private_run_whoever_is_asked_sees_the_question_alone(crew: Bot) -> None:
     run = await Member(crew, "ada").say("/secretly")
-    await answered(crew, "eve", run, expect="There is no such task.", choice="this")
+    await answered(crew, "eve", run, expect="There is no such run.", choice="this")
     (task,) = await tasks(crew, run)
     await Member(crew, "lin")._press(run, "details", "There is no such run")
     await Member(crew, "lin").send("task", task.id, expect="Thank you", choice="that")
