@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 from uuid import UUID
 
+from nacl.public import PrivateKey
 from starlette.types import Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
@@ -24,7 +25,7 @@ from countersign.errors import CountersignError
 from countersign.invocations import Door as Doorway
 from store.databases import WriteSession, open_engine
 from store.hookdeliveries import Kept, NewDelivery, keep_deliveries
-from store.secrets import Keys
+from store.secrets import Keys, Opener
 
 from .denials import Denials
 from .doors import Door, Doors
@@ -112,12 +113,21 @@ async def open_hooks(hub: Hub, refusals: Refusals) -> AsyncIterator[Hooks]:
     denials = Denials(hub)
     tasks = [asyncio.create_task(one) for one in (writer.run(), denials.run())]
     try:
-        yield Hooks(hub, Doors(hub, Keys(hub.settings.data_dir / "keys").hook_opener()), writer, denials, refusals)
+        yield Hooks(hub, Doors(hub, _opener(Keys(hub.settings.data_dir / "keys"))), writer, denials, refusals)
     finally:
         writer.close()
         for task in tasks:
             await stop(task, seconds=1 if task is tasks[0] else 0)
         await engine.dispose()
+
+
+def _opener(keys: Keys) -> Opener:
+    """A hub from before there were triggers goes on without the key, and proves nothing until it has one."""
+    try:
+        return keys.hook_opener()
+    except FileNotFoundError:
+        _log.error("%s is missing, so no delivery can be proved; run: countersign migrate", keys.folder / "hooks.private")
+        return Opener(PrivateKey.generate())
 
 
 async def _keep(session: WriteSession, deliveries: Sequence[NewDelivery]) -> list[Kept | CountersignError]:
