@@ -11,7 +11,8 @@ from countersign.invocations import Door
 class Press:
     """One click: `intent` and `target` come from the button, `digest` is the plan that was shown; `key` makes a repeat the same click.
 
-    `fresh` says that whoever clicks has just logged in. `answers` are those of a form that the button has opened, once it is sent.
+    `fresh` says that whoever clicks has just logged in, `assertion` is what their passkey signed. `answers` are those of a form that the
+    button has opened, once it is sent.
     """
 
     key: str
@@ -22,6 +23,7 @@ class Press:
     reason: str = ""
     fresh: bool = False
     answers: Mapping[str, Any] | None = None
+    assertion: Mapping[str, Any] | None = None
 
     @property
     def text(self) -> str:

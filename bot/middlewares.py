@@ -29,7 +29,9 @@ _HEADERS: Final = {
     "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
-    "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=()",
+    "permissions-policy": (
+        "camera=(), geolocation=(), microphone=(), payment=(), publickey-credentials-create=(self), publickey-credentials-get=(self)"
+    ),
 }
 REQUESTS: Final = Counter("countersign_http_requests", "HTTP requests answered.", ["method", "route", "status"])
 SECONDS: Final = Histogram(

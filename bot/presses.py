@@ -58,7 +58,8 @@ async def _reply(session: WriteSession, rulebook: Rulebook, person: Person, one:
 
 async def _vote(session: WriteSession, rulebook: Rulebook, person: Person, run_id: UUID, one: Press) -> Reply:
     # A card without its digest cannot say what was approved, so an empty one is as wrong as an old one.
-    vote = Vote(run_id, Verdict(one.intent), one.door, digest=one.digest or "none", reason=one.reason, fresh=one.fresh)
+    digest = one.digest or "none"
+    vote = Vote(run_id, Verdict(one.intent), one.door, digest=digest, reason=one.reason, fresh=one.fresh, assertion=one.assertion)
     return _said(await decide(session, rulebook, person, vote))
 
 

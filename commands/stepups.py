@@ -18,7 +18,7 @@ from .signing import to_sign
 from .sites import Site, WrongPasskey
 from .voting import Ballot
 
-ENROL: Final = "enrol one as docs/operators/passkeys.md says, and an admin signs that."
+ENROL: Final = "enrol one in the browser, under Passkeys, and an admin signs that."
 _DOORS: Final = (Door.browser, Door.api)
 
 

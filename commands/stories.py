@@ -109,12 +109,11 @@ def _buttons(facts: Facts, *, details: bool) -> tuple[Button, ...]:
 def _deciding(facts: Facts, *, target: str, digest: str, confirm: str) -> list[Button]:
     """Where more than a click is needed, chats show the way to the browser instead of buttons that would be refused."""
     link = [Button(label="Decide in the browser", intent="open", target=target, link=facts.link)] if facts.step_up and facts.link else []
-    if facts.step_up == "passkey":
-        return link
     only: Literal["", "browser"] = "browser" if facts.step_up else ""
+    common: dict[str, Any] = {"target": target, "digest": digest, "only": only, "signed": facts.step_up == "passkey"}
     return [
-        Button(label="Approve", intent="approve", target=target, digest=digest, style="primary", confirm=confirm, only=only),
-        Button(label="Deny", intent="deny", target=target, digest=digest, style="danger", ask_reason=True, only=only),
+        Button(label="Approve", intent="approve", style="primary", confirm=confirm, **common),
+        Button(label="Deny", intent="deny", style="danger", ask_reason=True, **common),
         *link,
     ]
 

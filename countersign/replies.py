@@ -32,7 +32,8 @@ class Button(_Value):
     """A use case with frozen arguments: pressing it carries `intent` for `target`; the right is decided at every press.
 
     `confirm` is the question asked before a risky press; it names the target. `ask_reason` opens a form for a sentence first.
-    `only="browser"` is a button that works in the browser alone. With a `link` it only opens that address.
+    `only="browser"` is a button that works in the browser alone; with `signed` the press takes the presser's passkey. With a `link` it
+    only opens that address.
     """
 
     label: Annotated[str, Limit(max_length=75)]
@@ -43,6 +44,7 @@ class Button(_Value):
     confirm: str = ""
     ask_reason: bool = False
     only: Literal["", "browser"] = ""
+    signed: bool = False
     link: str = ""
 
 

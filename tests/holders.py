@@ -13,7 +13,7 @@ from automations.services import Services, open_services
 from countersign.runs import RunStatus
 from store.claims import find_due
 from store.databases import reading
-from tests.bot.webs import Web, web_of
+from tests.bot.webs import Web, served, web_of
 from tests.fakes.authenticators import ORIGIN, Authenticator
 from tests.hubs import World
 
@@ -95,11 +95,11 @@ class Lodge:
 
 
 @asynccontextmanager
-async def open_lodge(world: World, **settings: str) -> AsyncIterator[Lodge]:
-    """A hub on the world's database; `settings` are those of its web process."""
+async def open_lodge(world: World, *, port: int = 0, **settings: str) -> AsyncIterator[Lodge]:
+    """A hub on the world's database; `settings` are those of its web process, which listens only on a port that is given."""
     services = open_services(world.settings(role="worker"), name="lodge", pool=6)
     try:
-        async with web_of(world, **settings) as web:
+        async with served(world, port=port, **settings) if port else web_of(world, **settings) as web:
             lodge = Lodge(world, web, services)
             yield lodge
             for one in lodge.holders.values():

@@ -1,17 +1,16 @@
 """Enrolling passkeys: a browser's key becomes a request like any other. What signs a decision is never decided by this process."""
 
-import secrets
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from uuid import uuid4
 
 from fastapi import APIRouter, Depends, Response
 from pydantic import Field, JsonValue
 
-from commands.passkeys import challenge_in, creation_options, fingerprint, read_registration, written_key
-from commands.sites import Site, WrongPasskey
-from countersign.invocations import Door, Invocation
-from store.databases import ReadSession, WriteSession
-from store.passkeys import Passkey, add_challenge, find_passkeys, spend_challenge
+from bot.enrolments import begin_enrolment, finish_enrolment
+from commands.passkeys import fingerprint
+from countersign.invocations import Door
+from store.databases import ReadSession
+from store.passkeys import Passkey, find_passkeys
 
 from .bodies import Body, body_of, documented
 from .callers import READ, SUBMIT, Caller, caller_with
@@ -21,6 +20,12 @@ from .runs import PLACE, looked, raise_refusal
 router = APIRouter(prefix="/passkeys", tags=["passkeys"])
 Reader = Annotated[Caller, Depends(caller_with(READ))]
 Asker = Annotated[Caller, Depends(caller_with(SUBMIT))]
+_WAIT: Final = "You have begun many enrolments and finished none; wait ten minutes."
+
+
+def too_many() -> Problem:
+    """Somebody began many enrolments and finished none."""
+    return Problem(429, "too_many", _WAIT, headers={"retry-after": "600"})
 
 
 class NewEnrolment(Body):
@@ -44,45 +49,22 @@ async def search(caller: Reader) -> dict[str, Any]:
 @router.post("/options")
 async def options(caller: Asker) -> dict[str, Any]:
     """What to give `navigator.credentials.create`; good for ten minutes and one enrolment."""
-    site, challenge, name = _site(caller), secrets.token_bytes(32), caller.person.name
-
-    async def begin(session: WriteSession) -> dict[str, Any] | None:
-        known = await find_passkeys(session, [name])
-        made = creation_options(site, person=name, challenge=challenge, known=known)
-        return made if await add_challenge(session, challenge, person=name) else None
-
-    made = await caller.hub.committed(begin)
+    made = await begin_enrolment(caller.hub, caller.person)
     if made is None:
-        raise Problem(
-            429, "too_many", "You have begun many enrolments and finished none; wait ten minutes.", headers={"retry-after": "600"}
-        )
+        raise too_many()
     return made
 
 
 @router.post("", status_code=201, openapi_extra=documented(NewEnrolment))
 async def enrol(caller: Asker, wanted: Annotated[NewEnrolment, Depends(body_of(NewEnrolment))], response: Response) -> dict[str, Any]:
     """Ask for the enrolment of a key. 201 with the run of `passkey add`, which an admin signs; the key counts when it has succeeded."""
-    site, name = _site(caller), caller.person.name
-    challenge = challenge_in(wanted.credential)
-    key = read_registration(site, challenge=challenge, response=wanted.credential)
-
-    async def spend(session: WriteSession) -> bool:
-        return await spend_challenge(session, challenge, person=name)
-
-    if not await caller.hub.committed(spend):
-        raise WrongPasskey("wrong_challenge", "This enrolment was not begun here, took over ten minutes, or was sent before; begin again.")
-    arguments = {"label": wanted.label, "key": written_key(key, site)}
-    invocation = Invocation(
-        key=f"api:{name}:{uuid4()}", door=Door.api, place=PLACE, command="passkey add", arguments=arguments, trace=caller.trace
+    own = f"api:{caller.person.name}:{uuid4()}"
+    key, answer = await finish_enrolment(
+        caller.hub, caller.person, wanted.credential, label=wanted.label, key=own, door=Door.api, place=PLACE, trace=caller.trace
     )
-    answer = await caller.hub.submit(caller.person, invocation)
     raise_refusal(answer)
     response.headers["location"] = f"/api/v1/runs/{answer.run_id}"
     return {"fingerprint": key.fingerprint, "run": await looked(caller, str(answer.run_id))}
-
-
-def _site(caller: Caller) -> Site:
-    return Site.of(caller.hub.settings.url)
 
 
 def _as_json(one: Passkey) -> dict[str, Any]:

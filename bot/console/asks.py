@@ -18,10 +18,9 @@ from countersign.invocations import Door, Invocation, Place
 from store.databases import ReadSession
 from store.people import Person, find_all_people
 
-from .forms import check_origin, read_form
 from .frames import Frame, Here, framed, here_of
 from .pages import Said, framed_page
-from .sessions import find_visitor
+from .sessions import posted
 
 router = APIRouter(include_in_schema=False)
 ANSWER: Final = "a."
@@ -46,10 +45,7 @@ async def show(request: Request, name: Name = "") -> Response:
 async def send(request: Request) -> Response:
     """Asks for the run, tries it as a dry run, or only says what policy would; the form keeps what was typed."""
     hub: Hub = request.app.state.hub
-    check_origin(request, own=hub.settings.url)
-    fields = await read_form(request)
-    visitor = await find_visitor(request, acting_as=fields.get("as", ""))
-    visitor.check(fields)
+    visitor, fields = await posted(request)
     here = Here(visitor, path="/ask", query={"command": fields.get("command", "")})
     frame = await framed(request, here, "/ask")
     command = _command(frame, visitor.person, fields.get("command", ""))

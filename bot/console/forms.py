@@ -1,8 +1,9 @@
 """Posted forms, read strictly, and the checks that a form came from our own page."""
 
+import json
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from starlette.requests import Request
@@ -35,6 +36,19 @@ def back_of(fields: Mapping[str, str]) -> str:
     """The page of ours that a form was sent from, where its answer belongs; empty for the room, and for anything that is not our path."""
     back = fields.get("back", "")
     return back if _PAGE.match(back) else ""
+
+
+def json_of(fields: Mapping[str, str], name: str) -> dict[str, Any] | None:
+    """The JSON object that a script put into a field; None when the field is empty. Raises Problem 400."""
+    if not fields.get(name):
+        return None
+    try:
+        found = json.loads(fields[name])
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise Problem(400, "bad_input", "The form could not be read; go back, reload the page and try again.")
+    return found
 
 
 def check_origin(request: Request, *, own: str) -> None:

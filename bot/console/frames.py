@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from bot.hubs import Hub
 from commands.inboxes import reviews_for, waiting_for
-from commands.rulebooks import Rulebook
+from commands.rulebooks import Rulebook, uses_passkeys
 from commands.switches import sentences
 from commands.tasks import tasks_for
 from store.databases import ReadSession
@@ -119,11 +119,12 @@ async def framed(request: Request, here: Here, section: str) -> Frame:
     hub: Hub = request.app.state.hub
     rulebook = await hub.rulebook()
     count = await hub.read(lambda session: _waiting(session, rulebook, here.visitor.person))
-    return Frame(here, rulebook, section, _sections(count), tuple(sentences(rulebook.switches)))
+    return Frame(here, rulebook, section, _sections(count, keys=uses_passkeys(rulebook)), tuple(sentences(rulebook.switches)))
 
 
-def _sections(waiting: str) -> tuple[Section, ...]:
-    return (Section("Room", "/"), Section("Inbox", "/inbox", waiting), Section("Runs", "/runs"), Section("Ask", "/ask"))
+def _sections(waiting: str, *, keys: bool) -> tuple[Section, ...]:
+    known = (Section("Room", "/"), Section("Inbox", "/inbox", waiting), Section("Runs", "/runs"), Section("Ask", "/ask"))
+    return (*known, Section("Passkeys", "/passkeys")) if keys else known
 
 
 async def _waiting(session: ReadSession, rulebook: Rulebook, person: Person) -> str:

@@ -18,12 +18,12 @@ from countersign.errors import CountersignError
 from countersign.invocations import Door, Place
 from countersign.replies import Form, Reply
 
-from . import asks, inboxes, pages, runlists, runpages
-from .forms import back_of, check_origin, read_form
+from . import asks, inboxes, keypages, pages, runlists, runpages
+from .forms import back_of, check_origin, json_of
 from .frames import Here, framed
 from .pages import PART_HEADER, Said, View
 from .pulses import Pulse
-from .sessions import enter, find_visitor, is_alive, leave, set_cookie
+from .sessions import enter, find_visitor, is_alive, leave, posted, set_cookie
 
 router = APIRouter(include_in_schema=False)
 ANSWER: Final = "a."
@@ -35,7 +35,7 @@ FormOf = Annotated[str, Query(max_length=100, description="A command whose form 
 def mount(app: FastAPI) -> None:
     """Adds the console's pages to the application."""
     app.state.pulse = Pulse(lambda: app.state.hub)
-    for one in (router, inboxes.router, runlists.router, runpages.router, asks.router):
+    for one in (router, inboxes.router, runlists.router, runpages.router, asks.router, keypages.router):
         app.include_router(one)
 
 
@@ -92,6 +92,7 @@ async def press(request: Request) -> Response:
         reason=fields.get("reason", "")[:500],
         fresh=here.visitor.fresh,
         answers=answers or None,
+        assertion=json_of(fields, "assertion"),
     )
     reply = await room_of(request).press(here.visitor.person, one)
     if PART_HEADER not in request.headers and (back := back_of(fields)):
@@ -141,11 +142,7 @@ async def static(name: str) -> Response:
 
 
 async def _posted(request: Request) -> tuple[Here, dict[str, str]]:
-    check_origin(request, own=_hub(request).settings.url)
-    fields = await read_form(request)
-    request.state.typed = fields.get("text", "")
-    visitor = await find_visitor(request, acting_as=fields.get("as", ""))
-    visitor.check(fields)
+    visitor, fields = await posted(request)
     return Here(visitor, await _known(request, fields.get("channel", ""))), fields
 
 

@@ -19,6 +19,8 @@ from store.people import Person, find_person
 from store.settings import Settings
 from store.tokens import Token, end_token, find_token, issue_token, spend_token
 
+from .forms import check_origin, read_form
+
 SESSION_SECONDS: Final = 12 * 3600
 DEMO: Final = "demo"
 NOISE: Final = frozenset({"no_session", "csrf", "foreign_origin", INACTIVE.reason})
@@ -63,6 +65,17 @@ async def find_visitor(request: Request, *, acting_as: str) -> Visitor:
     if not person.active:
         raise Problem(401, INACTIVE.reason, INACTIVE.sentence)
     return Visitor(person, tuple(one.name for one in cast), _csrf(value), request.state.trace, token.fresh)
+
+
+async def posted(request: Request) -> tuple[Visitor, dict[str, str]]:
+    """Who sent a form of our own page, and its fields; raises Problem for anything else."""
+    hub: Hub = request.app.state.hub
+    check_origin(request, own=hub.settings.url)
+    fields = await read_form(request)
+    request.state.typed = fields.get("text", "")
+    visitor = await find_visitor(request, acting_as=fields.get("as", ""))
+    visitor.check(fields)
+    return visitor, fields
 
 
 async def is_alive(hub: Hub, value: str) -> bool:

@@ -151,14 +151,20 @@ async def _web_of(app: FastAPI, world: World) -> AsyncIterator[Web]:
 
 
 @asynccontextmanager
-async def served(world: World, **settings: str) -> AsyncIterator[Web]:
-    """The application behind a real server, for streams and browsers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+async def served(world: World, *, port: int = 0, **settings: str) -> AsyncIterator[Web]:
+    """The application behind a real server, for streams and browsers; on a free port unless one is given."""
+    port = port or free_port()
     with _logs_restored():
         async with _served(_app(world, {"PORT": str(port), **settings}), port, world) as web:
             yield web
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
 
 
 @asynccontextmanager

@@ -55,14 +55,15 @@ groups: {developers: [eraser], leads: [approver], admins: [admin], staff: []}
 
 
 @asynccontextmanager
-async def open_vault(database: DatabaseUrls, redis_url: str, folder: Path, policy: str = POLICY) -> AsyncIterator[Lodge]:
-    """The hub, with nobody's passkey in it."""
+async def open_vault(database: DatabaseUrls, redis_url: str, folder: Path, policy: str = POLICY, *, port: int = 0) -> AsyncIterator[Lodge]:
+    """The hub, with nobody's passkey in it; its web process listens only on a port that is given."""
     (folder / "commands").mkdir()
     (folder / "commands" / "vault.py").write_text(COMMANDS)
     commands = str(folder / "commands")
     world = World(database, redis_url, folder, policy, {"COUNTERSIGN_COMMANDS": commands})
+    world.extra |= {"COUNTERSIGN_PUBLIC_URL": f"http://localhost:{port}"} if port else {}
     await world.prepare()
-    async with open_lodge(world) as lodge:
+    async with open_lodge(world, port=port) as lodge:
         yield lodge
 
 
