@@ -226,9 +226,11 @@ def stepped_up(how: str, address: str = "https://ops.example.test") -> Card:
     return card_of(facts_of(run_of(), request=request, address=address))
 
 
-def test_where_a_passkey_signs_a_card_only_shows_the_way_to_the_browser() -> None:
+def test_where_a_passkey_signs_chats_have_the_way_to_the_browser_and_the_browser_the_buttons() -> None:
     card = stepped_up("passkey")
-    assert [(one.intent, one.link) for one in card.buttons] == [
+    signed = [one.intent for one in card.buttons if one.signed]
+    assert (signed, {one.only for one in card.buttons if one.signed}) == (["approve", "deny"], {"browser"})
+    assert [(one.intent, one.link) for one in card.buttons if not one.only] == [
         ("open", "https://ops.example.test/runs/7"),
         ("edit", ""),
         ("details", ""),
