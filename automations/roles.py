@@ -27,6 +27,7 @@ from .brokers import EXECUTING, PLANNING, WrongRedis, check_redis, open_broker
 from .executing import execute_runs
 from .housekeeping.dispatching import Dispatcher
 from .housekeeping.following import follow_always
+from .housekeeping.indexing import index_always
 from .housekeeping.rerouting import reroute_always
 from .housekeeping.scheduling import schedule_always
 from .housekeeping.sealing import seal_always
@@ -112,7 +113,7 @@ async def _say_alive(services: Services, role: str) -> None:
 
 
 async def _keep_house(settings: Settings, name: str) -> None:
-    services = open_services(settings, name=name, pool=4)
+    services = open_services(settings, name=name, pool=5)
     await refuse_powerful_role(services.engine)
     broker = open_broker(settings.redis_url.get_secret_value())
     messages = asyncio.Event()
@@ -127,6 +128,7 @@ async def _keep_house(settings: Settings, name: str) -> None:
         schedule_always(services, dispatcher.schedules),
         wake_free_always(services, dispatcher.locks),
         seal_always(services),
+        index_always(services),
         send_always(services, messages),
         take_always(services, dispatcher.deliveries),
         follow_always(services),

@@ -18,6 +18,7 @@ from store.databases import ReadSession
 from store.listings import Wanted, find_listed
 from store.people import Person, find_all_people
 from store.runs import RunRow
+from store.searches import find_lag
 
 from .frames import Here, framed, here_of
 from .pages import framed_page
@@ -26,7 +27,9 @@ router = APIRouter(include_in_schema=False)
 SHOWN: Final = 50
 # A page of hidden runs is gone on from, but not for ever: then the page is short and says where to go on.
 SCANNED: Final = 10
-FILTERS: Final = ("command", "asker", "group", "door", "status", "argument", "since", "until")
+# The index is a second or two behind, which nobody has to know: what is newer is looked at as it is.
+LATE_SECONDS: Final = 30.0
+FILTERS: Final = ("q", "command", "asker", "group", "door", "status", "argument", "since", "until")
 STATUSES: Final[Mapping[str, tuple[RunStatus, ...]]] = {
     "open": tuple(one for one in RunStatus if one not in FINISHED),
     "bad": (RunStatus.failed, RunStatus.rolled_back, RunStatus.rollback_failed, RunStatus.interrupted),
@@ -42,11 +45,12 @@ async def show(request: Request) -> Response:
     hub: Hub = request.app.state.hub
     before = _number(request.query_params.get("before", ""))
 
-    async def find(session: ReadSession) -> tuple[list[RunRow], int | None]:
+    async def find(session: ReadSession) -> tuple[list[RunRow], int | None, float]:
         wanted = await _wanted(session, frame.rulebook, here, given)
-        return await _page(session, frame.rulebook, here.visitor.person, wanted, before)
+        found, more = await _page(session, frame.rulebook, here.visitor.person, wanted, before)
+        return found, more, await find_lag(session) if wanted.searched else 0.0
 
-    runs, more = await hub.read(find)
+    runs, more, lag = await hub.read(find)
     return framed_page(
         request,
         "runs.html",
@@ -54,6 +58,7 @@ async def show(request: Request) -> Response:
         runs=[{"run": one, "asked": asked(one), "state": STATES[RunStatus(one.status)]} for one in runs],
         more=more,
         before=before,
+        lag=round(lag) if lag > LATE_SECONDS else 0,
         given=given,
         given_only={name: value for name, value in given.items() if value},
         choices=_choices(frame.rulebook),
@@ -91,6 +96,7 @@ async def _wanted(session: ReadSession, rulebook: Rulebook, here: Here, given: M
         arguments=_arguments(given["argument"]),
         since=_day(here, "since", given["since"]),
         until=_day(here, "until", given["until"], after=1),
+        words=given["q"],
     )
 
 

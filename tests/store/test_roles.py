@@ -54,6 +54,10 @@ CHANGES = {
     "alert_groups": ["UPDATE alert_groups SET labels = '{}'", "DELETE FROM alert_groups"],
     "alert_history": ["UPDATE alert_history SET said = 'x'", "DELETE FROM alert_history"],
     "deliveries": ["UPDATE deliveries SET state = 'done'", "UPDATE deliveries SET body = '{}'", "DELETE FROM deliveries"],
+    "audit_marks": ["UPDATE audit_marks SET block = 0", "DELETE FROM audit_marks"],
+    "audit_checks": ["UPDATE audit_checks SET ended_at = now()", "DELETE FROM audit_checks"],
+    "run_searches": ["INSERT INTO run_searches SELECT * FROM run_searches WHERE number = 0", "UPDATE run_searches SET words = ''"],
+    "event_searches": ["INSERT INTO event_searches SELECT * FROM event_searches WHERE seq = 0", "UPDATE event_searches SET words = ''"],
     "clock": ["UPDATE clock SET shift = '1 day'", "INSERT INTO clock VALUES ('1 day')"],
     "schema": ["CREATE TABLE mine (a int)", "DROP TABLE runs", "ALTER TABLE runs ADD mine int", "CREATE SCHEMA mine"],
 }
@@ -74,6 +78,10 @@ WORKERS = {
     "alerts": CHANGES["alerts"][:2],
     "alert_groups": CHANGES["alert_groups"][:1],
     "deliveries": CHANGES["deliveries"],
+    "audit_marks": CHANGES["audit_marks"][:1],
+    "audit_checks": CHANGES["audit_checks"][:1],
+    "run_searches": CHANGES["run_searches"],
+    "event_searches": CHANGES["event_searches"],
 }
 
 
