@@ -27,6 +27,7 @@ from .middlewares import Edge
 from .refusals import Refusals
 from .rooms import Changes, Room
 from .slack import PATH, open_slack
+from .workloads import Remembered
 from .writers import stop
 
 API = "/api/v1"
@@ -81,6 +82,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         hub = await stack.enter_async_context(open_hub(app.state.settings))
         app.state.hub, app.state.room, app.state.refusals = hub, Room(hub), Refusals(hub)
         app.state.logs = Changes(hub, "countersign_log")
+        app.state.workloads = Remembered(hub)
         counting = asyncio.create_task(app.state.refusals.run())
         stack.push_async_callback(stop, counting)
         app.state.hooks = await stack.enter_async_context(open_hooks(hub, app.state.refusals))

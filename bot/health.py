@@ -16,12 +16,14 @@ from store.databases import reading
 from store.directories import find_directories
 from store.migrating import is_current
 from store.policies import find_policy
+from store.promises import find_late, find_promises
 from store.switches import KINDS, Switch, find_switches
 from store.workers import find_workers
 
 from .hubs import Hub
 from .levels import levels_text
 from .watchers import check_watcher, is_watcher
+from .workloads import Remembered
 
 ROLES: Final = ("planning", "executing", "housekeeping")
 SEEN_SECONDS: Final = 30.0
@@ -59,6 +61,8 @@ async def ready(request: Request) -> Response:
         warnings["directories"] = silent if inside else "one does not answer; the log says why"
     if warnings:
         body["warnings"] = warnings
+    if inside:
+        body["promises"] = await _promises(request.app.state.hub)
     return JSONResponse(body, status_code=200 if whole else 503)
 
 
@@ -73,10 +77,11 @@ async def metrics(request: Request) -> Response:
     await _stopped(request.app.state.hub)
     await _policy_problem(request.app.state.hub, parts)
     levels = b""
+    workloads: Remembered = request.app.state.workloads
 
     async def found(hub: Hub) -> str:
         nonlocal levels
-        levels = await levels_text(hub)
+        levels = await levels_text(hub) + await workloads.text()
         return "ok"
 
     await _asked(found, request.app.state.hub)
@@ -142,6 +147,23 @@ async def _silent(hub: Hub) -> str:
 
     await _asked(found, hub)
     return "; ".join(silent)
+
+
+async def _promises(hub: Hub) -> dict[str, Any]:
+    """What was lost or done twice since the hub was set up, what is late now, and when somebody looked; empty if nobody can tell."""
+    body: dict[str, Any] = {}
+
+    async def found(_: Hub) -> str:
+        async with reading(hub.engine) as session:
+            kept, late = await find_promises(session), await find_late(session)
+        for promise in ("lost", "doubled"):
+            body[promise] = {one.what: one.count for one in kept if one.promise == promise}
+        body["late"] = {one.what: one.count for one in late if one.count}
+        body["looked_seconds_ago"] = round(max(one.looked for one in kept), 1)
+        return "ok"
+
+    await _asked(found, hub)
+    return body
 
 
 async def _asked(question: Callable[[Hub], Awaitable[str]], hub: Hub) -> str:

@@ -18,10 +18,12 @@ from commands.loading import Loaded, tell_admins
 from commands.policies import PolicyError
 from countersign.runs import RunStatus
 from store.claims import find_due
+from store.counts import count_blocks
 from store.hookdeliveries import forget_deliveries
 from store.levels import BATCH as COUNTED_AT_ONCE
 from store.levels import count_ended
 from store.passkeys import forget_challenges
+from store.promises import look_for_lost
 from store.workers import note_worker, save_choices
 
 from .dispatching import Dispatcher
@@ -35,6 +37,7 @@ SWEEP_SECONDS: Final = 1.0
 QUIET_SECONDS: Final = 1.0
 TENDING_SECONDS: Final = 2.0
 CHOICES_SECONDS: Final = 30.0
+LOST_SECONDS: Final = 15.0
 _WORK: Final = {
     PLANNING: (RunStatus.submitted, RunStatus.planning),
     EXECUTING: (RunStatus.queued, RunStatus.running, RunStatus.undoing),
@@ -43,7 +46,7 @@ _WORK: Final = {
 
 async def sweep(services: Services, dispatcher: Dispatcher) -> None:
     """Sweeps every second until cancelled; trouble with the database is waited out."""
-    refreshed = forgotten = 0.0
+    refreshed = forgotten = looked = 0.0
     switches = SwitchTender()
     while True:
         try:
@@ -65,6 +68,9 @@ async def sweep(services: Services, dispatcher: Dispatcher) -> None:
             if time.monotonic() - refreshed > CHOICES_SECONDS:
                 await refresh_choices(services)
                 refreshed = time.monotonic()
+            if time.monotonic() - looked > LOST_SECONDS:
+                await watch_promises(services)
+                looked = time.monotonic()
             if time.monotonic() - forgotten > 3_600:
                 await _forget_old_keys(services)
                 await forget_old_waits(services)
@@ -76,10 +82,20 @@ async def sweep(services: Services, dispatcher: Dispatcher) -> None:
 
 
 async def count_all(services: Services) -> None:
-    """Counts the requests that have ended into the service levels."""
+    """Counts the requests that have ended, and what sealed blocks say of runs, into the service levels."""
     async with services.statement() as session:
         while await count_ended(session) == COUNTED_AT_ONCE:
             pass
+        while await count_blocks(session):
+            pass
+
+
+async def watch_promises(services: Services) -> None:
+    """Looks for what was lost; whoever runs the hub reads of it in the log too."""
+    async with services.statement() as session:
+        lost = await look_for_lost(session)
+    if lost:
+        _log.error("%d requests or deliveries that were accepted are lost; countersign promises names one", lost)
 
 
 async def refresh_choices(services: Services) -> None:

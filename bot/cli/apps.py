@@ -7,6 +7,7 @@ from .inboxes import inbox
 from .logins import login
 from .logs import logs
 from .policies import apply, diff, explain, suggest
+from .promises import promises
 from .records import export
 from .roles import add_roles
 from .rooms import chat
@@ -22,6 +23,7 @@ app.command("runs")(runs)
 app.command("logs")(logs)
 app.command("inbox")(inbox)
 app.command("schedules")(schedules)
+app.command("promises")(promises)
 app.command("approve")(approve)
 app.command("deny")(deny)
 app.command("cancel")(cancel)

@@ -17,6 +17,7 @@ from .messages import messages, messages_resend
 from .passkeys import passkey_add, passkey_list, passkey_revoke
 from .policychanges import apply
 from .policyreads import diff, matrix, suggest
+from .promises import promises
 from .repairs import resume, undo
 from .schedules import (
     schedule_add,
@@ -70,6 +71,7 @@ __all__ = [
     "passkey_list",
     "passkey_revoke",
     "pause_run",
+    "promises",
     "resume",
     "review",
     "reviews",

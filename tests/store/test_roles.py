@@ -58,6 +58,8 @@ CHANGES = {
     "audit_checks": ["UPDATE audit_checks SET ended_at = now()", "DELETE FROM audit_checks"],
     "run_searches": ["INSERT INTO run_searches SELECT * FROM run_searches WHERE number = 0", "UPDATE run_searches SET words = ''"],
     "event_searches": ["INSERT INTO event_searches SELECT * FROM event_searches WHERE seq = 0", "UPDATE event_searches SET words = ''"],
+    "promises": ["UPDATE promises SET count = 0", "INSERT INTO promises SELECT * FROM promises", "DELETE FROM promises"],
+    "counted_blocks": ["UPDATE counted_blocks SET block = 0", "DELETE FROM counted_blocks"],
     "clock": ["UPDATE clock SET shift = '1 day'", "INSERT INTO clock VALUES ('1 day')"],
     "schema": ["CREATE TABLE mine (a int)", "DROP TABLE runs", "ALTER TABLE runs ADD mine int", "CREATE SCHEMA mine"],
 }
@@ -82,6 +84,8 @@ WORKERS = {
     "audit_checks": CHANGES["audit_checks"][:1],
     "run_searches": CHANGES["run_searches"],
     "event_searches": CHANGES["event_searches"],
+    "promises": CHANGES["promises"][:1],
+    "counted_blocks": CHANGES["counted_blocks"][:1],
 }
 
 
