@@ -52,7 +52,7 @@ _WORK: Final[dict[str, tuple[Work, int, int]]] = {PLANNING: (plan_runs, 16, 4), 
 def run_role(settings: Settings, role: str, slot: str) -> int:
     """Runs one role until SIGTERM; returns the exit code: 2 when a setting is wrong, which starting again would not mend."""
     set_up_logs(settings.log_format, role=role)
-    name = f"{socket.gethostname()}/{slot}:{role}:{uuid4().hex[:8]}"
+    name = f"{socket.gethostname()}/{slot}:{role}:{os.getpid()}-{uuid4().hex[:8]}"
     try:
         if role == "housekeeping":
             asyncio.run(_keep_house(settings, name))

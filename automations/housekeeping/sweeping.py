@@ -35,6 +35,8 @@ from .waking import forget_old_waits, wake_ripe
 _log = logging.getLogger(__name__)
 SWEEP_SECONDS: Final = 1.0
 QUIET_SECONDS: Final = 1.0
+# The one who leads may be hung, and hold the lock all the same: after so long the others hint as well, which does no harm.
+LEFT_LYING_SECONDS: Final = 5.0
 TENDING_SECONDS: Final = 2.0
 CHOICES_SECONDS: Final = 30.0
 LOST_SECONDS: Final = 15.0
@@ -52,7 +54,7 @@ async def sweep(services: Services, dispatcher: Dispatcher) -> None:
         try:
             await switches.tend(services)
             await wake_ripe(services)
-            await _hint_what_is_due(services, dispatcher)
+            await hint_what_is_due(services, dispatcher)
             await _tend_all(services)
             await ask_for_reviews(services)
             await mind_tasks(services)
@@ -119,13 +121,14 @@ async def _tend_all(services: Services) -> None:
         pass
 
 
-async def _hint_what_is_due(services: Services, dispatcher: Dispatcher) -> None:
+async def hint_what_is_due(services: Services, dispatcher: Dispatcher) -> None:
+    """Hints again at what is due and no worker has: the one who leads soon, the others late, so that nothing hangs on one process."""
+    quiet = QUIET_SECONDS if dispatcher.leads else LEFT_LYING_SECONDS
     async with services.transaction() as session:
         await note_worker(session, name=services.name, role="housekeeping", versions=services.registry.versions)
-        due = {queue: await find_due(session, statuses=statuses, quiet=QUIET_SECONDS, limit=256) for queue, statuses in _WORK.items()}
-    if dispatcher.leads:
-        for queue, ids in due.items():
-            await dispatcher.hint_again(queue, ids)
+        due = {queue: await find_due(session, statuses=statuses, quiet=quiet, limit=256) for queue, statuses in _WORK.items()}
+    for queue, ids in due.items():
+        await dispatcher.hint_again(queue, ids)
 
 
 async def _forget_old_keys(services: Services) -> None:

@@ -95,9 +95,9 @@ class EmbeddedServer:
         os.close(self._hub_lock)
         self._hub_lock = None
 
-    def kill(self) -> None:
-        """SIGKILL the server as a crash would, and return when it is gone; `start()` brings it back."""
-        self._ended_by(signal.SIGKILL)
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """End the server as a crash would, and return when it is gone; `start()` brings it back."""
+        self._ended_by(number)
         self._process = None
 
     def last_words(self) -> str:

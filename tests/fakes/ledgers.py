@@ -1,6 +1,8 @@
 """An outside system with a ledger of its own: every call that reaches it is counted, whatever the hub believes."""
 
+import asyncio
 from collections import Counter
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -8,10 +10,14 @@ from aiohttp import web
 
 
 class Ledger:
-    """POST /idempotent/{key} has one effect a key; POST /once/{key} has an effect each time. Both answer after `delay` seconds."""
+    """POST /idempotent/{key} has one effect a key; POST /once/{key} has an effect each time. They answer after `delays` seconds.
 
-    def __init__(self, *, delay: float = 0.002) -> None:
-        self.delay = delay
+    `drops` is how many of the next calls that may be repeated get no answer although they had their effect.
+    """
+
+    def __init__(self, *, delays: Mapping[str, float] | None = None) -> None:
+        self.delays = delays or {}
+        self.drops = 0
         self.effects: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
         self.url = ""
@@ -36,4 +42,8 @@ class Ledger:
         self.calls[key] += 1
         if kind == "once" or self.effects[key] == 0:
             self.effects[key] += 1
+        await asyncio.sleep(self.delays.get(kind, 0.002))
+        if kind == "idempotent" and self.drops > 0 and request.transport is not None:
+            self.drops -= 1
+            request.transport.abort()
         return web.json_response({"key": key})

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from shutil import copy
 from typing import Any, Literal
 
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from benchmarks.chaos.grounds import COMMANDS
 from bot.deadlines import NotConfirmed, NothingDone, answering
 from bot.hubs import Hub, open_hub
 from bot.presses import Press
@@ -122,10 +122,7 @@ async def bad_line(servers: Servers, folder: Path, *, waiting: int) -> AsyncIter
     """A hub behind a proxy that is well so far, and `waiting` runs to decide on."""
     world = World(servers.fresh_database(), "", folder, policy=POLICY)
     await world.prepare()
-    commands = folder / "commands"
-    commands.mkdir()
-    copy(Path(__file__).with_name("chaos.py"), commands / "chaos.py")
-    world.extra["COUNTERSIGN_COMMANDS"] = str(commands)
+    world.extra["COUNTERSIGN_COMMANDS"] = str(COMMANDS)
     async with AsyncExitStack() as stack:
         direct = await stack.enter_async_context(disposing(world.engine()))
         async with transaction(direct) as session:

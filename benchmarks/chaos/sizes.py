@@ -1,0 +1,65 @@
+"""How much of everything: the short storm of `make test` and the long one of `make long`."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """`seconds` are those over which the runs are asked for and the faults are spread; everything else is a number of times.
+
+    `interrupted` is the share of runs that may end up in front of a person. `mines` is the share of commits at which a process dies.
+    """
+
+    name: str
+    seconds: float
+    runs: int
+    kills: int
+    pauses: int
+    redis_losses: int
+    redis_hangs: int
+    redis_fills: int
+    postgres_stops: int
+    postgres_slow: int
+    disk_fills: int
+    lost_replies: int
+    cuts: int
+    mines: float
+    interrupted: float
+    lease: int = 3
+
+
+SHORT: Final = Size(
+    name="short",
+    seconds=25,
+    runs=600,
+    kills=45,
+    pauses=6,
+    redis_losses=3,
+    redis_hangs=1,
+    redis_fills=1,
+    postgres_stops=1,
+    postgres_slow=1,
+    disk_fills=1,
+    lost_replies=20,
+    cuts=4,
+    mines=0.000_5,
+    interrupted=0.05,
+)
+LONG: Final = Size(
+    name="long",
+    seconds=630,
+    runs=10_000,
+    kills=1_010,
+    pauses=205,
+    redis_losses=20,
+    redis_hangs=10,
+    redis_fills=10,
+    postgres_stops=10,
+    postgres_slow=10,
+    disk_fills=5,
+    lost_replies=300,
+    cuts=60,
+    mines=0.000_3,
+    interrupted=0.01,
+)
