@@ -5,7 +5,8 @@ import contextlib
 import os
 import random
 import signal
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -38,6 +39,7 @@ class Held:
     run: UUID
     attempt: int
     at: datetime
+    second: float
     paused: bool
 
 
@@ -50,10 +52,26 @@ class Faults:
     dice: random.Random
     done: Counter[str] = field(default_factory=Counter)
     held: list[Held] = field(default_factory=list)
+    timeline: list[tuple[float, float, str]] = field(default_factory=list)
     _paused: set[int] = field(default_factory=set)
     _postgres: asyncio.Lock = field(default_factory=asyncio.Lock)
     _redis: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _cut: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+    _began: float = field(default_factory=time.monotonic)
     _broker: WakingBroker | None = None
+
+    async def strike(self) -> None:
+        """Each fault at its time, beside those that are still under way."""
+        self._began = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            for at, name, fault in self.schedule():
+                await asyncio.sleep(max(0.0, self._began + at - time.monotonic()))
+                group.create_task(self._do(name, fault))
+
+    async def _do(self, name: str, fault: Callable[[], Awaitable[None]]) -> None:
+        began = time.monotonic()
+        await fault()
+        self.timeline.append((began - self._began, time.monotonic() - self._began, name))
 
     def schedule(self) -> list[tuple[float, str, Callable[[], Awaitable[None]]]]:
         """Every fault with the second at which it begins, drawn from the dice alone."""
@@ -166,13 +184,15 @@ class Faults:
 
     async def partition(self) -> None:
         """One host loses every connection to Postgres or to Redis at once, and gets no new one for a while."""
-        wire = self.ground.wires[self.dice.choice(("Postgres", "Redis"))]
-        await wire.refuse()
-        try:
-            await asyncio.sleep(1.0)
-        finally:
-            await wire.accept()
-        self.done["one host cut off"] += 1
+        name = self.dice.choice(("Postgres", "Redis"))
+        wire = self.ground.wires[name]
+        async with self._cut[name]:
+            await wire.refuse()
+            try:
+                await asyncio.sleep(1.0)
+            finally:
+                await wire.accept()
+        self.done[f"one host cut off from {name}"] += 1
 
     async def forge(self) -> None:
         """Redis hints at runs that nobody is to touch: those that wait for approval, have ended, or are in somebody's hands."""
@@ -199,4 +219,4 @@ class Faults:
         with contextlib.suppress(SQLAlchemyError, OSError):
             async with asyncio.timeout(LOOK_SECONDS), self.ground.engine.connect() as connection:
                 rows = (await connection.execute(query, {"name": f"%:{pid}-%"})).all()
-            self.held += [Held(row.id, row.attempt, row.at, paused) for row in rows]
+            self.held += [Held(row.id, row.attempt, row.at, time.monotonic() - self._began, paused) for row in rows]

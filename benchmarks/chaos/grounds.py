@@ -34,7 +34,7 @@ groups: {staff: [runner], leads: [approver]}
 """
 COMMANDS: Final = Path(__file__).with_name("commands")
 SKEW_SECONDS: Final = 600
-START_SECONDS: Final = 60
+START_SECONDS: Final = 120
 STOP_SECONDS: Final = 30
 
 

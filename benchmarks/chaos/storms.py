@@ -3,7 +3,6 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,33 +29,19 @@ async def rage(folder: Path, size: Size, *, seed: int) -> Report:
         started = time.monotonic() - began
         faults = Faults(made, size, random.Random(seed))
         people = People(made, size, random.Random(seed + 1))
-        schedule = faults.schedule()
-        deciding = asyncio.create_task(people.decide())
-        async with asyncio.TaskGroup() as group:
-            group.create_task(people.ask_all())
-            group.create_task(_strike(schedule))
-        people.ended.set()
-        asked = time.monotonic() - began
-        await _calm(made)
-        await deciding
+        async with asyncio.TaskGroup() as storm:
+            storm.create_task(people.decide())
+            async with asyncio.TaskGroup() as group:
+                group.create_task(people.ask_all())
+                group.create_task(faults.strike())
+            people.ended.set()
+            asked = time.monotonic() - began
+            await _calm(made)
         quiet = time.monotonic() - began
         report = await count(made, size, people, faults, seed=seed)
         report.seconds = {"start": started, "storm": asked - started, "until all was quiet": quiet - asked}
         report.seconds["count"] = time.monotonic() - began - quiet
         return report
-
-
-async def _strike(schedule: list[tuple[float, str, Callable[[], Awaitable[None]]]]) -> None:
-    """Each fault at its time, beside those that are still under way."""
-    began = time.monotonic()
-    async with asyncio.TaskGroup() as group:
-        for at, _, fault in schedule:
-            await asyncio.sleep(max(0.0, began + at - time.monotonic()))
-            group.create_task(_run(fault))
-
-
-async def _run(fault: Callable[[], Awaitable[None]]) -> None:
-    await fault()
 
 
 async def _calm(made: Ground) -> None:
