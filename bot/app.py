@@ -117,5 +117,7 @@ def _broken(request: Request, status: int, reason: str, sentence: str) -> Respon
 
 def _answered(request: Request, problem: Problem) -> Response:
     if console.is_page(request):
-        return console.problem_page(request, problem.status, problem.detail)
+        page = console.problem_page(request, problem.status, problem.detail)
+        page.headers.update(problem.headers)
+        return page
     return problems.response_of(request, problem)

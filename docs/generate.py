@@ -89,6 +89,10 @@ MEANINGS: Final = {
         "Addresses and networks of proxies that check clients' certificates and say so in `Client-Cert` (RFC 9440). Unset, nobody is"
         " believed.",
     ),
+    "session_hours": Meaning("web", "After how many hours everybody has to sign in to the browser again, 1 to 168."),
+    "session_idle_minutes": Meaning(
+        "web", "After how many minutes without use a session ends, 5 to 10080. A page that is merely left open is not used."
+    ),
     "demo": Meaning("web, workers, up", "Set by `--demo`. Refused with a public address or a real Slack token."),
 }
 

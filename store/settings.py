@@ -27,6 +27,8 @@ _EXAMPLES: Final = {
     "metrics_token": "20 or more random characters",
     "delivery_days": "30",
     "trusted_proxies": "10.0.0.7, 10.1.0.0/16",
+    "session_hours": "12",
+    "session_idle_minutes": "120",
 }
 
 
@@ -64,6 +66,8 @@ class Settings(BaseSettings):
     slots: int = Field(16, ge=1, le=200)
     delivery_days: int = Field(30, ge=1, le=3_650)
     trusted_proxies: str = ""
+    session_hours: int = Field(12, ge=1, le=168)
+    session_idle_minutes: int = Field(120, ge=5, le=10_080)
     demo: bool = False
 
     @classmethod

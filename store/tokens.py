@@ -45,26 +45,30 @@ class Token:
     fresh: bool = False
 
 
-async def issue_token(session: WriteSession, *, kind: str, person: str | None, label: str, scopes: tuple[str, ...], lifetime: float) -> str:
+async def issue_token(
+    session: WriteSession, *, kind: str, person: str | None, label: str, scopes: tuple[str, ...], lifetime: float, age: float | None = 0.0
+) -> str:
     """Makes a token of `kind` (`api`, `session`, `link` or `scim`) that lives `lifetime` seconds; returns its value, which is kept nowhere.
 
-    A session is made by logging in, so it begins fresh; an API token is made fresh by `freshen`.
+    A session is made by logging in, `age` seconds ago (None: nobody knows when), so it begins fresh; an API token is made fresh
+    by `freshen`.
     """
     value = f"cs_{kind}_{secrets.token_urlsafe(32)}"
     await session.execute(
         text(
             "INSERT INTO tokens (id, hash, kind, person, label, scopes, expires_at, fresh_at)"
             " VALUES (:id, :hash, :kind, :person, :label, :scopes, countersign_now() + cast(:lifetime AS interval),"
-            " CASE WHEN :kind = 'session' THEN countersign_now() END)"
+            " CASE WHEN :kind = 'session' THEN countersign_now() - cast(:age AS interval) END)"
         ),
         {
             "id": UUID(bytes=uuid7().bytes),
-            "hash": _hash(value),
+            "hash": hash_of(value),
             "kind": kind,
             "person": person,
             "label": label,
             "scopes": list(scopes),
             "lifetime": f"{lifetime} seconds",
+            "age": None if age is None else f"{age} seconds",
         },
     )
     return value
@@ -77,7 +81,7 @@ async def keep_code(session: WriteSession, code: str, *, kind: str, person: str,
             "INSERT INTO tokens (id, hash, kind, person, label, scopes, expires_at)"
             " VALUES (:id, :hash, :kind, :person, :kind, '{}', countersign_now() + cast(:lifetime AS interval))"
         ),
-        {"id": UUID(bytes=uuid7().bytes), "hash": _hash(code), "kind": kind, "person": person, "lifetime": f"{lifetime} seconds"},
+        {"id": UUID(bytes=uuid7().bytes), "hash": hash_of(code), "kind": kind, "person": person, "lifetime": f"{lifetime} seconds"},
     )
 
 
@@ -97,7 +101,7 @@ async def find_token(session: ReadSession, value: str, *, kind: str) -> Token | 
                 "SELECT id, kind, person, scopes, coalesce(fresh_at > countersign_now() - cast(:fresh AS interval), false) AS fresh"
                 " FROM tokens WHERE hash = :hash AND kind = :kind AND ended_at IS NULL AND expires_at > countersign_now()"
             ),
-            {"hash": _hash(value), "kind": kind, "fresh": f"{FRESH_SECONDS} seconds"},
+            {"hash": hash_of(value), "kind": kind, "fresh": f"{FRESH_SECONDS} seconds"},
         )
     ).first()
     return Token(row.id, row.kind, row.person, frozenset(row.scopes), row.fresh) if row else None
@@ -111,7 +115,7 @@ async def spend_token(session: WriteSession, value: str, *, kind: str) -> Token 
                 "UPDATE tokens SET ended_at = countersign_now(), used_at = countersign_now() WHERE hash = :hash AND kind = :kind"
                 " AND ended_at IS NULL AND expires_at > countersign_now() RETURNING id, kind, person, scopes"
             ),
-            {"hash": _hash(value), "kind": kind},
+            {"hash": hash_of(value), "kind": kind},
         )
     ).first()
     return Token(row.id, row.kind, row.person, frozenset(row.scopes)) if row else None
@@ -125,7 +129,7 @@ async def freshen(session: WriteSession, token: UUID) -> None:
 async def end_token(session: WriteSession, value: str) -> None:
     """Ends a token or session at once."""
     await session.execute(
-        text("UPDATE tokens SET ended_at = countersign_now() WHERE hash = :hash AND ended_at IS NULL"), {"hash": _hash(value)}
+        text("UPDATE tokens SET ended_at = countersign_now() WHERE hash = :hash AND ended_at IS NULL"), {"hash": hash_of(value)}
     )
 
 
@@ -138,5 +142,6 @@ async def end_labelled(session: WriteSession, *, kind: str, label: str) -> int:
     return len(rows.all())
 
 
-def _hash(value: str) -> bytes:
+def hash_of(value: str) -> bytes:
+    """What is kept of a token."""
     return hashlib.sha256(value.encode()).digest()

@@ -38,6 +38,11 @@ def back_of(fields: Mapping[str, str]) -> str:
     return back if _PAGE.match(back) else ""
 
 
+def page_of(path: str) -> str:
+    """The page of ours that a path names, to go on to; the room for anything else."""
+    return path if _PAGE.match(path) else "/"
+
+
 def json_of(fields: Mapping[str, str], name: str) -> dict[str, Any] | None:
     """The JSON object that a script put into a field; None when the field is empty. Raises Problem 400."""
     if not fields.get(name):

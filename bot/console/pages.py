@@ -95,12 +95,17 @@ def enter_page(*, alive: bool) -> Response:
     return _page("enter.html", 200 if alive else 410, alive=alive)
 
 
+def sign_in_page(*, then: str, wrong: bool = False) -> Response:
+    """Where somebody signs in who has no session, or whose login is too old for what they decide."""
+    return _page("signin.html", 410 if wrong else 200, then=then, wrong=wrong)
+
+
 def problem_page(request: Request, status: int, sentence: str) -> Response:
     """What went wrong and what to do, with what was typed."""
     if PART_HEADER in request.headers:
         return HTMLResponse(str(_parts().problem(sentence)), status)
     typed = str(request.scope.get("state", {}).get("typed", ""))
-    return _page("problem.html", status, title=HTTPStatus(status).phrase, sentence=sentence, typed=typed)
+    return _page("problem.html", status, signed_out=status == 401, title=HTTPStatus(status).phrase, sentence=sentence, typed=typed)
 
 
 def is_page(request: Request) -> bool:

@@ -18,12 +18,14 @@ from countersign.errors import CountersignError
 from countersign.invocations import Door, Place
 from countersign.replies import Form, Reply
 
-from . import asks, inboxes, keypages, pages, runlists, runpages
+from . import asks, inboxes, keypages, pages, runlists, runpages, sessionpages, signins
+from .attempts import Attempts
 from .forms import back_of, check_origin, json_of
 from .frames import Here, framed
 from .pages import PART_HEADER, Said, View
 from .pulses import Pulse
-from .sessions import enter, find_visitor, is_alive, leave, posted, set_cookie
+from .sessions import find_visitor, is_alive, leave, posted, set_cookie
+from .signins import try_link
 
 router = APIRouter(include_in_schema=False)
 ANSWER: Final = "a."
@@ -35,8 +37,10 @@ FormOf = Annotated[str, Query(max_length=100, description="A command whose form 
 def mount(app: FastAPI) -> None:
     """Adds the console's pages to the application."""
     app.state.pulse = Pulse(lambda: app.state.hub)
-    for one in (router, inboxes.router, runlists.router, runpages.router, asks.router, keypages.router):
-        app.include_router(one)
+    app.state.attempts = Attempts()
+    app.include_router(router)
+    for one in (inboxes, runlists, runpages, asks, keypages, sessionpages, signins):
+        app.include_router(one.router)
 
 
 @router.get("/")
@@ -115,9 +119,8 @@ async def look(request: Request, token: str) -> Response:
 @router.post("/enter/{token}")
 async def come_in(request: Request, token: str) -> Response:
     check_origin(request, own=_hub(request).settings.url)
-    session = await enter(_hub(request), token)
+    session = await try_link(request, token)
     if session is None:
-        request.app.state.refusals.count(door=Door.browser, reason="wrong_link")
         return pages.enter_page(alive=False)
     response = RedirectResponse("/", 303)
     set_cookie(response, _hub(request).settings, session)
@@ -128,7 +131,7 @@ async def come_in(request: Request, token: str) -> Response:
 async def go(request: Request) -> Response:
     await _posted(request)
     await leave(request)
-    response = RedirectResponse("/", 303)
+    response = RedirectResponse("/sign-in", 303)
     set_cookie(response, _hub(request).settings, "")
     return response
 

@@ -88,6 +88,7 @@ async def show(request: Request, reference: str) -> Response:
         asked=asked(story.run),
         card=card_of(story.facts, details=True),
         live=story.run.status not in FINISHED,
+        again=story.facts.step_up == "login" and not visitor.fresh,
         said=await said_of(request, here),
     )
 

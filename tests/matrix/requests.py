@@ -25,6 +25,7 @@ STATES: Final = {
 """In which state a run has to be for the request to make sense."""
 ELSEWHERE: Final = "from elsewhere"
 DIRECTORY: Final = "with a directory's token"
+_NEWEST: Final = "SELECT id FROM tokens WHERE kind = 'session' AND person = 'kim' AND ended_at IS NULL ORDER BY created_at DESC LIMIT 1"
 _USER: Final = {"schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": "new", "active": True}
 
 
@@ -118,6 +119,23 @@ async def _leave(doors: Doors, persona: str, about: str, run: Run) -> Shown:
     return Shown(answer.status_code, answer.text)
 
 
+async def _sign_in(doors: Doors, persona: str, about: str, run: Run) -> Shown:
+    """As a browser of its own, with a link that is pasted."""
+    async with doors.town.web.client({"origin": doors.town.web.address, "sec-fetch-site": "same-origin"}) as browser:
+        answer = await browser.post("/sign-in", data={"link": await _link(doors, about), "next": "/inbox"})
+    return Shown(answer.status_code, answer.text)
+
+
+async def _end_session(doors: Doors, persona: str, about: str, run: Run) -> Shown:
+    """One that there is not, or one of somebody else's."""
+    which = str(uuid4())
+    if about:
+        await doors.town.web.token("session", "kim")
+        [row] = await doors.town.rows(_NEWEST)
+        which = str(row.id)
+    return await doors.browse(persona, "/sessions/end", which=which)
+
+
 async def _link(doors: Doors, about: str) -> str:
     return await doors.town.web.token("link", "kim", lifetime=-1 if about == "a dead link" else 600)
 
@@ -184,6 +202,10 @@ REQUESTS: Final[Mapping[str, Send]] = {
     "GET /": page("/"),
     "GET /runs/{reference}": page("/runs/{id}"),
     "GET /runs/{reference}/signing": page("/runs/{id}/signing"),
+    "GET /sessions": page("/sessions"),
+    "POST /sessions/end": _end_session,
+    "GET /sign-in": page("/sign-in?next=/inbox"),
+    "POST /sign-in": _sign_in,
     "GET /passkeys": page("/passkeys"),
     "POST /passkeys/options": form("/passkeys/options"),
     "POST /passkeys": form("/passkeys", label="phone"),

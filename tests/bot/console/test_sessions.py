@@ -1,7 +1,12 @@
 """Coming in by a one-time link, acting as oneself or as one of the cast, and what other sites cannot do."""
 
-import pytest
+import re
 
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.console.attempts import MOST
 from store.audits import search
 from store.databases import WriteSession, reading, transaction
 from store.people import deactivate
@@ -156,3 +161,104 @@ async def test_a_form_that_no_browser_sends_is_refused(web: Web, content: bytes,
     answer = await ada.client.post("/room/say", content=content, headers={"content-type": kind})
     assert answer.status_code == status
     assert answer.headers["content-type"].startswith("text/html")
+
+
+async def test_a_session_that_is_not_used_ends_and_an_open_page_does_not_use_it(world: World) -> None:
+    async with web_of(world, SESSION_IDLE_MINUTES="5") as web, disposing(world.engine(role="owner")) as owner:
+        ada, lin = await web.browser("ada"), await web.browser("lin")
+        looking = {"accept": "text/html"}
+        for _ in range(2):
+            await shift(owner, "4 minutes")
+            assert (await ada.client.get("/", headers=looking)).status_code == 200
+            left_open = {"countersign-part": "1"}
+            await lin.client.get("/inbox", headers=left_open)
+        assert (await lin.client.get("/inbox", headers=looking)).status_code == 401
+        assert (await ada.client.get("/inbox", headers=looking)).status_code == 200
+
+
+async def test_a_session_ends_however_much_it_is_used(world: World) -> None:
+    async with web_of(world, SESSION_HOURS="1") as web, disposing(world.engine(role="owner")) as owner:
+        ada = await web.browser("ada")
+        for status in (200, 200, 401):
+            assert (await ada.client.get("/", headers={"accept": "text/html"})).status_code == status
+            await shift(owner, "31 minutes")
+
+
+async def shift(owner: AsyncEngine, by: str) -> None:
+    """Moves the database's clock on."""
+    async with transaction(owner) as session:
+        await session.execute(text("UPDATE clock SET shift = shift + cast(:by AS interval)"), {"by": by})
+
+
+async def test_ada_sees_where_she_is_signed_in_and_ends_a_stolen_session(web: Web) -> None:
+    ada, thief = await web.browser("ada"), await web.browser("ada")
+    async with await web.caller("ada") as program:
+        page = await ada.client.get("/sessions")
+        assert page.text.count("<tr>") == 4
+        assert page.text.count("this browser") == 1
+        own = {name: hidden(page.text, name) for name in ("csrf", "key")}
+        answer = await ada.client.post("/sessions/end", data=own | {"which": "others"})
+        assert (answer.status_code, answer.headers["location"]) == (303, "/sessions")
+        assert (await ada.page()).status_code == 200
+        assert (await thief.page()).status_code == 401
+        assert (await thief.client.get("/room/events")).status_code == 401
+        assert (await program.get("/api/v1/runs")).status_code == 401
+    async with reading(web.hub.engine) as session:
+        assert [row.actor for row in await search(session, kind="token:ended")] == ["ada", "ada"]
+
+
+async def test_only_an_admin_sees_and_ends_the_sessions_of_others(web: Web) -> None:
+    ada, lin, max_ = await web.browser("ada"), await web.browser("lin"), await web.browser("max")
+    theirs = await max_.client.get("/sessions?of=everybody")
+    assert ">lin<" in theirs.text
+    assert ">lin<" not in (await ada.client.get("/sessions?of=everybody")).text
+    [which] = re.findall(r'value="([0-9a-f-]{36})"(?:(?!</form>).)*of lin<', theirs.text, re.DOTALL)
+    own = {name: hidden((await ada.client.get("/sessions")).text, name) for name in ("csrf", "key")}
+    assert (await ada.client.post("/sessions/end", data=own | {"which": which})).status_code == 404
+    assert (await ada.client.post("/sessions/end", data=own | {"which": "no id"})).status_code == 400
+    assert (await lin.page()).status_code == 200
+    own = {name: hidden(theirs.text, name) for name in ("csrf", "key")}
+    assert (await max_.client.post("/sessions/end", data=own | {"which": which, "of": "everybody"})).status_code == 303
+    assert (await lin.page()).status_code == 401
+
+
+async def test_signing_in_makes_a_new_session_and_ends_the_one_before(web: Web) -> None:
+    """A session that somebody planted in the browser beforehand is not the one that gets signed in."""
+    ada = await web.browser("ada")
+    before = ada.client.cookies["countersign_8000"]
+    await ada.client.post("/sign-in", data={"link": await web.token("link", "ada", scopes=()), "next": "/inbox"})
+    after = ada.client.cookies["countersign_8000"]
+    assert after != before
+    async with web.client({"cookie": f"countersign_8000={before}"}) as thief:
+        assert (await thief.get("/")).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "then", ["//evil.test", "https://evil.test/", "/\\evil.test", "javascript:alert(1)", "/inbox\r\nx: y", "/%2f%2fevil.test"]
+)
+async def test_signing_in_leads_to_no_other_site(web: Web, then: str) -> None:
+    async with web.client({"origin": ORIGIN}) as ada:
+        page = await ada.get("/sign-in", params={"next": then})
+        assert hidden(page.text, "next") == "/"
+        answer = await ada.post("/sign-in", data={"link": await web.token("link", "ada", scopes=()), "next": then})
+        assert answer.headers["location"] == "/"
+        right = await ada.post("/sign-in", data={"link": await web.token("link", "ada", scopes=()), "next": "/runs/7"})
+        assert right.headers["location"] == "/runs/7"
+
+
+async def test_another_site_cannot_sign_somebody_in_as_somebody_else(web: Web) -> None:
+    link = await web.token("link", "eve", scopes=())
+    async with web.client({"origin": "https://evil.test", "sec-fetch-site": "cross-site"}) as ada:
+        answer = await ada.post("/sign-in", data={"link": link, "next": "/"})
+        assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
+
+
+async def test_guessing_is_slowed_down(web: Web) -> None:
+    link = await web.token("link", "ada", scopes=())
+    async with web.client({"origin": ORIGIN}) as stranger:
+        for _ in range(MOST):
+            assert (await stranger.post("/sign-in", data={"link": "cs_link_guess"})).status_code == 410
+        for answer in (await stranger.post("/sign-in", data={"link": link}), await stranger.post(f"/enter/{link}")):
+            assert answer.status_code == 429
+            assert int(answer.headers["retry-after"]) <= 60
+            assert "try again in" in answer.text
