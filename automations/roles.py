@@ -34,6 +34,7 @@ from .housekeeping.sealing import seal_always
 from .housekeeping.sending import send_always
 from .housekeeping.sweeping import sweep
 from .housekeeping.taking import take_always
+from .housekeeping.verifying import verify_always
 from .housekeeping.waking import wake_free_always
 from .intakes import Intake
 from .leases import Leases
@@ -129,6 +130,7 @@ async def _keep_house(settings: Settings, name: str) -> None:
         wake_free_always(services, dispatcher.locks),
         seal_always(services),
         index_always(services),
+        verify_always(services),
         send_always(services, messages),
         take_always(services, dispatcher.deliveries),
         follow_always(services),

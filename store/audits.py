@@ -8,12 +8,29 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple, Self
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Column, Computed, ForeignKey, Identity, Index, Table, UniqueConstraint, Uuid, desc, select, text, tuple_
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Computed,
+    ForeignKey,
+    Identity,
+    Index,
+    Row,
+    Select,
+    Table,
+    UniqueConstraint,
+    Uuid,
+    desc,
+    select,
+    text,
+    tuple_,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 from uuid6 import uuid7
 
 from store.bases import Base
 from store.databases import ReadSession, WriteSession
+from store.searches import QUERY, Words, find_places, lexemes
 
 INSERT_EVENT: Final = "INSERT INTO audit_events (id, canonical)"
 """How any statement records an event in itself: this, then a SELECT of `gen_random_uuid()` and
@@ -59,7 +76,7 @@ class AuditRow:
         return _EPOCH + timedelta(microseconds=self.cursor.at_us)
 
     @classmethod
-    def _of(cls, row: "AuditEventRow") -> Self:
+    def _of(cls, row: "AuditEventRow | Row[Any]") -> Self:
         detail = json.loads(row.canonical).get("detail") or {}
         return cls(row.id, Cursor(row.at_us, row.seq), row.kind, row.actor, row.run_id, detail)
 
@@ -136,28 +153,63 @@ async def find_trail(session: ReadSession, run_id: UUID) -> list[AuditRow]:
     return [AuditRow._of(row) for row in await session.scalars(query)]
 
 
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """What an event is like; what is empty does not matter. Every one of `words` begins one of its words; times are microseconds."""
+
+    words: str = ""
+    kind: str = ""
+    actor: str = ""
+    run: UUID | None = None
+    since_us: int | None = None
+    until_us: int | None = None
+
+    @property
+    def searched(self) -> Words:
+        """As words, if no index of the record's own tells it; none else."""
+        if self.run is None and not (self.words or self.actor):
+            return Words()
+        exact = [lexemes(name, [value]) for name, value in (("kind", self.kind), ("actor", self.actor)) if value]
+        return Words(self.words, exact)
+
+
 async def search(
     session: ReadSession,
+    sought: Sought | None = None,
     *,
-    kind: str | None = None,
-    actor: str | None = None,
+    kind: str = "",
+    actor: str = "",
     run: UUID | None = None,
     before: Cursor | None = None,
     limit: int = 50,
 ) -> list[AuditRow]:
-    """Events that match everything given, newest first; the next page comes before the last row's `cursor`.
+    """Events like this, newest first; the next page comes before the last row's `cursor`.
 
     Raises ValueError when `limit` is not between 1 and 1,000.
     """
+    sought = sought or Sought(kind=kind, actor=actor, run=run)
     if not 1 <= limit <= MOST_ROWS:
         raise ValueError(f"limit must be between 1 and {MOST_ROWS}, not {limit}")
     query = select(AuditEventRow).order_by(desc(AuditEventRow.at_us), desc(AuditEventRow.seq)).limit(limit)
-    for column, wanted in ((AuditEventRow.kind, kind), (AuditEventRow.actor, actor), (AuditEventRow.run_id, run)):
-        if wanted is not None:
-            query = query.where(column == wanted)
+    if sought.run is None and (words := sought.searched):
+        places = await find_places(session, words, before=before, since_us=sought.since_us, until_us=sought.until_us, limit=limit)
+        values = {"times": [one[0] for one in places], "seqs": [one[1] for one in places]}
+        return [AuditRow._of(row) for row in await session.execute(_PLACED, values)]
+    if sought.run is not None:
+        query = query.where(AuditEventRow.run_id == sought.run)
+        if words := sought.searched:
+            query = query.where(text(_HAS_WORDS).bindparams(**words.values()))
+    elif sought.kind:
+        query = query.where(AuditEventRow.kind == sought.kind)
+    return [AuditRow._of(row) for row in await session.scalars(_bounded(query, sought, before))]
+
+
+def _bounded(query: Select[AuditEventRow], sought: Sought, before: Cursor | None) -> Select[AuditEventRow]:
     if before is not None:
         query = query.where(tuple_(AuditEventRow.at_us, AuditEventRow.seq) < before)
-    return [AuditRow._of(row) for row in await session.scalars(query)]
+    if sought.since_us is not None:
+        query = query.where(AuditEventRow.at_us >= sought.since_us)
+    return query if sought.until_us is None else query.where(AuditEventRow.at_us < sought.until_us)
 
 
 # An event committed a moment late bears an earlier time than one already seen.
@@ -180,6 +232,12 @@ async def find_changes(session: ReadSession, *, after: int | None) -> tuple[int,
     return max(after, row.at_us or 0), set(row.runs or ())
 
 
+# Each by its key: a list of pairs would be compared with every event of the index.
+_PLACED: Final = text("""
+SELECT e.* FROM unnest(cast(:times AS bigint[]), cast(:seqs AS bigint[])) AS p (at_us, seq)
+CROSS JOIN LATERAL (SELECT * FROM audit_events a WHERE a.at_us = p.at_us AND a.seq = p.seq LIMIT 1) e ORDER BY e.at_us DESC, e.seq DESC
+""")
+_HAS_WORDS: Final = f"countersign_event_words(kind, actor, canonical::jsonb -> 'detail') @@ {QUERY}"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _RECORD: Final = text("INSERT INTO audit_events (id, canonical) SELECT * FROM unnest(cast(:ids AS uuid[]), cast(:canonicals AS text[]))")
 # An escape that JSON allows and Postgres does not: NUL. The even number of backslashes before it are escaped backslashes.

@@ -114,7 +114,7 @@ async def seal(session: WriteSession, signer: Signer) -> Block | None:
             return None
     block = Block(
         n=n,
-        prev=_block_of(last).digest if last else bytes(32),
+        prev=block_of(last).digest if last else bytes(32),
         root=merkle_root([taken.leaves[start : start + 32] for start in range(0, len(taken.leaves), 32)]),
         count=taken.fresh,
         first_us=taken.first_us,
@@ -131,7 +131,7 @@ async def seal(session: WriteSession, signer: Signer) -> Block | None:
 async def find_blocks(session: ReadSession, *, after: int, limit: int = MOST_LEAVES) -> list[Block]:
     """The blocks that follow block number `after`, in order."""
     rows = await session.scalars(select(AuditBlockRow).where(AuditBlockRow.n > after).order_by(AuditBlockRow.n).limit(limit))
-    return [_block_of(row) for row in rows]
+    return [block_of(row) for row in rows]
 
 
 def merkle_root(leaves: Sequence[bytes]) -> bytes:
@@ -159,7 +159,8 @@ FROM fresh
 """)
 
 
-def _block_of(row: AuditBlockRow) -> Block:
+def block_of(row: AuditBlockRow) -> Block:
+    """A block as it is stored."""
     return Block(**{column.name: getattr(row, column.name) for column in fields(Block)})
 
 

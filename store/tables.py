@@ -39,6 +39,7 @@ from . import (
     tasks,
     tokens,
     triggers,
+    verifications,
     waits,
     workers,
 )
@@ -86,6 +87,7 @@ __all__ = [
     "tasks",
     "tokens",
     "triggers",
+    "verifications",
     "waits",
     "workers",
 ]

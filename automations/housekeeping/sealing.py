@@ -10,6 +10,7 @@ from automations.services import Services
 from store.anchors import AnchorError, FileAnchor, OutputAnchor, anchor_missing
 from store.sealing import Block, Signer, load_or_create_key, seal
 from store.settings import Settings
+from store.verifications import note_anchored
 
 _log = logging.getLogger(__name__)
 SEAL_SECONDS: Final = 1.0
@@ -28,6 +29,7 @@ def anchor_of(settings: Settings) -> FileAnchor:
 async def seal_always(services: Services) -> None:
     """Seals every second until cancelled."""
     signer, anchor, output = signer_of(services.settings), anchor_of(services.settings), OutputAnchor()
+    noted = 0
     while True:
         try:
             async with services.reading() as session:
@@ -35,6 +37,10 @@ async def seal_always(services: Services) -> None:
             while block := await _seal_one(services, signer):
                 await asyncio.to_thread(anchor.anchor, block)
                 output.anchor(block)
+            if anchor.last > noted:
+                async with services.transaction() as session:
+                    await note_anchored(session, anchor.last)
+                noted = anchor.last
         except (SQLAlchemyError, OSError, AnchorError) as error:
             _log.warning("sealing is interrupted: %s", error if isinstance(error, AnchorError) else type(error).__name__)
         await asyncio.sleep(SEAL_SECONDS)

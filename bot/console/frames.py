@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from starlette.requests import Request
 
+from bot.api.problems import Problem
 from bot.hubs import Hub
+from commands.authorizing import Allowed, held
 from commands.inboxes import reviews_for, waiting_for
+from commands.policies import AUDIT
 from commands.rulebooks import Rulebook, uses_passkeys
 from commands.switches import sentences
 from commands.tasks import tasks_for
@@ -119,12 +122,23 @@ async def framed(request: Request, here: Here, section: str) -> Frame:
     hub: Hub = request.app.state.hub
     rulebook = await hub.rulebook()
     count = await hub.read(lambda session: _waiting(session, rulebook, here.visitor.person))
-    return Frame(here, rulebook, section, _sections(count, keys=uses_passkeys(rulebook)), tuple(sentences(rulebook.switches)))
+    audits = isinstance(held(rulebook.policy, here.visitor.person, AUDIT), Allowed)
+    sections = _sections(count, keys=uses_passkeys(rulebook), audits=audits)
+    return Frame(here, rulebook, section, sections, tuple(sentences(rulebook.switches)))
 
 
-def _sections(waiting: str, *, keys: bool) -> tuple[Section, ...]:
+def day_of(here: Here, name: str, value: str, *, after: int = 0) -> datetime | None:
+    """The start of a day where the reader lives; raises Problem 422."""
+    try:
+        return datetime.fromisoformat(value).replace(tzinfo=here.zone) + timedelta(days=after) if value else None
+    except (ValueError, OverflowError):
+        raise Problem(422, "wrong_parameter", f"{name}: should be a day, for instance 2026-03-31.") from None
+
+
+def _sections(waiting: str, *, keys: bool, audits: bool) -> tuple[Section, ...]:
+    """What is not used, or may not be seen, is not shown."""
     known = (Section("Room", "/"), Section("Inbox", "/inbox", waiting), Section("Runs", "/runs"), Section("Ask", "/ask"))
-    return (*known, Section("Passkeys", "/passkeys")) if keys else known
+    return (*known, *((Section("Audit", "/audit"),) if audits else ()), *((Section("Passkeys", "/passkeys"),) if keys else ()))
 
 
 async def _waiting(session: ReadSession, rulebook: Rulebook, person: Person) -> str:

@@ -18,7 +18,7 @@ from countersign.errors import CountersignError
 from countersign.invocations import Door, Place
 from countersign.replies import Form, Reply
 
-from . import asks, inboxes, keypages, pages, runlists, runpages, sessionpages, signins
+from . import asks, audits, inboxes, keypages, pages, runlists, runpages, sessionpages, signins
 from .attempts import Attempts
 from .forms import back_of, check_origin, json_of
 from .frames import Here, framed
@@ -39,7 +39,7 @@ def mount(app: FastAPI) -> None:
     app.state.pulse = Pulse(lambda: app.state.hub)
     app.state.attempts = Attempts()
     app.include_router(router)
-    for one in (inboxes, runlists, runpages, asks, keypages, sessionpages, signins):
+    for one in (inboxes, runlists, runpages, asks, audits, keypages, sessionpages, signins):
         app.include_router(one.router)
 
 

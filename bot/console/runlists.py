@@ -1,7 +1,6 @@
 """The list of runs: filters in the address, newest first, a page at a time."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
@@ -20,7 +19,7 @@ from store.people import Person, find_all_people
 from store.runs import RunRow
 from store.searches import find_lag
 
-from .frames import Here, framed, here_of
+from .frames import Here, day_of, framed, here_of
 from .pages import framed_page
 
 router = APIRouter(include_in_schema=False)
@@ -94,8 +93,8 @@ async def _wanted(session: ReadSession, rulebook: Rulebook, here: Here, given: M
         door=given["door"],
         statuses=_statuses(given["status"]),
         arguments=_arguments(given["argument"]),
-        since=_day(here, "since", given["since"]),
-        until=_day(here, "until", given["until"], after=1),
+        since=day_of(here, "since", given["since"]),
+        until=day_of(here, "until", given["until"], after=1),
         words=given["q"],
     )
 
@@ -112,14 +111,6 @@ def _arguments(value: str) -> dict[str, str]:
     if any(not name or not sign for name, sign, _ in words):
         raise Problem(422, "wrong_parameter", "argument: should be name=value, for instance env=prod; several are set apart by spaces.")
     return {name: given for name, _, given in words}
-
-
-def _day(here: Here, name: str, value: str, *, after: int = 0) -> datetime | None:
-    """The start of a day where the reader lives; raises Problem 422."""
-    try:
-        return datetime.fromisoformat(value).replace(tzinfo=here.zone) + timedelta(days=after) if value else None
-    except ValueError:
-        raise Problem(422, "wrong_parameter", f"{name}: should be a day, for instance 2026-03-31.") from None
 
 
 def _number(value: str) -> int | None:

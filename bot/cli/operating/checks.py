@@ -24,9 +24,8 @@ from store.databases import PowerfulRole, open_engine, reading, refuse_powerful_
 from store.migrating import is_current
 from store.policies import find_policy
 from store.settings import Settings
+from store.verifications import verifier
 from store.workers import find_workers
-
-from .verifications import verifier
 
 VERIFY_SECONDS: Final = 60.0
 

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from bot.cli.endings import finish, new_app
 from bot.cli.reaching import read_settings, record_url
-from store.databases import plain_url
-from store.settings import Settings
+from store.verifications import verifier
 
 app = new_app()
 
@@ -29,27 +27,6 @@ def verify(
     words, environment = verifier(settings, database or record_url(settings), anchors=anchors, public_key=public_key)
     sys.stdout.flush()
     os.execve(words[0], [*words, *(["--json"] if as_json else [])], environment)  # noqa: S606 becoming the verifier is the point
-
-
-def verifier(
-    settings: Settings, database: str, *, anchors: Path | None = None, public_key: Path | None = None
-) -> tuple[list[str], dict[str, str]]:
-    """The verifier's command line for this hub and its environment, which has the password: everybody can read a command line."""
-    parts = conninfo_to_dict(plain_url(database))
-    password = parts.pop("password", None)
-    words = [
-        sys.executable,
-        "-P",
-        "-m",
-        "store.verify_audit",
-        "--database",
-        make_conninfo("", **parts),
-        "--anchors",
-        str(anchors or settings.anchor or settings.data_dir / "anchors" / "audit.jsonl"),
-        "--public-key",
-        str(public_key or settings.data_dir / "keys" / "audit.pub"),
-    ]
-    return words, dict(os.environ) | ({"PGPASSWORD": str(password)} if password else {})
 
 
 if __name__ == "__main__":

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from bot.cli.operating import manifests, migrations, policychecks, policytests, tokens
-from bot.cli.operating.verifications import verifier
 from bot.cli.up.demos import POLICY
 from store.audits import search
 from store.databases import reading
 from store.embedded import DatabaseUrls
 from store.tokens import find_token
+from store.verifications import verifier
 from tests.bot.cli.lines import called
 from tests.hubs import World, disposing
 
