@@ -1,0 +1,183 @@
+"""A mountain of runs and of audit events, as years of use leave them: written in bulk, sealed, chained, signed and indexed.
+
+Every event has the text that the trigger would have stamped and its leaf, every block its Merkle root and its signature, so that the
+verifier finds nothing wrong; the words that runs and events are found by are those of the housekeeper. Run alone, it fills a new
+database of the embedded Postgres and keeps it: `python -m benchmarks.mountains FOLDER --runs 1000000 --events 5000000`
+"""
+
+import argparse
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, LiteralString
+
+import psycopg
+
+from store.anchors import FileAnchor
+from store.databases import plain_url
+from store.embedded import DatabaseUrls
+from store.embedded.postgres import EmbeddedPostgres
+from store.migrating import migrate
+from store.sealing import MOST_LEAVES, Block, load_or_create_key, merkle_root
+
+RUNS: Final = 1_000_000
+EVENTS: Final = 5_000_000
+DAYS: Final = 730
+CHUNK: Final = 100_000
+COMMANDS: Final = ("deploy", "rollback", "restart", "scale", "flag set", "db migrate", "cert renew", "cache purge")
+_OFF: LiteralString = "ALTER TABLE audit_events DISABLE TRIGGER audit_events_stamp"
+_ON: LiteralString = "ALTER TABLE audit_events ENABLE TRIGGER audit_events_stamp"
+_NO_WORDS: LiteralString = "DROP INDEX ix_run_searches_words; DROP INDEX ix_event_searches_words"
+_WORDS: LiteralString = """
+CREATE INDEX ix_run_searches_words ON run_searches USING gin (words);
+CREATE INDEX ix_event_searches_words ON event_searches USING gin (words)
+"""
+_PEOPLE: LiteralString = (
+    "INSERT INTO people (name, email) SELECT 'person' || i, 'person' || i || '@example.test' FROM generate_series(0, 199) i"
+)
+# One run every so often; what it is follows from its number, so that two mountains are alike.
+_RUNS: LiteralString = """
+INSERT INTO runs (id, command, code_version, status, risk, visibility, asker, door, place, arguments, origins, reason, policy, trace,
+                  plan, digest, revision, outcome, created_at, moved_at)
+SELECT md5('run' || i)::uuid, c.name, 'c1', s.status, 1 + i %% 3, CASE WHEN i %% 50 = 0 THEN 'private' ELSE 'staff' END,
+       'person' || (i * 7 %% 200), (ARRAY['slack', 'slack', 'slack', 'browser', 'api', 'schedule'])[1 + i %% 6],
+       '{"platform": "room", "team": "", "channel": "ops", "thread": "", "shared": false}', a.arguments,
+       '{"service": "typed", "env": "default", "version": "typed"}',
+       CASE WHEN i %% 4 = 0 THEN 'OPS-' || i / 10 || ' asked for it' ELSE '' END,
+       'p', md5('trace' || i), jsonb_build_object('summary', c.name || ' of ' || (a.arguments ->> 'service') || ' to '
+       || (a.arguments ->> 'version'), 'steps', '[]'::jsonb), encode(sha256(('plan' || i)::bytea), 'hex'), 1,
+       CASE s.status WHEN 'failed' THEN 'the health check did not pass within 5 min' WHEN 'succeeded' THEN 'done' ELSE '' END,
+       at.born, at.born + interval '90 seconds'
+FROM generate_series(%(first)s::int, %(last)s::int) i
+CROSS JOIN LATERAL (SELECT (%(commands)s::text[])[1 + i %% 8] AS name) c
+CROSS JOIN LATERAL (SELECT jsonb_build_object('service', 'service-' || i * 13 %% 300, 'env', (ARRAY['prod', 'staging', 'dev'])[1 + i %% 3],
+    'version', 'v' || i / 1000 || '.' || i %% 1000) AS arguments) a
+CROSS JOIN LATERAL (SELECT CASE WHEN i %% 1000 = 1 THEN 'interrupted' WHEN i %% 25 = 0 THEN 'failed' WHEN i %% 40 = 1 THEN 'denied'
+    WHEN i > %(runs)s - 200 AND i %% 5 = 0 THEN 'awaiting_approval' ELSE 'succeeded' END AS status) s
+CROSS JOIN LATERAL (SELECT %(now)s::timestamptz - (%(runs)s - i) * (%(days)s * interval '1 day') / %(runs)s AS born) at
+"""
+# As the trigger stamps them. The first of a run's events tells what was asked, the rest what became of it.
+_EVENTS: LiteralString = r"""
+INSERT INTO audit_events (id, canonical, leaf)
+SELECT id, canonical, sha256('\x00'::bytea || convert_to(canonical, 'UTF8')) FROM (
+  SELECT e.id, '{"id":"' || e.id || '","at_us":' || (extract(epoch FROM e.at) * 1000000)::bigint || ',"at":"'
+         || to_char(e.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '",' || substr(json_build_object(
+         'kind', k.kind, 'actor', CASE WHEN n = 1 THEN r.asker WHEN n = 3 THEN 'person' || (i * 11 %% 200) ELSE 'countersign' END,
+         'run', r.id, 'detail', CASE n
+            WHEN 1 THEN jsonb_build_object('command', r.command, 'arguments', r.arguments, 'origins', r.origins, 'door', r.door,
+                'place', r.place, 'policy', 'p', 'code', 'c1', 'trace', r.trace, 'reason', r.reason)
+            WHEN 3 THEN jsonb_build_object('verdict', 'approve', 'digest', r.digest, 'door', 'slack', 'groups', '["leads", "staff"]'::jsonb)
+            ELSE jsonb_build_object('digest', r.digest, 'revision', 1, 'outcome', r.outcome) END)::text, 2) AS canonical
+  FROM generate_series(%(first)s::int, %(last)s::int) i
+  JOIN runs r ON r.id = md5('run' || i)::uuid
+  CROSS JOIN LATERAL generate_series(1, %(each)s::int) n
+  CROSS JOIN LATERAL (SELECT md5('event' || i || ' ' || n)::uuid AS id, r.created_at + n * interval '7 seconds' AS at) e
+  CROSS JOIN LATERAL (SELECT CASE n WHEN 1 THEN 'run:submitted' WHEN 2 THEN 'run:awaiting_approval' WHEN 3 THEN 'decision:made'
+      WHEN 4 THEN 'run:running' ELSE 'run:' || r.status END AS kind) k
+  ORDER BY e.at) stamped
+"""
+_RUN_WORDS: LiteralString = """
+INSERT INTO run_searches SELECT number, created_at, countersign_run_words(r) FROM runs r WHERE number BETWEEN %(first)s AND %(last)s
+"""
+_EVENT_WORDS: LiteralString = """
+INSERT INTO event_searches SELECT at_us, seq, countersign_event_words(kind, actor, canonical::jsonb -> 'detail') FROM audit_events
+WHERE seq BETWEEN %(first)s AND %(last)s ORDER BY at_us, seq
+"""
+_BLOCK: LiteralString = "COPY audit_blocks (n, prev, root, count, first_us, last_us, sealed_us, key_id, signature) FROM STDIN"
+_LEAVES: LiteralString = "COPY audit_leaves (event_id, block, position, leaf) FROM STDIN"
+_MARKS: LiteralString = "UPDATE audit_marks SET block = %(block)s, at_us = %(at_us)s, noted_at = countersign_now()"
+
+
+def pile_up(urls: DatabaseUrls, folder: Path, *, runs: int = RUNS, events: int = EVENTS) -> None:
+    """Fills a migrated, empty database; `events` is rounded down to the same number for each run. Key and anchors go below `folder`."""
+    with psycopg.connect(plain_url(urls.owner), autocommit=True) as owner:
+        owner.execute("SET synchronous_commit = off; SET maintenance_work_mem = '512MB'; SET work_mem = '64MB'")
+        owner.execute(_PEOPLE)
+        owner.execute(_NO_WORDS)
+        with _said(f"{runs:,} runs"):
+            _in_chunks(owner, _RUNS, runs, runs=runs, days=DAYS, now=datetime.now(UTC), commands=list(COMMANDS))
+        owner.execute("ANALYZE runs")
+        with _said(f"{runs * (events // runs):,} events"):
+            owner.execute(_OFF)
+            _in_chunks(owner, _EVENTS, runs, each=events // runs)
+            owner.execute(_ON)
+        with _said("sealing"):
+            last = _seal(owner, folder)
+        with _said("words of runs"):
+            _in_chunks(owner, _RUN_WORDS, runs)
+        with _said("words of events"):
+            _in_chunks(owner, _EVENT_WORDS, runs * (events // runs))
+        with _said("indexes of words"):
+            owner.execute(_WORDS)
+        owner.execute(_MARKS, {"block": last.n, "at_us": last.last_us})
+        with _said("vacuum"):
+            owner.execute("VACUUM ANALYZE")
+
+
+def _in_chunks(owner: psycopg.Connection[tuple[object, ...]], statement: LiteralString, count: int, **values: object) -> None:
+    for first in range(1, count + 1, CHUNK):
+        owner.execute(statement, {**values, "first": first, "last": min(count, first + CHUNK - 1)})
+
+
+def _seal(owner: psycopg.Connection[tuple[object, ...]], folder: Path) -> Block:
+    """As the sealer does it, a thousand events to a block, with what it costs to ask for each thousand left out."""
+    signer, anchor = load_or_create_key(folder / "keys" / "audit.pem"), FileAnchor(folder / "anchors" / "audit.jsonl")
+    last: Block | None = None
+    with owner.transaction(), owner.cursor(name="leaves") as cursor:
+        cursor.execute("SELECT id, leaf, at_us FROM audit_events ORDER BY at_us, seq")
+        while rows := cursor.fetchmany(MOST_LEAVES):
+            leaves = [bytes(row[1]) for row in rows]  # type: ignore[call-overload]
+            first_us, last_us = int(str(rows[0][2])), int(str(rows[-1][2]))
+            last = Block(
+                n=last.n + 1 if last else 1,
+                prev=last.digest if last else bytes(32),
+                root=merkle_root(leaves),
+                count=len(rows),
+                first_us=first_us,
+                last_us=last_us,
+                sealed_us=last_us + 1_000_000,
+                key_id=signer.key_id,
+            )
+            last = replace(last, signature=signer.sign(last.header))
+            with owner.cursor() as writer, writer.copy(_LEAVES) as copy:
+                for position, row in enumerate(rows):
+                    copy.write_row((row[0], last.n, position, row[1]))
+            with owner.cursor() as writer, writer.copy(_BLOCK) as copy:
+                copy.write_row(
+                    (last.n, last.prev, last.root, last.count, last.first_us, last.last_us, last.sealed_us, last.key_id, last.signature)
+                )
+            anchor.anchor(last)
+    anchor.close()
+    assert last is not None
+    return last
+
+
+@contextmanager
+def _said(what: str) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    print(f"{what}: {time.monotonic() - began:.1f} s", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--runs", type=int, default=RUNS)
+    parser.add_argument("--events", type=int, default=EVENTS)
+    given = parser.parse_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    given.folder.chmod(0o711)
+    postgres = EmbeddedPostgres(given.folder, durable=False)
+    postgres.start()
+    try:
+        migrate(postgres.urls.owner)
+        pile_up(postgres.urls, given.folder, runs=given.runs, events=given.events)
+    finally:
+        postgres.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""How soon every list, filter and search of the console answers over HTTP when there are a million runs and five million events.
+
+`python -m benchmarks.pages FOLDER` looks at the mountain that `benchmarks.mountains` left there; one web process, no workers. Each page
+is asked for with many different values, one request after the other, the kinds of pages taking turns. Prints p50 and p95 of each in
+ms, and the size of the largest first page; exit 1 when a target is missed.
+"""
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Final
+from urllib.parse import urlencode
+from uuid import UUID
+
+import httpx
+from sqlalchemy import text
+
+from benchmarks.loads import percentile
+from benchmarks.mountains import COMMANDS, DAYS
+from benchmarks.processes import Child
+from benchmarks.rivals import UVICORN
+from bot.console.sessions import cookie_name
+from commands.seed import seed
+from store.databases import open_engine, transaction
+from store.embedded.postgres import EmbeddedPostgres
+from store.embedded.servers import free_port
+from store.people import save_people
+from store.secrets import Keys
+from store.settings import Settings
+from store.tokens import issue_token
+
+P95_MS: Final = 200.0
+MOST_BYTES: Final = 150_000
+POLICY: Final = """
+profile: team
+people: {max: {email: max@example.test, groups: [admins]}}
+roles: {admin: ["*:*"]}
+groups: {admins: [admin]}
+"""
+Query = Callable[[Random, "Mountain"], str]
+
+
+class Mountain:
+    """What there is to ask for."""
+
+    def __init__(self, runs: int, events: Sequence[UUID]) -> None:
+        self.runs, self.events = runs, events
+
+    def day(self, dice: Random) -> str:
+        """A day of the mountain's years."""
+        return f"{datetime.now(UTC) - timedelta(days=dice.randrange(DAYS)):%Y-%m-%d}"
+
+
+def _of(path: str, **given: str | Callable[[Random, Mountain], object]) -> Query:
+    def ask(dice: Random, mountain: Mountain) -> str:
+        values = {name.rstrip("_"): one(dice, mountain) if callable(one) else one for name, one in given.items()}
+        return f"{path}?{urlencode(values)}" if values else path
+
+    return ask
+
+
+def _number(dice: Random, mountain: Mountain) -> int:
+    return dice.randrange(60, mountain.runs)
+
+
+def _person(dice: Random, _: Mountain) -> str:
+    return f"person{dice.randrange(200)}"
+
+
+def _command(dice: Random, _: Mountain) -> str:
+    return dice.choice(COMMANDS)
+
+
+def _service(dice: Random, _: Mountain) -> str:
+    return f"service-{dice.randrange(300)}"
+
+
+def _version(dice: Random, mountain: Mountain) -> str:
+    return f"v{dice.randrange(max(1, mountain.runs // 1000))}.{dice.randrange(1000)}"
+
+
+def _ticket(dice: Random, mountain: Mountain) -> str:
+    return f"OPS-{dice.randrange(max(1, mountain.runs // 10))}"
+
+
+def _day(dice: Random, mountain: Mountain) -> str:
+    return mountain.day(dice)
+
+
+def _status(dice: Random, _: Mountain) -> str:
+    return dice.choice(["open", "bad", "failed", "denied", "succeeded", "interrupted", "awaiting_approval", "rolled_back", "expired"])
+
+
+def _door(dice: Random, _: Mountain) -> str:
+    return dice.choice(["slack", "browser", "api", "schedule", "trigger", "terminal"])
+
+
+def _few_letters(dice: Random, mountain: Mountain) -> str:
+    return _service(dice, mountain)[:9]
+
+
+def _nothing(dice: Random, _: Mountain) -> str:
+    return f"deploy nothing{dice.randrange(1000)}"
+
+
+def _kind(dice: Random, _: Mountain) -> str:
+    return dice.choice(["run:submitted", "run:failed", "decision:made", "run:none"])
+
+
+PAGES: Final[Mapping[str, Query]] = {
+    "room": _of("/"),
+    "inbox": _of("/inbox"),
+    "inbox, done": _of("/inbox", tab="done"),
+    "runs": _of("/runs"),
+    "runs, deep page": _of("/runs", before=_number),
+    "runs by command": _of("/runs", command=_command),
+    "runs by asker": _of("/runs", asker=_person),
+    "runs by door": _of("/runs", door=_door),
+    "runs by state": _of("/runs", status=_status),
+    "runs of a day": _of("/runs", since=_day, until=_day),
+    "runs by state of a day": _of("/runs", status=_status, until=_day),
+    "runs by argument": _of("/runs", argument=lambda dice, m: f"service={_service(dice, m)} env=prod"),
+    "runs by rare argument": _of("/runs", argument=lambda dice, m: f"version={_version(dice, m)}"),
+    "runs by all filters": _of("/runs", command=_command, asker=_person, door=_door, status=_status, argument="env=prod"),
+    "runs, word": _of("/runs", q=_ticket),
+    "runs, common word": _of("/runs", q="deploy"),
+    "runs, beginning of a word": _of("/runs", q=_few_letters),
+    "runs, three words": _of("/runs", q=lambda dice, m: f"{_command(dice, m)} {_service(dice, m)} {_person(dice, m)}"),
+    "runs, nothing": _of("/runs", q=_nothing),
+    "one run": lambda dice, m: f"/runs/{_number(dice, m)}",
+    "audit": _of("/audit"),
+    "audit by kind": _of("/audit", kind=_kind),
+    "audit by actor": _of("/audit", actor=_person),
+    "audit by kind and actor": _of("/audit", kind="decision:made", actor=_person),
+    "audit of a run": _of("/audit", run=_number),
+    "audit of a day": _of("/audit", since=_day, until=_day),
+    "audit, word": _of("/audit", q=_ticket),
+    "audit, argument": _of("/audit", q=lambda dice, m: f"service={_service(dice, m)} env=prod"),
+    "audit, common word": _of("/audit", q="approve"),
+    "audit, beginning of a word": _of("/audit", q=lambda dice, m: _version(dice, m)[:4]),
+    "audit, words of a day": _of("/audit", q=_service, until=_day),
+    "audit, nothing": _of("/audit", q=_nothing),
+    "one event": lambda dice, m: f"/audit/events/{dice.choice(m.events)}",
+}
+
+
+async def measure(address: str, cookie: Mapping[str, str], mountain: Mountain, *, samples: int) -> bool:
+    """Prints what was found; whether every target was met."""
+    dice, found = Random(5), {name: list[float]() for name in PAGES}
+    sizes = dict.fromkeys(PAGES, 0)
+    async with httpx.AsyncClient(base_url=address, cookies=dict(cookie), timeout=30, trust_env=False) as client:
+        for turn in range(samples + 2):
+            for name, query in PAGES.items():
+                began = time.perf_counter()
+                answer = await client.get(query(dice, mountain))
+                took = (time.perf_counter() - began) * 1000
+                assert answer.status_code == 200, (name, answer.url, answer.text[:2000])
+                sizes[name] = max(sizes[name], len(answer.content))
+                if turn >= 2:  # the first ones open connections
+                    found[name].append(took)
+    met = True
+    for name, times in found.items():
+        p95 = percentile(times, 95)
+        wrong = p95 > P95_MS or sizes[name] > MOST_BYTES
+        met &= not wrong
+        print(
+            f"{name:<28} p50 {percentile(times, 50):7.1f} ms  p95 {p95:7.1f} ms  {sizes[name] / 1000:6.1f} kB{'  MISSED' if wrong else ''}"
+        )
+    return met
+
+
+async def _prepare(postgres: EmbeddedPostgres) -> tuple[str, Mountain]:
+    """Max and a session of theirs; what there is."""
+    engine = open_engine(postgres.urls.owner, name="bench", pool=1, door=False)
+    async with transaction(engine) as session:
+        await seed(session, POLICY)
+        await save_people(session, {"max": {"email": "max@example.test", "groups": ["admins"]}})
+        value = await issue_token(session, kind="session", person="max", label="bench", scopes=(), lifetime=36_000)
+        runs = (await session.execute(text("SELECT max(number) FROM runs"))).scalar_one()
+        sample = text("SELECT event_id FROM audit_leaves WHERE block = ANY(ARRAY(SELECT n FROM audit_blocks ORDER BY random() LIMIT 20))")
+        events = list(await session.scalars(sample))
+    await engine.dispose()
+    return value, Mountain(int(runs), events)
+
+
+async def _run(folder: Path, *, samples: int) -> bool:
+    postgres, port = EmbeddedPostgres(folder), free_port(None)
+    postgres.start()
+    web: Child | None = None
+    try:
+        Keys.prepared(folder / "keys")
+        value, mountain = await _prepare(postgres)
+        own = {"COUNTERSIGN_DATABASE_URL": postgres.urls.web, "COUNTERSIGN_DATA_DIR": str(folder), "COUNTERSIGN_PORT": str(port)}
+        web = Child([*UVICORN, "--port", str(port), "--factory", "bot.app:create_app"], environment=own, log=folder / "web.log")
+        await web.listens(port)
+        name = cookie_name(Settings(data_dir=folder, port=port))
+        return await measure(f"http://127.0.0.1:{port}", {name: value}, mountain, samples=samples)
+    finally:
+        if web is not None:
+            web.stop()
+        postgres.stop()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--samples", type=int, default=40)
+    given = parser.parse_args()
+    sys.exit(0 if asyncio.run(_run(given.folder, samples=given.samples)) else 1)
+
+
+if __name__ == "__main__":
+    main()
