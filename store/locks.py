@@ -7,7 +7,7 @@ has to be let go of when a run ends, and a worker that dies leaves its run's loc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -131,6 +131,18 @@ async def find_in_the_way(session: ReadSession, names: Sequence[str], *, run_id:
     """Who is before this run at these locks, in order; for a run that wants none of them yet, everybody who holds or wants one."""
     rows = await session.execute(_AHEAD, {"names": list(names), "run": run_id})
     return [InTheWay(row.name, row.run_id, row.number, row.status, row.visibility, row.holds, row.asker) for row in rows]
+
+
+async def find_lines(session: ReadSession, *, limit: int) -> list[Any]:
+    """Who holds and who wants which lock: name, holds, since, and the run's number and command; holders first."""
+    rows = await session.execute(
+        text(
+            "SELECT l.name, l.holds, l.since, r.number, r.command FROM locks l JOIN runs r ON r.id = l.run_id"
+            " ORDER BY l.name, l.holds DESC, l.priority DESC, l.since LIMIT :limit"
+        ),
+        {"limit": limit},
+    )
+    return list(rows.all())
 
 
 async def show_line(session: WriteSession, names: Sequence[str]) -> None:

@@ -94,6 +94,7 @@ _BY_ACCOUNT = text(
     )
 )
 _ALL = text(_PERSON.format(where="WHERE p.active"))
+_ROSTER = text(_PERSON.format(where="WHERE starts_with(p.name, :prefix) AND p.name > :after ORDER BY p.name LIMIT :limit"))
 _LASTING = text(
     _PERSON.format(where="WHERE p.active")
     .replace("(m.until IS NULL OR m.until > countersign_now())", "m.until IS NULL")
@@ -119,6 +120,21 @@ async def find_all_people(session: ReadSession) -> list[Person]:
 async def find_lasting_people(session: ReadSession) -> list[Person]:
     """Every active person with only those groups and roles that have no end."""
     return [_person(row) for row in await session.execute(_LASTING)]
+
+
+async def find_roster(session: ReadSession, prefix: str, *, after: str = "", limit: int) -> list[Person]:
+    """People whose names begin so, active or not, by name; `after` is the last one seen."""
+    rows = await session.execute(_ROSTER, {"prefix": prefix, "after": after, "limit": limit})
+    return [_person(row) for row in rows]
+
+
+async def find_linked(session: ReadSession, person: str) -> list[Any]:
+    """The chat accounts of one person, the one linked first first: platform, team, account, linked_at, linked_by."""
+    rows = await session.execute(
+        text("SELECT platform, team, account, linked_at, linked_by FROM chat_accounts WHERE person = :person ORDER BY linked_at"),
+        {"person": person},
+    )
+    return list(rows.all())
 
 
 async def find_by_account(session: ReadSession, account: Account) -> Person | None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -159,6 +159,18 @@ async def find_waits(session: ReadSession, run: RunRow) -> list[WaitRow]:
     if not is_parked(run):
         return []
     return list(await session.scalars(select(WaitRow).where(WaitRow.run_id == run.id).order_by(WaitRow.since, WaitRow.subject)))
+
+
+async def find_all_waits(session: ReadSession, *, limit: int) -> list[Any]:
+    """What runs wait for, longest first: kind, detail, since, due_at, and the run's number and command."""
+    rows = await session.execute(
+        text(
+            "SELECT w.kind, w.detail, w.since, w.due_at, r.number, r.command FROM waits w JOIN runs r ON r.id = w.run_id"
+            " ORDER BY w.since LIMIT :limit"
+        ),
+        {"limit": limit},
+    )
+    return list(rows.all())
 
 
 def is_parked(run: RunRow) -> bool:

@@ -42,9 +42,12 @@ async def note_worker(session: WriteSession, *, name: str, role: str, versions: 
 
 
 async def find_workers(session: ReadSession, *, within: float) -> list[Any]:
-    """Workers seen in the last `within` seconds: name, role, seen_at."""
+    """Workers seen in the last `within` seconds: name, role, versions, started_at, seen_at."""
     rows = await session.execute(
-        text("SELECT name, role, seen_at FROM workers WHERE seen_at > countersign_now() - cast(:within AS interval) ORDER BY name"),
+        text(
+            "SELECT name, role, versions, started_at, seen_at FROM workers"
+            " WHERE seen_at > countersign_now() - cast(:within AS interval) ORDER BY name"
+        ),
         {"within": f"{within} seconds"},
     )
     return list(rows.all())

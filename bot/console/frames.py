@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from bot.api.problems import Problem
 from bot.hubs import Hub
-from commands.authorizing import Allowed, held
+from commands.authorizing import Allowed, held, is_admin
 from commands.inboxes import reviews_for, waiting_for
 from commands.policies import AUDIT
 from commands.rulebooks import Rulebook, uses_passkeys
@@ -122,9 +122,7 @@ async def framed(request: Request, here: Here, section: str) -> Frame:
     hub: Hub = request.app.state.hub
     rulebook = await hub.rulebook()
     count = await hub.read(lambda session: _waiting(session, rulebook, here.visitor.person))
-    audits = isinstance(held(rulebook.policy, here.visitor.person, AUDIT), Allowed)
-    sections = _sections(count, keys=uses_passkeys(rulebook), audits=audits)
-    return Frame(here, rulebook, section, sections, tuple(sentences(rulebook.switches)))
+    return Frame(here, rulebook, section, _sections(count, rulebook, here.visitor.person), tuple(sentences(rulebook.switches)))
 
 
 def day_of(here: Here, name: str, value: str, *, after: int = 0) -> datetime | None:
@@ -135,10 +133,16 @@ def day_of(here: Here, name: str, value: str, *, after: int = 0) -> datetime | N
         raise Problem(422, "wrong_parameter", f"{name}: should be a day, for instance 2026-03-31.") from None
 
 
-def _sections(waiting: str, *, keys: bool, audits: bool) -> tuple[Section, ...]:
-    """What is not used, or may not be seen, is not shown."""
-    known = (Section("Room", "/"), Section("Inbox", "/inbox", waiting), Section("Runs", "/runs"), Section("Ask", "/ask"))
-    return (*known, *((Section("Audit", "/audit"),) if audits else ()), *((Section("Passkeys", "/passkeys"),) if keys else ()))
+def _sections(waiting: str, rulebook: Rulebook, person: Person) -> tuple[Section, ...]:
+    """Those whose page would answer to this person."""
+    work = (Section("Room", "/"), Section("Inbox", "/inbox", waiting), Section("Runs", "/runs"), Section("Ask", "/ask"))
+    known = [*work, *([Section("Audit", "/audit")] if isinstance(held(rulebook.policy, person, AUDIT), Allowed) else [])]
+    known += [Section("People", "/people"), Section("Policy", "/policy")]
+    if is_admin(rulebook.policy, person):
+        known.append(Section("Operations", "/operations"))
+    if uses_passkeys(rulebook):
+        known.append(Section("Passkeys", "/passkeys"))
+    return tuple(known)
 
 
 async def _waiting(session: ReadSession, rulebook: Rulebook, person: Person) -> str:

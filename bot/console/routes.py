@@ -18,7 +18,20 @@ from countersign.errors import CountersignError
 from countersign.invocations import Door, Place
 from countersign.replies import Form, Reply
 
-from . import asks, audits, inboxes, keypages, pages, runlists, runpages, sessionpages, signins
+from . import (
+    asks,
+    audits,
+    inboxes,
+    keypages,
+    operationpages,
+    pages,
+    peoplepages,
+    policypages,
+    runlists,
+    runpages,
+    sessionpages,
+    signins,
+)
 from .attempts import Attempts
 from .forms import back_of, check_origin, json_of
 from .frames import Here, framed
@@ -29,6 +42,8 @@ from .signins import try_link
 
 router = APIRouter(include_in_schema=False)
 ANSWER: Final = "a."
+_WORK: Final = (inboxes, runlists, runpages, asks, audits, keypages, sessionpages, signins)
+_STEERING: Final = (peoplepages, policypages, operationpages)
 Channel = Annotated[str, Query(max_length=40)]
 As = Annotated[str, Query(alias="as", max_length=64)]
 FormOf = Annotated[str, Query(max_length=100, description="A command whose form is open.")]
@@ -39,7 +54,7 @@ def mount(app: FastAPI) -> None:
     app.state.pulse = Pulse(lambda: app.state.hub)
     app.state.attempts = Attempts()
     app.include_router(router)
-    for one in (inboxes, runlists, runpages, asks, audits, keypages, sessionpages, signins):
+    for one in (*_WORK, *_STEERING):
         app.include_router(one.router)
 
 
