@@ -13,6 +13,7 @@ from commands.rulebooks import Rulebook
 from commands.stories import card_of, read_facts
 from commands.voting import may_see, rule_of
 from countersign.replies import Card, Reply
+from store import traces
 from store.alerts import find_firing, find_groups
 from store.approvals import find_request
 from store.databases import ReadSession
@@ -164,7 +165,8 @@ async def _deliver(services: Services, deliverers: dict[str, Deliverer], one: Te
         if deliverer is None:
             raise Undeliverable(f"{one.row.platform} is not connected")
         async with asyncio.timeout(max(0.0, LONGEST_DELIVERY - (time.monotonic() - one.taken))):
-            channel, remote = await deliverer.deliver(one)
+            with traces.span("deliver", one.run.trace if one.run else "", "client", platform=one.row.platform, kind=one.row.kind):
+                channel, remote = await deliverer.deliver(one)
         return _delivered(one, channel, remote)
     except Later as later:
         await _put_off(services, one, later)

@@ -17,6 +17,7 @@ from countersign.plans import resolved
 from countersign.retries import Retrying
 from countersign.schemas import written_json
 from countersign.steps import StepFunction
+from store import traces
 from store.journals import LostClaim, StepKey
 from store.people import Person
 from store.runs import RunRow
@@ -82,6 +83,13 @@ class Watcher(Protocol):
 
 async def call_step(work: Work, key: StepKey, step: Mapping[str, Any], results: Mapping[int, Any], watcher: Watcher) -> Outcome:
     """Calls it, intent recorded already. Raises LostClaim when this worker's claim has ended meanwhile."""
+    with traces.span(f"step {step['name']}", work.run.trace, position=key.position, phase=key.phase, attempt=key.attempt):
+        outcome = await _call(work, key, step, results, watcher)
+        traces.tell(outcome=outcome.how)
+        return outcome
+
+
+async def _call(work: Work, key: StepKey, step: Mapping[str, Any], results: Mapping[int, Any], watcher: Watcher) -> Outcome:
     journal = StepJournal(work.services, key, work.redactor)
     opener = _Opener(work.services.catalog)
     task = asyncio.ensure_future(_run(work, key, step, results, journal, watcher.cancelled, opener))

@@ -18,6 +18,7 @@ from countersign.commands import Command
 from countersign.errors import PlanRefused, Stopped
 from countersign.plans import plan_digest
 from countersign.runs import RunStatus
+from store import traces
 from store.approvals import find_request
 from store.breaks import open_review
 from store.claims import Claim, claim
@@ -38,6 +39,7 @@ from .redactions import Redactor
 from .services import Services
 from .settling import give_back, settle
 from .switching import without_held
+from .tracing import note_approval, note_claim
 from .waiting import wait
 
 _log = logging.getLogger(__name__)
@@ -72,12 +74,15 @@ async def execute_runs(services: Services, ids: Sequence[UUID]) -> int:
 
 async def _held(services: Services, rulebook: Rulebook, one: Claim) -> None:
     with services.holding([one.run_id]):
-        await _execute(services, rulebook, one)
+        async with services.transaction() as session:
+            work = await _work(services, session, one, rulebook)
+        note_claim(work.run, one)
+        await note_approval(work.run, one, services)
+        with traces.span("execute", work.run.trace, "consumer", run=work.run.number, command=work.run.command, attempt=one.attempt):
+            await _execute(services, rulebook, work, one)
 
 
-async def _execute(services: Services, rulebook: Rulebook, one: Claim) -> None:
-    async with services.transaction() as session:
-        work = await _work(services, session, one, rulebook)
+async def _execute(services: Services, rulebook: Rulebook, work: Work, one: Claim) -> None:
     command = rulebook.registry.find(work.run.command)
     if one.status is not RunStatus.queued:
         await _go_on(work, one, command)

@@ -26,6 +26,7 @@ from countersign.errors import PlanRefused, Stopped
 from countersign.replies import Reply
 from countersign.runs import RunId, RunStatus
 from countersign.schemas import SECRET_KEY
+from store import traces
 from store.approvals import NewRequest, open_requests
 from store.audiences import keep_audiences
 from store.claims import Claim, claim
@@ -42,6 +43,7 @@ from .comparing import different_lines
 from .makingplans import Made, find_timing, make_plan, request_of, still_allowed
 from .services import Services
 from .switching import without_held
+from .tracing import note_claim
 
 MOST_LOSSES: Final = 5  # a worker that dies takes the whole batch along, so the first losses say little about one run
 
@@ -71,7 +73,7 @@ async def plan_runs(services: Services, ids: Sequence[UUID]) -> int:
     jobs, rulebook, commit = await _claim(services, ids)
     with services.holding([job.run.id for job in jobs]):
         try:
-            plans = await asyncio.gather(*(_planned(services, rulebook, job) for job in jobs))
+            plans = await asyncio.gather(*(_traced(services, rulebook, job) for job in jobs))
         finally:
             await commit  # a plan is only thought, so it may be made meanwhile; nothing is written under a claim that is not
         if plans:
@@ -194,6 +196,12 @@ async def _voters_to_be(services: Services, plans: Sequence[Made | str]) -> list
         return []
     async with services.reading() as session:
         return await find_all_people(session)
+
+
+async def _traced(services: Services, rulebook: Rulebook, job: _Job) -> Made | str:
+    note_claim(job.run, job.claim)
+    with traces.span("plan", job.run.trace, "consumer", run=job.run.number, command=job.run.command, attempt=job.claim.attempt):
+        return await _planned(services, rulebook, job)
 
 
 async def _planned(services: Services, rulebook: Rulebook, job: _Job) -> Made | str:

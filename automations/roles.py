@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -18,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from commands.registries import RegistryError
 from integrations.catalogs import IntegrationSettingWrong
+from store import traces
 from store.claims import release
 from store.databases import PowerfulRole, refuse_powerful_role, transaction
 from store.settings import Settings
@@ -41,6 +43,7 @@ from .leases import Leases
 from .logs import set_up_logs
 from .planning import plan_runs
 from .services import Services, open_services
+from .tracing import note_hints
 
 _log = logging.getLogger(__name__)
 Work = Callable[[Services, Sequence[UUID]], Awaitable[int]]
@@ -53,6 +56,7 @@ _WORK: Final[dict[str, tuple[Work, int, int]]] = {PLANNING: (plan_runs, 16, 4), 
 def run_role(settings: Settings, role: str, slot: str) -> int:
     """Runs one role until SIGTERM; returns the exit code: 2 when a setting is wrong, which starting again would not mend."""
     set_up_logs(settings.log_format, role=role)
+    traces.begin(settings, role=role)
     name = f"{socket.gethostname()}/{slot}:{role}:{os.getpid()}-{uuid4().hex[:8]}"
     try:
         if role == "housekeeping":
@@ -62,6 +66,8 @@ def run_role(settings: Settings, role: str, slot: str) -> int:
     except (WrongRedis, PowerfulRole, RegistryError, IntegrationSettingWrong, TypeError) as error:
         _log.critical("%s", error)
         return 2
+    finally:
+        traces.end()
     return 0
 
 
@@ -118,7 +124,8 @@ async def _keep_house(settings: Settings, name: str) -> None:
     await refuse_powerful_role(services.engine)
     broker = open_broker(settings.redis_url.get_secret_value())
     messages = asyncio.Event()
-    dispatcher = Dispatcher(settings.listen_database_url or settings.database_url, broker, messages)
+    told = partial(note_hints, services) if traces.is_on() else None
+    dispatcher = Dispatcher(settings.listen_database_url or settings.database_url, broker, messages, told=told)
     ended = asyncio.Event()
     for one in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(one, ended.set)

@@ -18,6 +18,7 @@ from bot.api.problems import Problem
 from commands.policies import PolicyError
 from countersign.errors import CountersignError
 from countersign.invocations import Door
+from store import traces
 from store.settings import Settings
 
 from .hooks import PREFIX, open_hooks
@@ -62,7 +63,7 @@ def create_app() -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_lifespan,
-        telemetry={"tracing": False, "metrics": False, "logs": False},
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # ours begin in the middleware, and go on in the workers
     )
     app.state.settings = settings
     app.add_middleware(Edge, broken=_broken, https=settings.url.startswith("https://"))
@@ -79,6 +80,8 @@ def create_app() -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
+        traces.begin(app.state.settings, role="web")
+        stack.push_async_callback(asyncio.to_thread, traces.end)
         hub = await stack.enter_async_context(open_hub(app.state.settings))
         app.state.hub, app.state.room, app.state.refusals = hub, Room(hub), Refusals(hub)
         app.state.logs = Changes(hub, "countersign_log")

@@ -24,6 +24,7 @@ from countersign.invocations import Invocation
 from countersign.records import value
 from countersign.replies import Form, Reply
 from countersign.runs import RunStatus
+from store import traces
 from store.audits import AuditEvent, record
 from store.databases import ReadSession, WriteSession, open_engine
 from store.people import Account, Person, find_by_account
@@ -107,14 +108,14 @@ class Hub:
 
     async def submit(self, person: Person, invocation: Invocation) -> Answer:
         """What becomes of a request. Raises NothingDone or NotConfirmed when the database does not answer in time."""
-        with answering() as deadline:
+        with answering() as deadline, traces.span("submit", invocation.trace, door=invocation.door):
             answer = await self._submitted(person, invocation)
             deadline.achieved = f"Your request was handled: {answer.reply.text[:300]}"
             return answer
 
     async def press(self, person: Person, one: Press) -> Reply:
         """What became of a click; the database is asked afresh."""
-        with answering() as deadline:
+        with answering() as deadline, traces.span("press", "", intent=one.intent):
             rulebook = await self.rulebook()
             reply = await self.committed(
                 lambda session: press(session, rulebook, person, one), what=f"Ask for run {one.target} to see whether it counted."
@@ -166,7 +167,9 @@ class Hub:
             if known := self._unconfirmed.get(content):
                 run = replace(run, key=known[1])
         try:
-            born = await self.writer.add(run)
+            with traces.span("commit", run.trace, command=run.command):
+                born = await self.writer.add(run)
+                traces.tell(run=born.number)
         except NotConfirmed:
             self._unconfirmed.setdefault(content or self._content(person, invocation), (now, run.key))
             raise

@@ -12,6 +12,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
+from store import traces
+
 from .deadlines import Deadline, answering
 from .logs import new_trace
 
@@ -61,7 +63,8 @@ class Edge:
             return
         trace = new_trace()
         scope.setdefault("state", {})["trace"] = trace
-        with bound_contextvars(trace=trace), answering() as deadline:
+        shown = "" if scope["path"] in _QUIET else trace
+        with bound_contextvars(trace=trace), answering() as deadline, traces.request(shown, "request"):
             await _Exchange(self, scope, receive, send, deadline).run(self._app)
 
     def dress(self, message: Message, scope: Scope) -> None:
@@ -127,6 +130,7 @@ class _Exchange:
     def _note(self) -> None:
         method = self._scope["method"] if self._scope["method"] in _METHODS else "other"
         REQUESTS.labels(method=method, route=self._route, status=str(self._status)).inc()
+        traces.tell(f"{method} {self._route}", status=self._status)
         if self._route not in _QUIET:
             milliseconds = round((time.perf_counter() - self._began) * 1000, 1)
             _log.info("%s %s %s", method, self._route, self._status, extra={"ms": milliseconds})

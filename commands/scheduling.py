@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import islice
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from countersign.arguments import Duration
 from countersign.calendars import zone_of
@@ -179,7 +179,7 @@ class _Turn:
             command=row.command,
             arguments=filled(row.arguments, one.slot, zone),
             reason=row.reason or f"{row.source}, due {shown(one.slot, zone)}",
-            trace=f"{row.name}-{one.slot:%Y%m%dT%H%M%S}",
+            trace=uuid5(row.id, one.slot.isoformat()).hex,
         )
         holder = one.asked_by or row.owner
         if self.account is None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from countersign.replies import Button, Card
+from countersign.replies import Button, Card, Field
 from countersign.runs import FINISHED, RunStatus
 from store.databases import ReadSession
 from store.runs import RunRow
@@ -47,8 +47,11 @@ def card_of(facts: Facts, *, details: bool = False, shared: bool = False) -> Car
     told = [*_stopped(facts), *waiting_lines(facts), *_text_lines(run)]
     below = MOST_LINES - 1 - len(told)
     own, more = fields_of(facts)
+    trace = [Field(label="Trace", value=run.trace)] if run.trace else []
     fields = (
-        [*own, *more] if details else [*own, *more[: max(0, ENOUGH_FIELDS - len(own))]][: 2 * max(1, min(MOST_ROWS, below - LEAST_CODE))]
+        [*own, *more, *trace]
+        if details
+        else [*own, *more[: max(0, ENOUGH_FIELDS - len(own))]][: 2 * max(1, min(MOST_ROWS, below - LEAST_CODE))]
     )
     return Card(
         title=title_of(run),

@@ -76,6 +76,11 @@ MEANINGS: Final = {
         "What monitoring sends as a bearer token to `/metrics`, at least 20 characters. Unset, only programs on the same machine"
         " may read it; behind a proxy, set it.",
     ),
+    "otlp_endpoint": Meaning(
+        "web, workers",
+        "The base address of an OpenTelemetry collector that takes OTLP over HTTP; unset, and without OpenTelemetry's own"
+        " `OTEL_EXPORTER_OTLP_ENDPOINT`, no traces are made.",
+    ),
     "log_format": Meaning("web, workers", "`json` or `text`."),
     "lease_seconds": Meaning("workers", "How long a worker holds a run without renewing: what a dead worker delays its runs by. 1 to 600."),
     "planning_processes": Meaning("workers", "Processes that plan, 1 to 64."),

@@ -26,6 +26,7 @@ _EXAMPLES: Final = {
     "secret_key": "32 or more random characters",
     "metrics_token": "20 or more random characters",
     "delivery_days": "30",
+    "otlp_endpoint": "http://127.0.0.1:4318",
     "trusted_proxies": "10.0.0.7, 10.1.0.0/16",
     "session_hours": "12",
     "session_idle_minutes": "120",
@@ -64,6 +65,7 @@ class Settings(BaseSettings):
     planning_processes: int = Field(1, ge=1, le=64)
     executing_processes: int = Field(1, ge=1, le=64)
     slots: int = Field(16, ge=1, le=200)
+    otlp_endpoint: str = ""
     delivery_days: int = Field(30, ge=1, le=3_650)
     trusted_proxies: str = ""
     session_hours: int = Field(12, ge=1, le=168)
@@ -98,6 +100,14 @@ class Settings(BaseSettings):
     def _are_networks(cls, value: str) -> str:
         for one in value.replace(",", " ").split():
             ip_network(one)
+        return value
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc):
+            raise ValueError("should be http or https, with a host and without a password")
         return value
 
     @field_validator("metrics_token")

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -21,6 +21,8 @@ HINT_AGAIN_SECONDS: Final = 3.0
 _VOTERS: Final = ("people", "memberships", "grants", "policies", "passkeys")
 _QUEUES: Final = {"plan": PLANNING, "execute": EXECUTING}
 
+Told = Callable[[str, Sequence[UUID], float], Awaitable[None]]
+
 
 class Dispatcher:
     """Hints while its connection holds the dispatchers' session lock; `messages` is set when some are due, lock or not.
@@ -30,7 +32,8 @@ class Dispatcher:
     `locks` is set when a run let go of one.
     """
 
-    def __init__(self, url: str, broker: WakingBroker, messages: asyncio.Event) -> None:
+    def __init__(self, url: str, broker: WakingBroker, messages: asyncio.Event, *, told: Told | None = None) -> None:
+        """`told` hears of every hint that was given: the queue, the runs, and when it began in seconds since 1970."""
         self._url, self._broker, self._messages = plain_url(url), broker, messages
         self.people, self.deliveries, self.schedules = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.locks = asyncio.Event()
@@ -39,6 +42,7 @@ class Dispatcher:
         self._waiting: dict[str, list[UUID]] = {}
         self._hinting: asyncio.Task[None] | None = None
         self.leads = False
+        self._told = told
 
     async def run(self) -> None:
         """Dispatches until cancelled, connecting again whenever Postgres is lost."""
@@ -61,7 +65,10 @@ class Dispatcher:
             self._forgotten = now
         self._hinted.update(dict.fromkeys(ids, now))
         try:
+            began = time.time()
             await asyncio.to_thread(self._broker.hint, queue, ids)
+            if self._told is not None:
+                await self._told(queue, ids, began)
         except (redis.RedisError, OSError) as error:
             for one in ids:
                 self._hinted.pop(one, None)

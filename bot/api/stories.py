@@ -118,6 +118,7 @@ async def tell(session: ReadSession, rulebook: Rulebook, run: RunRow) -> dict[st
         "revision": run.revision,
         "code_version": run.code_version,
         "policy": run.policy,
+        "trace": run.trace,
         "result": without_secrets(run.result),
         "approval": approval,
         "steps": steps,

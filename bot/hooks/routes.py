@@ -23,6 +23,7 @@ from bot.writers import Writer, in_session, stop
 from commands.policies import PolicyError
 from countersign.errors import CountersignError
 from countersign.invocations import Door as Doorway
+from store import traces
 from store.databases import WriteSession, open_engine
 from store.hookdeliveries import Kept, NewDelivery, keep_deliveries
 from store.secrets import Keys, Opener
@@ -64,8 +65,9 @@ class Hooks:
         began, trace = time.perf_counter(), new_trace()
         bind_contextvars(trace=trace)
         try:
-            with answering():
+            with answering(), traces.request(trace, f"POST {_ROUTE}"):
                 status, body = await self._handled(scope, receive, trace)
+                traces.tell(status=status)
         except (CountersignError, PolicyError) as error:
             _log.warning("a delivery could not be written down: %s", error)
             status, body = 503, _problem(503)

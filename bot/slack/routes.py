@@ -20,6 +20,7 @@ from bot.middlewares import REQUESTS, SECONDS
 from bot.refusals import Refusals
 from bot.writers import stop
 from integrations.slack.clients import SlackClient
+from store import traces
 from store.settings import Settings
 
 from .accounts import Accounts
@@ -95,7 +96,9 @@ class Events:
         began, trace = time.perf_counter(), new_trace()
         bind_contextvars(trace=trace)
         try:
-            status, body = await self._handled(scope, receive, trace)
+            with traces.request(trace, f"POST {PATH}"):
+                status, body = await self._handled(scope, receive, trace)
+                traces.tell(status=status)
         except Exception:
             _log.exception("a request from Slack broke")
             status, body = 500, b""

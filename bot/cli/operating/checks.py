@@ -27,20 +27,10 @@ from store.settings import Settings
 from store.verifications import verifier
 from store.workers import find_workers
 
+from . import soundings
+from .findings import Finding, Wrong
+
 VERIFY_SECONDS: Final = 60.0
-
-
-class Wrong(Exception):
-    """The check failed; the message says what is wrong and what to do."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one check found."""
-
-    part: str
-    ok: bool
-    said: str
 
 
 @dataclass
@@ -131,7 +121,7 @@ async def _policy(patient: Patient) -> str:
     problems = check_policy(policy, patient.registry.commands) if patient.registry else []
     if problems:
         raise Wrong(f"{'; '.join(problems)}; apply a corrected one: countersign policy apply FILE")
-    return f"{policy.digest[:12]} is in force, profile {policy.profile}"
+    return f"{policy.digest[:12]} is in force, profile {policy.profile}{await soundings.file_of_policy(patient.current, patient.settings)}"
 
 
 async def _redis(patient: Patient) -> str:
@@ -139,11 +129,15 @@ async def _redis(patient: Patient) -> str:
         await client.ping()
         try:
             found = (await client.config_get("maxmemory-policy")).get("maxmemory-policy", "")
+            memory = await client.info("memory")
         except ResponseError:
             return "answers; it does not tell its maxmemory-policy, which should be noeviction"
     if found != "noeviction":
         raise Wrong(f"maxmemory-policy is {found}, which may throw hints away; set it to noeviction")
-    return "answers, and throws nothing away"
+    used, most = int(memory.get("used_memory", 0)), int(memory.get("maxmemory", 0))
+    if most and used > 0.9 * most:
+        raise Wrong(f"{used >> 20} of {most >> 20} MiB are used; give it more, or hints are refused and each run starts two seconds late")
+    return "answers, and throws nothing away; that it may lose everything in a crash is no matter"
 
 
 async def _workers(patient: Patient) -> str:
@@ -153,7 +147,7 @@ async def _workers(patient: Patient) -> str:
         seen = {row.role for row in await find_workers(session, within=SEEN_SECONDS)}
     if missing := [role for role in ROLES if role not in seen]:
         raise Wrong(f"none for {' and '.join(missing)} in the last {SEEN_SECONDS:g} s; run: countersign worker (or countersign up)")
-    return f"seen for {', '.join(ROLES)}"
+    return f"seen for {', '.join(ROLES)}{await soundings.versions(patient.current, within=SEEN_SECONDS)}"
 
 
 async def _slack(patient: Patient) -> str:
@@ -189,18 +183,42 @@ async def _audit(patient: Patient) -> str:
         return "can only be verified with the workers' role: countersign audit verify --database URL"
     if report["problems"]:
         raise Wrong(f"{report['problems'][0]}; run: countersign audit verify")
-    return f"{report['rows']:,} events in {report['blocks']:,} blocks are as they were recorded"
+    return f"{report['rows']:,} events in {report['blocks']:,} blocks are as they were recorded{soundings.anchor(patient.settings)}"
+
+
+def _of(look: Callable[[AsyncEngine], Awaitable[str]]) -> "Check":
+    """A check of a database whose schema is current."""
+
+    async def check(patient: Patient) -> str:
+        return await look(patient.current) if patient.current is not None else ""
+
+    return check
+
+
+async def _disk(patient: Patient) -> str:
+    return soundings.room(patient.settings)
+
+
+async def _address(patient: Patient) -> str:
+    return soundings.address(patient.settings)
 
 
 Check = Callable[[Patient], Awaitable[str]]
 _CHECKS: Final[dict[str, Check]] = {
     "commands": _commands,
     "keys": _keys,
+    "disk": _disk,
+    "address": _address,
     "database": _database,
     "schema": _schema,
+    "rights": _of(soundings.rights),
+    "clock": _of(soundings.clock),
     "policy": _policy,
     "redis": _redis,
     "workers": _workers,
+    "work": _of(soundings.work),
+    "messages": _of(soundings.messages),
+    "promises": _of(soundings.promises),
     "slack": _slack,
     "audit": _audit,
 }

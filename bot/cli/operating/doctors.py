@@ -11,7 +11,8 @@ import typer
 from bot.cli.endings import Failed, finish, new_app
 from store.settings import Settings, WrongSetting
 
-from .checks import Finding, examine
+from .checks import examine
+from .findings import Finding
 
 app = new_app()
 

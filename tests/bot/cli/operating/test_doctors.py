@@ -1,12 +1,17 @@
 """`countersign doctor` finds what is wrong and says what to do."""
 
 import json
+from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
-from bot.cli.operating.checks import Finding, examine
+from bot.cli.operating.checks import examine
 from bot.cli.operating.doctors import app
+from bot.cli.operating.findings import Finding
+from store.audits import AuditEvent, record
 from store.databases import transaction
+from store.messages import NewMessage, add_messages
 from store.workers import note_worker
 from tests.bot.cli.lines import called
 from tests.hubs import World, disposing
@@ -70,3 +75,48 @@ def test_a_wrong_setting_is_the_only_finding(monkeypatch: pytest.MonkeyPatch) ->
     assert report["ok"] is False
     assert report["findings"][0]["said"].startswith("COUNTERSIGN_PORT: should be a valid integer")
     assert "1 of 1 parts need care: settings." in ended.err
+
+
+async def test_what_is_stuck_is_named_with_what_to_do(world: World) -> None:
+    await see_workers(world)
+    async with disposing(world.engine(role="owner")) as owner, transaction(owner) as session:
+        await add_messages(session, [NewMessage(None, "reply", "slack", "T1", "C1", card={"text": "x"})])
+        await session.execute(text("UPDATE messages SET dead_at = countersign_now(), error = 'is_archived'"))
+        await session.execute(text("UPDATE promises SET count = 2, example = 'run 7' WHERE promise = 'doubled' AND what = 'step'"))
+        await record(session, [AuditEvent("run:submitted", "ada", None, {})])
+        await session.execute(text("UPDATE clock SET shift = '2 minutes'"))
+        await session.execute(text("UPDATE workers SET seen_at = countersign_now()"))
+    findings = await found(world)
+    assert findings["messages"].said == "1 for slack cannot be delivered; ask: messages, mend it, then: messages resend all"
+    assert findings["promises"].said.startswith("2 step doubled (run 7)")
+    assert findings["work"].said.startswith("the record is not sealed since 1")
+    assert findings["clock"].said.startswith("the hub's time was set 0:02:00 apart")
+    assert [findings[name].ok for name in ("messages", "promises", "work", "clock")] == [False] * 4
+    assert [findings[name].ok for name in ("disk", "address", "rights", "workers")] == [True] * 4
+
+
+async def test_a_role_with_too_few_rights_or_too_many_is_named(world: World) -> None:
+    async with disposing(world.engine(role="owner")) as owner:
+        async with transaction(owner) as session:
+            await session.execute(text("REVOKE INSERT ON inbox FROM countersign_web"))
+        assert "lacks INSERT on inbox; grant it countersign_web" in (await found(world))["rights"].said
+        async with transaction(owner) as session:
+            await session.execute(text("GRANT INSERT ON inbox TO countersign_web"))
+            await session.execute(text("GRANT DELETE ON runs TO countersign_web"))
+        assert "has DELETE on runs, which nobody may have; revoke it" in (await found(world))["rights"].said
+
+
+async def test_a_host_left_behind_and_another_policy_in_the_file_are_said_and_not_wrong(world: World, tmp_path: Path) -> None:
+    await see_workers(world)
+    async with disposing(world.engine()) as engine, transaction(engine) as session:
+        await note_worker(session, name="there:planning", role="planning", versions=["2"])
+    (tmp_path / "other.yaml").write_text("profile: team\n")
+    findings = await found(world, COUNTERSIGN_POLICY=str(tmp_path / "other.yaml"))
+    assert findings["workers"].ok
+    assert "they offer 2 different sets of commands" in findings["workers"].said
+    assert findings["policy"].ok
+    assert "other.yaml says something else" in findings["policy"].said
+
+
+async def test_links_that_lead_nowhere_for_others_are_wrong(world: World) -> None:
+    assert "set COUNTERSIGN_PUBLIC_URL" in (await found(world, COUNTERSIGN_HOST="0.0.0.0"))["address"].said  # noqa: S104  what is refused
