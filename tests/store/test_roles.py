@@ -15,7 +15,7 @@ CHANGES = {
         "UPDATE grants SET role = 'admin'",
     ],
     "grant_extensions": [
-        "INSERT INTO grant_extensions (id, grant_id, run_id, was, until) SELECT gen_random_uuid(), id, run_id, until, until FROM grants",
+        "INSERT INTO grant_extensions (id, grant_id, run_id, was, until) SELECT gen_random_uuid(), id, run_id, now(), now() FROM grants",
         "UPDATE grant_extensions SET until = now()",
         "DELETE FROM grant_extensions",
     ],

@@ -28,6 +28,7 @@ PROMISED = (
     "logs",
     "inbox",
     "schedules",
+    "promises",
     "approve",
     "deny",
     "cancel",

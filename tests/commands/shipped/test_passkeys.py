@@ -61,9 +61,7 @@ async def test_explain_says_who_could_not_sign_yet(vault: Bot, tmp_path: Path) -
 
 async def test_keys_are_listed_for_their_owner_and_for_admins(vault: Bot, tmp_path: Path) -> None:
     ada, lin, kim, max_ = vault.cast("ada", "lin", "kim", "max")
-    assert (
-        await said(lin, "passkey list") == "You have no passkey yet: enrol one as docs/operators/passkeys.md says, and an admin signs that."
-    )
+    assert await said(lin, "passkey list") == "You have no passkey yet: enrol one in the browser, under Passkeys, and an admin signs that."
     run = await ada.say(f"erase {tmp_path / 'burnt'} everything")
     for one in (lin, kim):
         await one.sign(run)
@@ -75,9 +73,7 @@ async def test_keys_are_listed_for_their_owner_and_for_admins(vault: Bot, tmp_pa
     ended = await max_.say(f"passkey revoke {fingerprint(key.data)}")
     assert ended.succeeded, ended.outcome
     assert "passkey:revoked" in ended.trail
-    assert (
-        await said(lin, "passkey list") == "You have no passkey yet: enrol one as docs/operators/passkeys.md says, and an admin signs that."
-    )
+    assert await said(lin, "passkey list") == "You have no passkey yet: enrol one in the browser, under Passkeys, and an admin signs that."
 
 
 async def test_an_admin_signs_for_somebody_elses_key_and_nobody_for_their_own(vault: Bot) -> None:
