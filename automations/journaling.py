@@ -8,9 +8,11 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from countersign.artifacts import Artifact
 from store.journals import LostClaim, StepKey, note_progress
 from store.logs import LOG_LINES_KEPT, add_lines
 
+from .artifacts import keep
 from .redactions import Redactor
 from .services import Services
 
@@ -52,6 +54,9 @@ class StepJournal:
         shown = self.services.redactor.clean(self.redactor.clean(note))[:80]
         async with self.services.transaction() as session:
             await note_progress(session, self.key, {"done": done, "total": total, "note": shown})
+
+    async def artifact(self, artifact: Artifact) -> None:
+        await keep(self.services, self.key, self.redactor, artifact)
 
     async def _flush_later(self) -> None:
         """Who follows the log sees a line soon, also when the step says nothing more for long."""

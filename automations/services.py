@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Final
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from commands.rulebooks import Rulebook, read_rulebook
 from commands.switches import stopped_integrations
 from integrations.catalogs import Catalog
 from store.databases import ReadSession, WriteSession, open_engine, reading, transaction
+from store.objects import Objects
 from store.policies import find_digest
 from store.secrets import Keys, Opener, Sealer
 from store.settings import Settings
@@ -54,6 +56,11 @@ class Services:
     @property
     def registry(self) -> Registry:
         return self.reloader.registry
+
+    @cached_property
+    def objects(self) -> Objects:
+        """Where the files of runs are kept."""
+        return Objects(self.settings)
 
     @property
     def redactor(self) -> Redactor:

@@ -1,12 +1,15 @@
 """What a planner and a step are given. They are different types because only a step may act on the world."""
 
+import asyncio
 import random as randoms
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from .artifacts import Artifact, artifact_of
 from .integrations import Integration
 from .values import written_json
 
@@ -34,6 +37,8 @@ class Journal(Protocol):
     async def progress(self, done: float, total: float, note: str) -> None: ...
 
     async def log(self, line: str) -> None: ...
+
+    async def artifact(self, artifact: Artifact) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,13 @@ class Context:
     async def log(self, line: str) -> None:
         """Adds a line to the run's log; secrets are redacted before it is stored."""
         await self.journal.log(line)
+
+    async def artifact(self, name: str, content: bytes | str | Path, *, content_type: str = "") -> None:
+        """Keeps a file with the run, where whoever may see the run can fetch it; one of the same name in this run is replaced.
+
+        Secrets in text are redacted. Raises StepFailed for a name that is none, more than 32 MiB, or a run that is full.
+        """
+        await self.journal.artifact(await asyncio.to_thread(artifact_of, name, content, content_type))
 
     @cached_property
     def random(self) -> randoms.Random:

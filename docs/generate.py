@@ -89,6 +89,13 @@ MEANINGS: Final = {
         "workers", "Runs that one executing process works on side by side, 1 to 200. It opens this many database connections and a few."
     ),
     "delivery_days": Meaning("workers", "For how many days what was delivered to triggers is kept, to look at and to replay. 1 to 3650."),
+    "log_days": Meaning("workers", "For how many days after its end a run's log is kept. 1 to 3650."),
+    "artifact_days": Meaning("workers", "For how many days after its end the files of a run are kept. 1 to 3650."),
+    "artifacts": Meaning(
+        "web, workers",
+        "Where the files of runs are kept: a folder, or `s3://bucket/prefix`. Unset, `artifacts` below the data folder. The web only reads"
+        " there ([files and logs of runs](files.md)).",
+    ),
     "trusted_proxies": Meaning(
         "web",
         "Addresses and networks of proxies that check clients' certificates and say so in `Client-Cert` (RFC 9440). Unset, nobody is"

@@ -27,6 +27,9 @@ _EXAMPLES: Final = {
     "metrics_token": "20 or more random characters",
     "delivery_days": "30",
     "otlp_endpoint": "http://127.0.0.1:4318",
+    "log_days": "90",
+    "artifact_days": "90",
+    "artifacts": "s3://bucket/prefix",
     "trusted_proxies": "10.0.0.7, 10.1.0.0/16",
     "session_hours": "12",
     "session_idle_minutes": "120",
@@ -67,6 +70,9 @@ class Settings(BaseSettings):
     slots: int = Field(16, ge=1, le=200)
     otlp_endpoint: str = ""
     delivery_days: int = Field(30, ge=1, le=3_650)
+    log_days: int = Field(90, ge=1, le=3_650)
+    artifact_days: int = Field(90, ge=1, le=3_650)
+    artifacts: str = ""
     trusted_proxies: str = ""
     session_hours: int = Field(12, ge=1, le=168)
     session_idle_minutes: int = Field(120, ge=5, le=10_080)
@@ -94,6 +100,14 @@ class Settings(BaseSettings):
     def _names_the_driver(cls, value: str) -> str:
         plain = value.removeprefix("postgres://").removeprefix("postgresql://")
         return value if plain == value else f"postgresql+psycopg://{plain}"
+
+    @field_validator("artifacts")
+    @classmethod
+    def _is_a_place(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme and not (parts.scheme == "s3" and parts.hostname and "@" not in parts.netloc and not (parts.query or parts.fragment)):
+            raise ValueError("should be a folder, or a bucket with a prefix; keys belong in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+        return value.rstrip("/")
 
     @field_validator("trusted_proxies")
     @classmethod
