@@ -19,7 +19,7 @@ RUN .venv/bin/python -m compileall -q countersign store integrations commands au
 FROM python:3.11-slim
 RUN useradd --system --user-group --uid 10001 --home-dir /data --shell /usr/sbin/nologin countersign
 # A fresh named volume takes the owner of the folder it is mounted over.
-RUN install -d -o countersign -g countersign -m 0700 /data /web /anchors
+RUN install -d -o countersign -g countersign -m 0700 /data /web /anchors /artifacts
 COPY --from=build /app /app
 ENV PATH=/app/.venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -157,6 +157,7 @@ def _done(work: Work, result: Any) -> Outcome:
     sealed: dict[str, bytes] = {}
     marked = work.services.sealer.taken_out(written_json(result), sealed)
     work.secrets.update({mark: work.services.opener.open(one) for mark, one in sealed.items()})
+    work.redactor.learn(work.secrets.values())
     return Outcome(Ended.done, result=work.services.redactor.clean_data(work.redactor.clean_data(marked)), sealed=sealed)
 
 

@@ -19,9 +19,17 @@ class Redactor:
     """Knows values and everything they look like when encoded; `clean` replaces them all."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        forms = {form for value in values for form in _forms(value) if len(form) >= _SHORTEST}
-        longest_first = sorted(forms, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if forms else None
+        self._pattern: re.Pattern[str] | None = None
+        self._values: set[str] = set()
+        self.learn(values)
+
+    def learn(self, values: Iterable[str]) -> None:
+        """Knows these too from now on."""
+        if new := {*values} - self._values:
+            self._values |= new
+            forms = {form for value in self._values for form in _forms(value) if len(form) >= _SHORTEST}
+            longest_first = sorted(forms, key=len, reverse=True)
+            self._pattern = re.compile("|".join(map(re.escape, longest_first))) if forms else None
 
     def clean(self, text: str) -> str:
         return self._pattern.sub(DOTS, text) if self._pattern else text

@@ -12,7 +12,22 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bot import console, health, scim
-from bot.api import audits, commands, conversations, decisions, inboxes, logins, logs, passkeys, problems, rooms, runs, schedules, tasks
+from bot.api import (
+    artifacts,
+    audits,
+    commands,
+    conversations,
+    decisions,
+    inboxes,
+    logins,
+    logs,
+    passkeys,
+    problems,
+    rooms,
+    runs,
+    schedules,
+    tasks,
+)
 from bot.api.callers import bearer
 from bot.api.problems import Problem
 from commands.policies import PolicyError
@@ -69,7 +84,7 @@ def create_app() -> FastAPI:
     app.add_middleware(Edge, broken=_broken, https=settings.url.startswith("https://"))
     for error in (Problem, HTTPException, RequestValidationError, CountersignError, PolicyError):
         app.add_exception_handler(error, _handled)
-    for one in (runs, logs, conversations, decisions, inboxes, tasks, audits, commands, schedules, rooms, passkeys, logins):
+    for one in (runs, logs, artifacts, conversations, decisions, inboxes, tasks, audits, commands, schedules, rooms, passkeys, logins):
         app.include_router(one.router, prefix=API, dependencies=[Depends(bearer)])
     app.include_router(health.router)
     scim.mount(app)

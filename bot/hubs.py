@@ -27,6 +27,7 @@ from countersign.runs import RunStatus
 from store import traces
 from store.audits import AuditEvent, record
 from store.databases import ReadSession, WriteSession, open_engine
+from store.objects import Objects
 from store.people import Account, Person, find_by_account
 from store.runs import Born, NewRun
 from store.secrets import Keys, Sealer
@@ -64,6 +65,7 @@ class Hub:
         self, settings: Settings, engine: AsyncEngine, *, writer: Writer[NewRun, Born], registry: Registry, sealer: Sealer, notices: Notices
     ):
         self.settings, self.engine, self.writer, self.notices = settings, engine, writer, notices
+        self.objects = Objects(settings)
         self._sealer = sealer
         self._reloader = Reloader(registry, folder=settings.commands, runbooks=settings.runbooks)
         self._reading: asyncio.Task[Rulebook] | None = None

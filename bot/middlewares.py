@@ -71,7 +71,7 @@ class Edge:
         """Adds our headers to the start of an answer."""
         headers = MutableHeaders(scope=message)
         for name, value in self._headers.items():
-            headers[name] = value
+            headers.setdefault(name, value)  # an answer may be stricter
         headers.setdefault("cache-control", "no-store")
         headers["x-request-id"] = scope["state"]["trace"]
 

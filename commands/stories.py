@@ -32,7 +32,7 @@ _RISKY: Final = 3
 
 async def tell(session: ReadSession, run: RunRow, *, rulebook: Rulebook | None = None, details: bool = False, shared: bool = False) -> Card:
     """The card of a run; `details` tells more than ten lines, `shared` is a place where a private run shows only that it exists."""
-    facts = await read_facts(session, run, lines=20 if details else 5, rulebook=rulebook)
+    facts = await read_facts(session, run, lines=20 if details else 5, rulebook=rulebook, files=details)
     return card_of(facts, details=details, shared=shared)
 
 

@@ -7,6 +7,7 @@ from typing import Final
 from countersign.runs import FINISHED, RunStatus
 from countersign.tallies import Need, Outcome, Tally
 from store.approvals import ApprovalRequestRow, DecisionRow, find_decisions, find_request
+from store.artifacts import ArtifactRow, find_artifacts
 from store.databases import ReadSession
 from store.journals import StepRow, find_steps
 from store.logs import find_lines
@@ -44,6 +45,7 @@ class Facts:
     earlier: Earlier | None = None
     waits: Sequence[Told] = ()
     proven: Proven = field(default_factory=dict)
+    files: Sequence[ArtifactRow] = ()
 
     @property
     def step_up(self) -> str:
@@ -64,10 +66,11 @@ async def read_facts(
     lines: int = 5,
     rulebook: Rulebook | None = None,
     switches: Sequence[Switch] | None = None,
+    files: bool = False,
 ) -> Facts:
     """The request, decisions, journal and last log lines of a run, and the kill switches that are on if the caller does not know them.
 
-    Without a rulebook nothing is told that depends on policy or on the command.
+    The files that its steps left are read if `files` says so. Without a rulebook nothing is told that depends on policy or on the command.
     """
     request = await find_request(session, run.id) if run.revision else None
     decisions = await find_decisions(session, request.id) if request else []
@@ -87,6 +90,7 @@ async def read_facts(
         await earlier_of(session, rulebook, run) if rulebook and run.status in ASKING else None,
         await told_waits(session, run),
         await find_proven(session, run.command) if run.status in ASKING else {},
+        await find_artifacts(session, run.id) if files else (),
     )
 
 

@@ -36,6 +36,7 @@ STATES: Final[dict[RunStatus, tuple[str, Tone]]] = {
     RunStatus.refused: ("refused", Tone.bad),
 }
 LONGEST_TITLE: Final = 150
+MOST_FILES: Final = 5
 _FROM: Final[Mapping[str, str]] = {
     Origin.default.value: " (default)",
     Origin.label.value: " (from a label)",
@@ -68,8 +69,17 @@ def fields_of(facts: Facts) -> tuple[list[Field], list[Field]]:
         ended, _ = STATES[RunStatus(facts.earlier.status)]
         value = f"#{facts.earlier.number} by {facts.earlier.asker}: {ended}, {facts.earlier.at:%Y-%m-%d %H:%M} UTC"
         fields.append(Field(label="Last time", value=value))
+    if facts.files:
+        fields.append(Field(label="Files", value=_listed(facts)))
     proven = [Field(label="Undo", value=value)] if run.status in ASKING and (value := _proven(facts)) else []
     return fields, [*proven, *(Field(**one) for one in (run.plan or {}).get("fields", ()))]
+
+
+def _listed(facts: Facts) -> str:
+    """The first few files by name and size, and how many there are more."""
+    more = len(facts.files) - MOST_FILES
+    named = [f"{one.name} ({one.sized})" for one in facts.files[:MOST_FILES]]
+    return ", ".join([*named, f"and {more} more"] if more > 0 else named)
 
 
 def _proven(facts: Facts) -> str:

@@ -38,7 +38,7 @@ def artifact_of(name: str, content: bytes | str | Path, content_type: str = "") 
     """The artifact; a path's file is read. Raises StepFailed for a name or type that cannot be kept and for more than 32 MiB."""
     if len(name) > LONGEST_NAME or not _NAME.match(name):
         raise StepFailed(
-            f"an artifact cannot be named {name[:LONGEST_NAME]!r}: letters, digits, spaces and ._+@=,()- make a name, at most {LONGEST_NAME}"
+            f"an artifact cannot be named {name[:LONGEST_NAME]!r}: a name has letters, digits, spaces and ._+@=,()-, {LONGEST_NAME} at most"
         )
     found = content_type or mimetypes.guess_type(name)[0] or BINARY
     if not _TYPE.match(found):

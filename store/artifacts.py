@@ -28,9 +28,7 @@ class ArtifactRow(Base):
         Index("ix_artifacts_run_id", "run_id", "name"),
         Index("ix_artifacts_dropped_at", "dropped_at", postgresql_where=text("dropped_at IS NOT NULL")),
         Index("ix_artifacts_at", "at", postgresql_where=text("stored_at IS NULL")),
-        Index(
-            "uq_artifacts_run_id", "run_id", "name", unique=True, postgresql_where=text("stored_at IS NOT NULL AND dropped_at IS NULL")
-        ),
+        Index("uq_artifacts_run_id", "run_id", "name", unique=True, postgresql_where=text("stored_at IS NOT NULL AND dropped_at IS NULL")),
     )
 
     id: Mapped[Identifier]
@@ -48,6 +46,13 @@ class ArtifactRow(Base):
     def key(self) -> str:
         """Where its bytes are."""
         return key_of(self.run_id, self.id)
+
+    @property
+    def sized(self) -> str:
+        """How many bytes it has, for people."""
+        if self.size < 1_024:
+            return f"{self.size} bytes"
+        return f"{self.size / 1_024:.0f} KiB" if self.size < 1_024**2 else f"{self.size / 1_024**2:.1f} MiB"
 
 
 @dataclass(frozen=True)
@@ -71,8 +76,10 @@ FROM artifacts WHERE run_id = :run AND dropped_at IS NULL
 _BEGIN = text(f"""
 INSERT INTO artifacts (id, run_id, position, name, content_type, size, sha256)
 SELECT :id, :run_id, :position, :name, :content_type, :size, :sha256 WHERE {FENCE} RETURNING id
-""")  # noqa: S608  built from constants
-_DROP = text("UPDATE artifacts SET dropped_at = countersign_now() WHERE run_id = :run AND name = :name AND dropped_at IS NULL AND id <> :id")
+""")
+_DROP = text(
+    "UPDATE artifacts SET dropped_at = countersign_now() WHERE run_id = :run AND name = :name AND dropped_at IS NULL AND id <> :id"
+)
 _STORED = text(f"UPDATE artifacts SET stored_at = countersign_now() WHERE id = :id AND {FENCE} RETURNING id")  # noqa: S608  built from constants
 _GONE = text(f"""
 SELECT id, run_id FROM artifacts WHERE dropped_at < countersign_now() - interval '{DROPPED_HOURS} hours'
@@ -89,7 +96,7 @@ def key_of(run_id: UUID, id_: UUID) -> str:
 async def begin_artifact(session: WriteSession, key: StepKey, new: NewArtifact) -> UUID | None:
     """The id under which its bytes are to be put, or None when the very same file is there already.
 
-    Raises RunIsFull, and LostClaim when the claim has ended. Steps side by side do it one after the other, so that together they keep the limits.
+    Raises RunIsFull, and LostClaim when the claim has ended. Steps side by side do it one after the other, and keep the limits together.
     """
     await session.execute(_HELD, {"run": str(key.run_id)})
     asked = {"run": key.run_id, "name": new.name, "sha256": new.sha256, "content_type": new.content_type}

@@ -6,16 +6,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final
 from urllib.parse import urlsplit
 
 from obstore.exceptions import BaseError
-from obstore.store import ClientConfig, LocalStore, RetryConfig, S3Store
+from obstore.store import LocalStore, S3Store
 
 from .settings import Settings
-
-_PATIENCE: Final[ClientConfig] = {"connect_timeout": "3s", "timeout": "30s"}
-_RETRIES: Final[RetryConfig] = {"max_retries": 3}
 
 
 class ObjectsAway(Exception):
@@ -45,7 +41,7 @@ class Objects:
         """Keeps the bytes by this key, whole or not at all; raises ObjectsAway."""
         try:
             if self.folder:
-                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240  at once, on a disk of this machine
+                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             await self._store.put_async(key, content)
             if self.folder:
                 await asyncio.to_thread(_synced, self.folder / key)
@@ -75,7 +71,13 @@ class Objects:
     def _store(self) -> LocalStore | S3Store:
         if self._bucket:
             prefix = self._bucket.path.strip("/") or None
-            return S3Store(self._bucket.netloc, prefix=prefix, client_options=_PATIENCE, retry_config=_RETRIES)
+            return S3Store(
+                self._bucket.netloc,
+                prefix=prefix,
+                # Options that are given here replace those of the environment, so this one is handed on.
+                client_options={"connect_timeout": "3s", "timeout": "30s", "allow_http": os.environ.get("AWS_ALLOW_HTTP") == "true"},
+                retry_config={"max_retries": 3},
+            )
         return LocalStore(self.folder)
 
 

@@ -105,7 +105,8 @@ class Settings(BaseSettings):
     @classmethod
     def _is_a_place(cls, value: str) -> str:
         parts = urlsplit(value)
-        if parts.scheme and not (parts.scheme == "s3" and parts.hostname and "@" not in parts.netloc and not (parts.query or parts.fragment)):
+        plain = parts.hostname and "@" not in parts.netloc and not (parts.query or parts.fragment)
+        if parts.scheme and not (parts.scheme == "s3" and plain):
             raise ValueError("should be a folder, or a bucket with a prefix; keys belong in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
         return value.rstrip("/")
 

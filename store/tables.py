@@ -3,6 +3,7 @@
 from . import (
     alerts,
     approvals,
+    artifacts,
     audiences,
     audits,
     breaks,
@@ -50,6 +51,7 @@ metadata = Base.metadata
 __all__ = [
     "alerts",
     "approvals",
+    "artifacts",
     "audiences",
     "audits",
     "breaks",

@@ -89,7 +89,7 @@ def summary_of(run: RunRow) -> dict[str, Any]:
 
 async def tell(session: ReadSession, rulebook: Rulebook, run: RunRow) -> dict[str, Any]:
     """Everything about one run."""
-    facts = await read_facts(session, run, lines=20, rulebook=rulebook)
+    facts = await read_facts(session, run, lines=20, rulebook=rulebook, files=True)
     request = facts.request
     decisions = [
         {"person": one.person, "verdict": one.verdict, "reason": one.reason, "door": one.door, "at": one.decided_at.isoformat()}

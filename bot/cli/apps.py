@@ -1,5 +1,6 @@
 """The tree of commands: what a person at a terminal asks of a hub is here, each role of the hub is executed."""
 
+from .artifacts import artifacts
 from .asking import approve, cancel, deny, run, runs
 from .conversing import answer, ask, comment, edit, handover, takeback, withdraw
 from .endings import new_app
@@ -21,6 +22,7 @@ app.command("chat")(chat)
 app.command("run")(run)
 app.command("runs")(runs)
 app.command("logs")(logs)
+app.command("artifacts")(artifacts)
 app.command("inbox")(inbox)
 app.command("schedules")(schedules)
 app.command("promises")(promises)

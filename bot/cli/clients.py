@@ -56,20 +56,27 @@ class Client:
                     yield name, "\n".join(data)
                     name, data = "", []
 
+    def fetch(self, path: str) -> bytes:
+        """The bytes at this path below /api/v1."""
+        return self._ask("GET", path, timeout=httpx.Timeout(SECONDS, read=60.0)).content
+
     def close(self) -> None:
         self._http.close()
 
     def _read(self, method: str, path: str, *, again: bool = False, **options: Any) -> Any:
+        return _json(self._ask(method, path, again=again, **options))
+
+    def _ask(self, method: str, path: str, *, again: bool = False, **options: Any) -> httpx.Response:
         try:
             response = self._http.request(method, path, **options)
         except httpx.ConnectError:
             raise Failed(f"No hub answers at {self.url}; countersign up starts one, COUNTERSIGN_URL says where it is.") from None
         except httpx.HTTPError as error:
             if again:
-                return self._read(method, path, **options)
+                return self._ask(method, path, **options)
             raise Failed(f"The hub at {self.url} gave no answer ({type(error).__name__}); it may have been done all the same.") from None
         if response.is_success:
-            return _json(response)
+            return response
         raise _failure(response)
 
 

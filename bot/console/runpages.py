@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from bot.api.rooms import stream
 from bot.api.stories import read_visible, without_secrets
+from bot.downloads import download
 from bot.hubs import Hub
 from commands.authorizing import Allowed, held
 from commands.policies import AUDIT
@@ -93,6 +94,13 @@ async def show(request: Request, reference: str) -> Response:
     )
 
 
+@router.get("/runs/{reference}/artifacts/{name}")
+async def fetch(request: Request, reference: str, name: str) -> Response:
+    """A file of the run, to save."""
+    visitor = (await here_of(request, f"/runs/{reference[:40]}")).visitor
+    return await download(request.app.state.hub, visitor.person, reference, name, door=Door.browser, trace=visitor.trace)
+
+
 @router.get("/console/events")
 async def events(
     request: Request, run: Annotated[UUID | None, Query()] = None, after: Annotated[int, Query(ge=0, lt=2**53)] = 2**53 - 1
@@ -112,7 +120,7 @@ async def _nothing(_session: ReadSession, _run: RunRow) -> None:
 async def _story(session: ReadSession, rulebook: Rulebook, person: Person, run: RunRow) -> Story:
     return Story(
         run,
-        await read_facts(session, run, lines=0, rulebook=rulebook),
+        await read_facts(session, run, lines=0, rulebook=rulebook, files=True),
         await find_trail(session, run.id) if isinstance(held(rulebook.policy, person, AUDIT), Allowed) else [],
         await find_lines(session, run.id),
         await find_log(session, run.id, last=LOG_LINES),

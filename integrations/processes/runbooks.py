@@ -12,6 +12,7 @@ from countersign.schemas import Schema, written
 from countersign.steps import StepFunction
 from integrations.processes import scripts, steps
 from integrations.processes.declarations import Declaration, RunbookError, Source
+from integrations.processes.leavings import VARIABLE
 from integrations.processes.templates import filled, names_in
 from integrations.processes.values import parameter
 
@@ -147,6 +148,8 @@ def _check_secrets(source: Source, declared: Declaration) -> None:
             source.refuse(("arguments", name), f"no script receives this secret; add 'stdin_secrets: [{name}]'")
     if "HOME" in declared.environment:
         source.refuse(("environment", "HOME"), "is always the fresh folder that the script runs in; remove it")
+    if VARIABLE in declared.environment:
+        source.refuse(("environment", VARIABLE), "is always the fresh folder for files to keep; remove it")
 
 
 def _files(source: Source, declared: Declaration) -> Iterator[tuple[str, scripts.File]]:

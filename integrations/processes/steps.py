@@ -3,12 +3,14 @@
 import asyncio
 import hashlib
 import shlex
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from countersign import Context, PlanRefused, Secret, Step, StepFailed, step
+from integrations.processes.leavings import VARIABLE, keep_all
 from integrations.processes.outputs import Output, Stream, cleaned
 from integrations.processes.running import Ended, run
 from integrations.processes.scripts import Bundle, held, laid_out
@@ -86,17 +88,20 @@ async def previewed(bundle: Bundle, argv: Sequence[str]) -> Preview:
 
 async def _run(ctx: Context, argv: list[str], code: str, stdin: str) -> dict[str, Any] | None:
     bundle = _runnable(held(code, script=_name(argv)), argv)
-    output = Output(ctx, [line.partition("=")[2] for line in stdin.split("\n")])
+    secrets = [line.partition("=")[2] for line in stdin.split("\n")]
+    output = Output(ctx, secrets)
     with laid_out(bundle) as home:
+        left = Path(tempfile.mkdtemp(prefix="artifacts-", dir=home))
         ended = await run(
             argv,
             home=home,
-            environment=bundle.environment,
+            environment={**bundle.environment, VARIABLE: str(left)},
             seconds=bundle.timeout.total_seconds(),
             heard=output.heard,
             feed=stdin.encode(),
             cancelled=ctx.cancelled,
         )
+        await keep_all(ctx, left, secrets)
     problem = _problem(argv, ended, limit=str(bundle.timeout), last_line=output.last_line)
     # A script that was ended may have had part of its effect: these say so to the worker, where StepFailed would promise a clean failure.
     if ended.because == "cancelled":

@@ -1,10 +1,12 @@
 import dataclasses
 from datetime import UTC, datetime
 from enum import Enum
+from pathlib import Path
 
 import pytest
 
-from countersign import Asker, Context, Integration, PlanningContext
+from countersign import Asker, Context, Integration, PlanningContext, StepFailed
+from countersign.artifacts import MOST_BYTES, Artifact
 from countersign.contexts import I
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
@@ -36,6 +38,9 @@ class Journal:
 
     async def log(self, line: str) -> None:
         self.lines.append(line)
+
+    async def artifact(self, artifact: Artifact) -> None:
+        self.lines.append(artifact)
 
 
 async def never() -> bool:
@@ -71,6 +76,25 @@ def test_a_watched_fact_is_kept_as_json() -> None:
     context.watch("hosts", {"b", "a"})
     assert context.watched == {"env": "prod", "hosts": ["a", "b"]}
     assert planning_context().watched == {}
+
+
+async def test_a_file_that_a_step_leaves_is_bytes_with_a_name_and_a_type(tmp_path: Path) -> None:
+    journal = Journal()
+    context = step_context(journal)
+    (tmp_path / "f").write_bytes(b"\xff\0")
+    await context.artifact("report.csv", "a,b")
+    await context.artifact("dump.bin", tmp_path / "f", content_type="application/x-dump")
+    assert journal.lines == [Artifact("report.csv", b"a,b", "text/csv"), Artifact("dump.bin", b"\xff\0", "application/x-dump")]
+    for name in ("../x", ".hidden", "", "a/b", "a\n", 'a"', "x" * 101, "naïve", "a.", "CON\0"):
+        with pytest.raises(StepFailed, match="cannot be named"):
+            await context.artifact(name, b"")
+    for kind in ("text", "text/html\r\nx: y", 'text/html; charset="a"', "a/b/c"):
+        with pytest.raises(StepFailed, match="no content type"):
+            await context.artifact("a", b"", content_type=kind)
+    with pytest.raises(StepFailed, match="cannot be read: No such file"):
+        await context.artifact("a", tmp_path / "absent")
+    with pytest.raises(StepFailed, match="more than 32 MiB"):
+        await context.artifact("a", bytes(MOST_BYTES + 1))
 
 
 async def test_a_step_reports_to_its_journal() -> None:

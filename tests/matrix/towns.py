@@ -317,11 +317,15 @@ async def _bring(town: Town, ids: Sequence[UUID], state: str, mark: str) -> None
             await move(session, [Move(one, status, by="countersign", **ended) for one in ids])  # type: ignore[arg-type]
     for one in ids:
         await town.execute(*_FURNISHED.get(state, ()), run=one, mark=mark)
+        if state == "done":
+            await town.web.hub.objects.put(f"{one}/{one}", f"{mark}-file".encode())
 
 
 _STEP: Final = """INSERT INTO steps (run_id, revision, position, phase, name, state, attempt, worker)
 VALUES (:run, 1, 0, 'do', 'folder.turn', 'done', 1, 'w')"""
 _LOGGED: Final = "INSERT INTO log_chunks (run_id, position, size, lines) VALUES (:run, 0, 1, ARRAY[:mark || '-log'])"
+_FILED: Final = """INSERT INTO artifacts (id, run_id, position, name, content_type, size, sha256, stored_at)
+VALUES (:run, :run, 0, 'report.txt', 'text/' || cast(:mark AS text), octet_length(:mark || '-file'), '', countersign_now())"""
 _VOTES: Final = """INSERT INTO decisions (id, request_id, run_id, person, verdict, reason, digest, door, policy)
 SELECT gen_random_uuid(), id, run_id, unnest(ARRAY['lin', 'max']), 'approve', '', digest, 'slack', 'p'
 FROM approval_requests WHERE run_id = :run"""
@@ -343,6 +347,7 @@ _FURNISHED: Final[dict[str, tuple[str, ...]]] = {
         _CLOSED.format("approved"),
         _STEP,
         _LOGGED,
+        _FILED,
     ),
     "interrupted": (_CLOSED.format("approved"),),
     "broken": (_CLOSED.format("broken"), "INSERT INTO reviews (run_id, involved) VALUES (:run, ARRAY['ada', 'kim'])"),

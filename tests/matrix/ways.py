@@ -175,5 +175,8 @@ WAYS: Final = {
     "stream room page": streamed("/room/events?channel=ops&after=0", browser=True),
     "stream GET /api/v1/runs/{reference}/log": got("/api/v1/runs/{id}/log", state="done", about_all=False),
     "stream GET /api/v1/runs/{reference}/log/events": followed("/api/v1/runs/{id}/log/events", state="done"),
+    "fetch GET /api/v1/runs/{reference}/artifacts": got("/api/v1/runs/{id}/artifacts", state="done", about_all=False),
+    "fetch GET /api/v1/runs/{reference}/artifacts/{name}": got("/api/v1/runs/{id}/artifacts/report.txt", state="done", about_all=False),
+    "fetch page's file": got("/runs/{id}/artifacts/report.txt", state="done", browser=True, about_all=False),
     "export GET /api/v1/audit": got("/api/v1/audit?limit=200"),
 }

@@ -29,6 +29,12 @@ CHANGES = {
         "UPDATE log_chunks SET lines = '{x}'",
         "DELETE FROM log_chunks",
     ],
+    "artifacts": [
+        "DELETE FROM artifacts",
+        "UPDATE artifacts SET dropped_at = now()",
+        "INSERT INTO artifacts SELECT gen_random_uuid(), id, 0, 'n', 't', 0, 's' FROM runs LIMIT 1",
+        "UPDATE artifacts SET sha256 = 'x'",
+    ],
     "decisions": ["UPDATE decisions SET verdict = 'approve'", "DELETE FROM decisions"],
     "runs": ["DELETE FROM runs"],
     "passkeys": [
@@ -73,6 +79,7 @@ WORKERS = {
     "schedule_slots": CHANGES["schedule_slots"][:1],
     "steps": CHANGES["steps"][:1],
     "log_chunks": CHANGES["log_chunks"][:1],
+    "artifacts": CHANGES["artifacts"][:3],
     "passkeys": CHANGES["passkeys"][:2],
     "passkey_uses": CHANGES["passkey_uses"][:1],
     "secrets": CHANGES["secrets"][:1],

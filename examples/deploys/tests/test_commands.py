@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from countersign import Asker, Context, Plan, PlanningContext, PlanRefused, Reply, StepFailed
+from countersign.artifacts import Artifact
 from countersign.plans import plan_digest
 from countersign_deploys import Env, check_health, deploy, deploys, release
 from countersign_deploys.commands import known_services, known_versions
@@ -29,6 +30,9 @@ class Notes:
 
     async def log(self, line: str) -> None:
         self.lines.append(line)
+
+    async def artifact(self, artifact: Artifact) -> None:
+        """This plugin leaves no files."""
 
 
 @pytest.fixture

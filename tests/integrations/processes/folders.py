@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from countersign import Asker, Command, Context, Plan, PlanningContext, Step
+from countersign.artifacts import Artifact
 from integrations.catalogs import Catalog
 from integrations.processes import load_runbooks
 
@@ -63,6 +64,7 @@ class Worker:
     steps: list[tuple[float, float, str]] = field(default_factory=list)
     asked: bool = False
     heard: Callable[[str], Awaitable[None]] | None = None
+    files: dict[str, bytes] = field(default_factory=dict)
 
     async def log(self, line: str) -> None:
         self.lines.append(line)
@@ -71,6 +73,9 @@ class Worker:
 
     async def progress(self, done: float, total: float, note: str) -> None:
         self.steps.append((done, total, note))
+
+    async def artifact(self, artifact: Artifact) -> None:
+        self.files[artifact.name] = artifact.content
 
     async def cancelled(self) -> bool:
         return self.asked

@@ -10,6 +10,7 @@ import pytest
 from countersign import PlanRefused, Secret, StepFailed
 from countersign.plans import plan_digest
 from integrations.processes import run_script, run_script_again, scripts, steps
+from integrations.processes.leavings import VARIABLE
 from tests.integrations.processes.folders import MINIMAL, Folder, Worker, alive, exists
 
 ASKING = MINIMAL.replace("[./restart.sh]", '[./restart.sh, "{service}", "--env={env}"]') + (
@@ -53,7 +54,7 @@ async def test_nothing_of_the_workers_environment_is_passed_on(folder: Folder, w
     folder.runbook(more="environment: {REGION: eu, LANG: C}")
     await worker.carry_out((await folder.plan()).steps[0])
     told = dict(line.split("=", 1) for line in worker.lines if "=" in line)
-    assert set(told) - {"PWD", "OLDPWD", "SHLVL", "_"} == {"PATH", "HOME", "LANG", "REGION"}
+    assert set(told) - {"PWD", "OLDPWD", "SHLVL", "_"} == {"PATH", "HOME", "LANG", "REGION", VARIABLE}
     assert (told["PATH"], told["LANG"], told["REGION"]) == ("/usr/bin:/bin", "C", "eu")
     assert told["HOME"] in worker.lines
     assert not exists(told["HOME"])
@@ -69,7 +70,7 @@ async def test_no_descriptor_of_the_worker_is_passed_on(folder: Folder, worker: 
 
 
 async def test_the_copy_is_read_only_and_private(folder: Folder, worker: Worker) -> None:
-    folder.script("stat -c '%a %n' . ./* lib/*; cat lib/data")
+    folder.script("rmdir artifacts-*; stat -c '%a %n' . ./* lib/*; cat lib/data")
     folder.script("said by data", "lib/data", mode=0o644)
     folder.script("", "lib/more.sh", mode=0o755)
     folder.runbook(more="files: [lib/data, ./lib/more.sh]")
@@ -258,3 +259,28 @@ async def test_a_step_survives_the_way_through_the_database(folder: Folder, work
     (data,) = json.loads(json.dumps((await folder.plan(service="web")).as_json()))["steps"]
     await worker.carry_out(run_script(**data["arguments"]))
     assert worker.lines == ["web"]
+
+
+async def test_files_that_a_script_leaves_are_kept_also_when_it_fails(folder: Folder, worker: Worker) -> None:
+    folder.script(
+        """
+        cd "$COUNTERSIGN_ARTIFACTS_DIR"
+        read -r line; secret="${line#token=}"
+        echo "user $secret" > report.txt; printf 'a\\0%s' "$secret" > core; printf 'a\\0b' > dump.bin
+        ln -s /etc/passwd passwd; mkfifo pipe; mkdir deep; echo x > deep/x; echo x > '.hidden'
+        exit 3
+        """
+    )
+    folder.runbook(more="stdin_secrets: [token]\narguments: {token: {type: secret}}")
+    with pytest.raises(StepFailed, match="exit code 3"):
+        await worker.carry_out((await folder.plan(token=Secret("hunter22"))).steps[0])
+    assert worker.files == {"report.txt": "user ••••••\n".encode(), "dump.bin": b"a\0b"}
+    assert [line.partition(" ")[0] for line in worker.lines] == ["An", "'core'", "'deep'", "'passwd'", "'pipe'"]
+    assert "hunter22" not in "".join(worker.lines)
+
+
+async def test_a_script_may_remove_the_folder_for_its_files(folder: Folder, worker: Worker) -> None:
+    folder.script('rm -rf "$COUNTERSIGN_ARTIFACTS_DIR"')
+    folder.runbook()
+    await worker.carry_out((await folder.plan()).steps[0])
+    assert (worker.files, worker.lines) == ({}, [])
