@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Response
 
-from bot.downloads import download
+from .downloads import download
 from countersign.invocations import Door
 from store.artifacts import ArtifactRow, find_artifacts
 from store.databases import ReadSession

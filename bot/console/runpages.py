@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from bot.api.rooms import stream
 from bot.api.stories import read_visible, without_secrets
-from bot.downloads import download
+from bot.api.downloads import download
 from bot.hubs import Hub
 from commands.authorizing import Allowed, held
 from commands.policies import AUDIT

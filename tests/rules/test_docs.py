@@ -10,8 +10,8 @@ from integrations.processes.declarations import ApprovalDeclaration, ArgumentDec
 from store.settings import PREFIX, Settings
 from tests.rules.measures import ROOT, tracked_files
 
-# Read by the command line or by `countersign up` alone.
-TOOLS = {"URL", "TOKEN", "WORKER_DATABASE_URL"}
+# Read by the command line or by `countersign up` alone, and one that scripts of runbooks are given.
+TOOLS = {"URL", "TOKEN", "WORKER_DATABASE_URL", "ARTIFACTS_DIR"}
 ROOMS = "tests|docs|examples|benchmarks|store|bot|commands|automations|integrations|countersign|kit"
 
 

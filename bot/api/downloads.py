@@ -5,8 +5,8 @@ from typing import Final
 
 from starlette.responses import Response, StreamingResponse
 
-from bot.api.problems import Problem
-from bot.api.stories import read_visible
+from .problems import Problem
+from .stories import read_visible
 from bot.hubs import Hub
 from countersign.invocations import Door
 from store.artifacts import ArtifactRow, find_artifact
