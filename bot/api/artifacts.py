@@ -4,13 +4,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Response
 
-from .downloads import download
 from countersign.invocations import Door
 from store.artifacts import ArtifactRow, find_artifacts
 from store.databases import ReadSession
 from store.runs import RunRow
 
 from .callers import READ, Caller, caller_with
+from .downloads import download
 from .stories import read_visible
 
 router = APIRouter(prefix="/runs", tags=["runs"])

@@ -5,8 +5,6 @@ from typing import Final
 
 from starlette.responses import Response, StreamingResponse
 
-from .problems import Problem
-from .stories import read_visible
 from bot.hubs import Hub
 from countersign.invocations import Door
 from store.artifacts import ArtifactRow, find_artifact
@@ -14,6 +12,9 @@ from store.databases import ReadSession
 from store.objects import NoSuchObject, Object, ObjectsAway
 from store.people import Person
 from store.runs import RunRow
+
+from .problems import Problem
+from .stories import read_visible
 
 _log: Final = logging.getLogger(__name__)
 NO_SUCH_FILE: Final = "This run has no such file."

@@ -9,9 +9,9 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from bot.api.downloads import download
 from bot.api.rooms import stream
 from bot.api.stories import read_visible, without_secrets
-from bot.api.downloads import download
 from bot.hubs import Hub
 from commands.authorizing import Allowed, held
 from commands.policies import AUDIT
