@@ -103,6 +103,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.workloads = Remembered(hub)
         counting = asyncio.create_task(app.state.refusals.run())
         stack.push_async_callback(stop, counting)
+        app.state.issuer = await stack.enter_async_context(console.open_issuer(hub.settings))
         app.state.hooks = await stack.enter_async_context(open_hooks(hub, app.state.refusals))
         if hub.settings.has_slack:
             slack = await stack.enter_async_context(open_slack(hub))

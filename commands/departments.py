@@ -11,7 +11,8 @@ Departments = Mapping[str, tuple[str, ...]]
 
 
 class DirectoryEntry(Part):
-    """`groups` says which group there is which group here: for Slack by a user group's id, for SCIM by display name, external id or id."""
+    """`groups` says which group there is which group here: for Slack by a user group's id, for SCIM by display name,
+    external id or id, for OIDC by what the ID token says."""
 
     groups: Mapping[str, str] = {}
 

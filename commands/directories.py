@@ -22,7 +22,8 @@ from store.directories import (
     settle_words,
     take_words,
 )
-from store.rosters import SCIM, Membership, find_memberships, forget_vouchers, sync_memberships, vouch
+from store.people import Account, find_by_account
+from store.rosters import OIDC, SCIM, Membership, find_from, find_memberships, forget_vouchers, sync_memberships, vouch
 from store.secrets import Opener
 from store.tokens import find_token
 
@@ -32,6 +33,7 @@ from .policies import Policy
 BATCH: Final = 500
 MOST_NAMES: Final = 100
 _NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9._-]+")
+_NO_LOGIN: Final = "its ID token is not one of the issuer's for this hub"
 _UNPROVED: Final = "no live token of a directory was shown with it"
 
 
@@ -65,6 +67,39 @@ async def follow_feed(session: WriteSession, policy: Policy, opener: Opener, *, 
         await record(session, [AuditEvent("directory:refused", "countersign", None, {"words": len(refused), "because": _UNPROVED})])
     await sparing_an_admin(session, policy, lambda spared: _follow_all(session, policy, spared), source=SCIM)
     return len(words)
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """What an ID token says of groups, row `n` of the feed; without an issuer the token proved nothing."""
+
+    n: int
+    issuer: str = ""
+    subject: str = ""
+    groups: Collection[str] | None = None
+
+
+async def follow_logins(session: WriteSession, policy: Policy, claimed: Sequence[Claimed]) -> None:
+    """Makes so what the ID tokens of people who signed in said of their groups, as policy maps them."""
+    await lock_followers(session)
+    await settle_words(session, [one.n for one in claimed if one.issuer], [one.n for one in claimed if not one.issuer], because=_NO_LOGIN)
+    if refused := sum(not one.issuer for one in claimed):
+        await record(session, [AuditEvent("directory:refused", "countersign", None, {"words": refused, "because": _NO_LOGIN})])
+    mapped = policy.file.directories["oidc"].groups if "oidc" in policy.file.directories else {}
+    for one in claimed:
+        person = await find_by_account(session, Account(OIDC, one.issuer, one.subject)) if one.issuer else None
+        if person is not None and one.groups is not None:
+            wanted = {(person.name, mapped[theirs]) for theirs in one.groups if theirs in mapped}
+            await _follow_login(session, policy, person.name, wanted)
+
+
+async def _follow_login(session: WriteSession, policy: Policy, name: str, wanted: Collection[tuple[str, str]]) -> None:
+    others = {(one.person, one.group) for one in await find_from(session, OIDC) if one.person != name}
+
+    async def make_so(spared: frozenset[str]) -> None:
+        await _sync(session, others | set(wanted), source=OIDC, spared=spared)
+
+    await sparing_an_admin(session, policy, make_so, source=OIDC)
 
 
 async def follow_slack(session: WriteSession, policy: Policy, state: SlackState) -> None:

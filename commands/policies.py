@@ -91,11 +91,11 @@ class PolicyFile(Part):
     timezone: Annotated[str, AfterValidator(known_zone)] = "UTC"
     people: Mapping[Annotated[str, Field(pattern=_PERSON)], PersonEntry] = {}
     service_accounts: Mapping[Annotated[str, Field(pattern=_PERSON)], ServiceEntry] = {}
-    identity: Mapping[Literal["slack", "discord"], IdentityEntry] = {}
+    identity: Mapping[Literal["slack", "discord", "oidc"], IdentityEntry] = {}
     roles: Mapping[str, tuple[PermissionPattern, ...]] = {}
     groups: Mapping[str, tuple[str, ...]] = {}
     departments: Mapping[str, tuple[str, ...]] = {}
-    directories: Mapping[Literal["slack", "scim"], DirectoryEntry] = {}
+    directories: Mapping[Literal["slack", "scim", "oidc"], DirectoryEntry] = {}
     channels: Mapping[str, tuple[str, ...]] = {}
     schedules: Mapping[str, ScheduleEntry] = {}
     owners: Mapping[str, Mapping[str, tuple[str, ...]]] = {}
@@ -173,7 +173,7 @@ class Policy:
         each = [known.get(str(one), ()) for one in (value if isinstance(value, list | tuple) else [value])]
         return tuple(one for one in each[0] if all(one in others for others in each)) if each else ()
 
-    def identity(self, platform: Literal["slack", "discord"]) -> IdentityEntry:
+    def identity(self, platform: Literal["slack", "discord", "oidc"]) -> IdentityEntry:
         return self.file.identity.get(platform, _NO_IDENTITY)
 
     def channels_for(self, command: str) -> tuple[str, ...]:

@@ -101,6 +101,18 @@ MEANINGS: Final = {
         "Addresses and networks of proxies that check clients' certificates and say so in `Client-Cert` (RFC 9440). Unset, nobody is"
         " believed.",
     ),
+    "oidc_issuer": Meaning(
+        "web, workers", "The address of the OpenID Connect issuer that people sign in with; setting it turns single sign-on on."
+    ),
+    "oidc_client_id": Meaning("web, workers", "How the issuer knows this hub."),
+    "oidc_client_secret": Meaning("web", "What the issuer gave for it; empty for a public client, which PKCE protects alone."),
+    "oidc_hosts": Meaning("web, workers", "Hosts that may be called besides the issuer's own, for its token endpoint or keys."),
+    "oidc_scopes": Meaning("web", "What is asked for; some issuers want `groups` among them."),
+    "oidc_email_claim": Meaning(
+        "web",
+        "The claim by which people are linked. `email` counts only with `email_verified`; another one counts as it is.",
+    ),
+    "oidc_groups_claim": Meaning("web, workers", "The claim of the ID token that names groups."),
     "session_hours": Meaning("web", "After how many hours everybody has to sign in to the browser again, 1 to 168."),
     "session_idle_minutes": Meaning(
         "web", "After how many minutes without use a session ends, 5 to 10080. A page that is merely left open is not used."

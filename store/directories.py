@@ -16,6 +16,8 @@ from .databases import ReadSession, WriteSession
 
 USER: Final = "User"
 GROUP: Final = "Group"
+LOGIN: Final = "Login"
+"""Somebody signed in whose ID token names groups; the token itself is what proves it."""
 HINT: Final = "hint"
 """A word that something changed at the source, which is then asked: `{"source": "slack:T1", "user": "U1"}`."""
 _LOCK: Final = 4_707_034
@@ -160,13 +162,14 @@ async def find_users_among(session: ReadSession, ids: Sequence[str]) -> set[str]
     return {row.id for row in rows}
 
 
-async def take_words(session: WriteSession, *, limit: int) -> list[Word]:
+async def take_words(session: ReadSession, *, limit: int, kinds: Sequence[str] = (USER, GROUP)) -> list[Word]:
     """Rows of the feed that nobody has looked at, as they came; for whoever holds the followers' lock."""
     rows = await session.execute(
         text(
-            "SELECT n, resource, kind, body, token FROM directory_feed WHERE applied_at IS NULL AND kind <> 'hint' ORDER BY n LIMIT :limit"
+            "SELECT n, resource, kind, body, token FROM directory_feed WHERE applied_at IS NULL AND kind = ANY(:kinds)"
+            " ORDER BY n LIMIT :limit"
         ),
-        {"limit": limit},
+        {"limit": limit, "kinds": list(kinds)},
     )
     return [Word(row.n, row.resource, row.kind, row.body, bytes(row.token or b"")) for row in rows]
 

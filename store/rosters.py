@@ -14,6 +14,7 @@ from .databases import ReadSession, WriteSession
 POLICY: Final = "policy"
 ADMIN: Final = "admin"
 SCIM: Final = "scim"
+OIDC: Final = "oidc"
 
 
 class VoucherRow(Base):
@@ -28,7 +29,7 @@ class VoucherRow(Base):
 
 
 class MembershipRow(Base):
-    """`source` is `policy`, `scim` or `slack:TEAM`."""
+    """`source` is `policy`, `scim`, `oidc` or `slack:TEAM`."""
 
     __tablename__ = "memberships"
 
@@ -131,6 +132,12 @@ async def find_memberships(session: ReadSession, person: str) -> list[Membership
         {"person": person},
     )
     return [Membership(row.person, row.name, row.source) for row in rows]
+
+
+async def find_from(session: ReadSession, source: str) -> list[Membership]:
+    """Everything that one source says of groups."""
+    rows = await session.execute(text('SELECT person, "group" AS name FROM memberships WHERE source = :source'), {"source": source})
+    return [Membership(row.person, row.name, source) for row in rows]
 
 
 async def find_sources(session: ReadSession, person: str, *, active: bool) -> list[str]:

@@ -2,7 +2,7 @@
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -32,6 +32,8 @@ _EXAMPLES: Final = {
     "artifacts": "s3://bucket/prefix",
     "trusted_proxies": "10.0.0.7, 10.1.0.0/16",
     "session_hours": "12",
+    "oidc_issuer": "https://login.example.test",
+    "oidc_hosts": "oauth2.example.test, keys.example.test",
     "session_idle_minutes": "120",
 }
 
@@ -74,6 +76,13 @@ class Settings(BaseSettings):
     artifact_days: int = Field(90, ge=1, le=3_650)
     artifacts: str = ""
     trusted_proxies: str = ""
+    oidc_issuer: str = ""
+    oidc_client_id: str = ""
+    oidc_client_secret: SecretStr = SecretStr("")
+    oidc_hosts: str = ""
+    oidc_scopes: str = "openid email profile"
+    oidc_email_claim: str = "email"
+    oidc_groups_claim: str = "groups"
     session_hours: int = Field(12, ge=1, le=168)
     session_idle_minutes: int = Field(120, ge=5, le=10_080)
     demo: bool = False
@@ -133,6 +142,23 @@ class Settings(BaseSettings):
             raise ValueError("should be at least 20 characters of ASCII, so that it cannot be guessed")
         return value
 
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _is_an_issuer(cls, value: str) -> str:
+        parts = urlsplit(value)
+        safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
+        if value and not (safe and parts.hostname and "@" not in parts.netloc and not parts.query and not parts.fragment):
+            raise ValueError("should be https, or http on loopback, without a query")
+        return value
+
+    @model_validator(mode="after")
+    def _issuer_knows_us(self) -> Self:
+        if self.oidc_issuer and not self.oidc_client_id:
+            raise ValueError("oidc_client_id: is empty although oidc_issuer is set; nobody could sign in")
+        if "openid" not in self.oidc_scopes.split():
+            raise ValueError("oidc_scopes: should have openid in it")
+        return self
+
     @model_validator(mode="after")
     def _slack_is_whole(self) -> Self:
         if self.slack_bot_token.get_secret_value() and not (
@@ -149,6 +175,21 @@ class Settings(BaseSettings):
     def proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
         """The networks of the proxies that may say which certificate a caller has shown."""
         return tuple(ip_network(one) for one in self.trusted_proxies.replace(",", " ").split())
+
+    @property
+    def oidc(self) -> dict[str, Any]:
+        """How this hub is known to the issuer that people sign in with; empty while there is none."""
+        if not self.oidc_issuer:
+            return {}
+        return {
+            "issuer": self.oidc_issuer,
+            "client_id": self.oidc_client_id,
+            "client_secret": self.oidc_client_secret.get_secret_value(),
+            "hosts": tuple(self.oidc_hosts.replace(",", " ").split()),
+            "scopes": self.oidc_scopes,
+            "email_claim": self.oidc_email_claim,
+            "groups_claim": self.oidc_groups_claim,
+        }
 
     @property
     def has_slack(self) -> bool:

@@ -1,7 +1,8 @@
 """The browser's chat room: one page that works without JavaScript, kept live by server-sent events."""
 
+from .issuers import open_issuer
 from .pages import is_page, problem_page
 from .routes import mount
 from .sessions import NOISE
 
-__all__ = ["NOISE", "is_page", "mount", "problem_page"]
+__all__ = ["NOISE", "is_page", "mount", "open_issuer", "problem_page"]

@@ -95,9 +95,17 @@ def enter_page(*, alive: bool) -> Response:
     return _page("enter.html", 200 if alive else 410, alive=alive)
 
 
-def sign_in_page(*, then: str, wrong: bool = False) -> Response:
-    """Where somebody signs in who has no session, or whose login is too old for what they decide."""
-    return _page("signin.html", 410 if wrong else 200, then=then, wrong=wrong)
+def sign_in_page(*, then: str, sso: bool, problem: str = "", status: int = 200, goodbye: str = "") -> Response:
+    """Where somebody signs in who has no session, or whose login is too old for what they decide.
+
+    `sso` says whether there is single sign-on, `goodbye` where the session with the issuer ends.
+    """
+    return _page("signin.html", status, then=then, sso=sso, problem=problem, goodbye=goodbye)
+
+
+def moving_page(then: str) -> Response:
+    """Leads on to another page of ours by itself."""
+    return _page("moving.html", 200, then=then)
 
 
 def problem_page(request: Request, status: int, sentence: str) -> Response:

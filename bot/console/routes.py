@@ -22,6 +22,7 @@ from . import (
     asks,
     audits,
     inboxes,
+    issuers,
     keypages,
     operationpages,
     pages,
@@ -43,7 +44,7 @@ from .signins import try_link
 router = APIRouter(include_in_schema=False)
 ANSWER: Final = "a."
 _WORK: Final = (inboxes, runlists, runpages, asks, audits, keypages, sessionpages, signins)
-_STEERING: Final = (peoplepages, policypages, operationpages)
+_STEERING: Final = (issuers, peoplepages, policypages, operationpages)
 Channel = Annotated[str, Query(max_length=40)]
 As = Annotated[str, Query(alias="as", max_length=64)]
 FormOf = Annotated[str, Query(max_length=100, description="A command whose form is open.")]
@@ -146,7 +147,7 @@ async def come_in(request: Request, token: str) -> Response:
 async def go(request: Request) -> Response:
     await _posted(request)
     await leave(request)
-    response = RedirectResponse("/sign-in", 303)
+    response = RedirectResponse("/sign-in?left=true", 303)
     set_cookie(response, _hub(request).settings, "")
     return response
 

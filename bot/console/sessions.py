@@ -167,6 +167,11 @@ def browser_of(agent: str) -> str:
     return f"{name} on {system}" if system else name
 
 
+def flow_cookie(settings: Settings) -> str:
+    """The cookie of a sign-in that is under way; unlike the session's it is sent when the issuer leads back."""
+    return f"{cookie_name(settings)}_flow"
+
+
 async def _cast(hub: Hub, room: Room) -> list[Person]:
     """In the order in which policy introduces them."""
     order = list((await hub.rulebook()).policy.file.people)

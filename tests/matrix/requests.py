@@ -210,6 +210,8 @@ REQUESTS: Final[Mapping[str, Send]] = {
     "GET /sessions": page("/sessions"),
     "POST /sessions/end": _end_session,
     "GET /sign-in": page("/sign-in?next=/inbox"),
+    "GET /sign-in/oidc": page("/sign-in/oidc"),
+    "GET /sign-in/back": page("/sign-in/back?code=x&state=x"),
     "POST /sign-in": _sign_in,
     "GET /passkeys": page("/passkeys"),
     "POST /passkeys/options": form("/passkeys/options"),
