@@ -43,8 +43,8 @@ from .signins import try_link
 
 router = APIRouter(include_in_schema=False)
 ANSWER: Final = "a."
-_WORK: Final = (inboxes, runlists, runpages, asks, audits, keypages, sessionpages, signins)
-_STEERING: Final = (issuers, peoplepages, policypages, operationpages)
+_WORK: Final = (inboxes, runlists, runpages, asks, audits, keypages, sessionpages, signins, issuers)
+_STEERING: Final = (peoplepages, policypages, operationpages)
 Channel = Annotated[str, Query(max_length=40)]
 As = Annotated[str, Query(alias="as", max_length=64)]
 FormOf = Annotated[str, Query(max_length=100, description="A command whose form is open.")]
