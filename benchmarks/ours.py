@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from uuid import uuid4
 
@@ -71,10 +71,12 @@ class Countersign:
         started: Path | None = None,
         fill: Callable[[WriteSession], Awaitable[None]] | None = None,
         policy: str = POLICY,
+        commands: str = WORK,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         """`fill` writes what is there before anything starts, as the tables' owner."""
         self._services, self._web, self._workers, self._started, self._fill = services, web, workers, started, fill
-        self._policy = policy
+        self._policy, self._commands, self._settings = policy, commands, settings or {}
         self.folder = services.folder / f"countersign-{uuid4().hex[:6]}"
         self._children: list[Child] = []
         self.urls: DatabaseUrls | None = None
@@ -90,6 +92,7 @@ class Countersign:
             "COUNTERSIGN_SLACK_SIGNING_SECRET": secret,
             "COUNTERSIGN_SLACK_API_URL": self._services.sink.api_url,
             "COUNTERSIGN_PORT": str(port),
+            **self._settings,
         }
         worker = {**common, "COUNTERSIGN_DATABASE_URL": self.urls.worker, "COUNTERSIGN_REDIS_URL": self._services.redis.url}
         if self._started:
@@ -128,7 +131,7 @@ class Countersign:
         urls = self._services.postgres.urls_for(name)
         await asyncio.to_thread(migrate, urls.owner)
         (self.folder / "commands").mkdir(parents=True)
-        (self.folder / "commands" / "work.py").write_text(WORK)
+        (self.folder / "commands" / "work.py").write_text(self._commands)
         Keys.prepared(self.folder / "keys")
         engine = open_engine(urls.owner, name="bench", pool=1, door=False)
         async with transaction(engine) as session:

@@ -18,8 +18,10 @@ def _asked() -> tuple[Size, int]:
     parser.add_argument("--size", choices=("short", "long"), default="short")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
     parser.add_argument("--lease", type=int, help="seconds until a claim ends by itself; a pause is 1.4 times as long")
+    parser.add_argument("--part", type=int, default=1, help="of the storm's length and of how much of everything there is: 5 for a fifth")
     given = parser.parse_args()
     size = LONG if given.size == "long" else SHORT
+    size = size.part(given.part) if given.part > 1 else size
     return (dataclasses.replace(size, lease=given.lease) if given.lease else size), given.seed
 
 

@@ -1,6 +1,6 @@
 """How much of everything: the short storm of `make test` and the long one of `make long`."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 
@@ -27,6 +27,11 @@ class Size:
     mines: float
     interrupted: float
     lease: int = 3
+
+    def part(self, of: int) -> "Size":
+        """A storm as fierce as this one that is shorter by this factor."""
+        numbers = {name: value // of for name, value in asdict(self).items() if isinstance(value, int) and name not in ("lease", "seconds")}
+        return replace(self, name=f"{self.name} / {of}", seconds=self.seconds / of, **numbers)
 
 
 SHORT: Final = Size(
