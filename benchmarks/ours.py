@@ -119,6 +119,11 @@ class Countersign:
         while self._children:
             self._children.pop().stop()
 
+    def all_pids(self) -> list[int]:
+        """The supervisor and all workers."""
+        supervisor = self._children[0].pid
+        return [supervisor, *(int(one) for one in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split())]
+
     def worker_pids(self) -> list[int]:
         """The planning worker."""
         supervisor = self._children[0].pid

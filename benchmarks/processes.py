@@ -22,10 +22,10 @@ STOP_SECONDS = 10.0
 class Child:
     """One program, in a process group of its own, that gets SIGTERM when this process dies."""
 
-    def __init__(self, command: Sequence[str], *, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, command: Sequence[str], *, environment: Mapping[str, str], log: Path, account: tuple[int, int] = (0, 0)) -> None:
         self._log = log
         self._name = log.stem
-        guard = [sys.executable, "-I", "-S", str(guards.__file__), str(os.getpid()), str(int(signal.SIGTERM)), "0", "0"]
+        guard = [sys.executable, "-I", "-S", str(guards.__file__), str(os.getpid()), str(int(signal.SIGTERM)), *map(str, account)]
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 [*guard, *command],

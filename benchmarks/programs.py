@@ -25,6 +25,7 @@ class Options:
     alone: int
     hand_overs: int
     idle_seconds: float
+    whole: bool
 
 
 Program = Callable[[Services, Options], Awaitable[Sequence[Figure]]]
@@ -65,4 +66,5 @@ def _options() -> Options:
     parser.add_argument("--alone", type=int, default=20, help="slash commands sent alone, whose results are timed, in each round")
     parser.add_argument("--hand-overs", type=int, default=300, help="in each round")
     parser.add_argument("--idle-seconds", type=float, default=10.0, help="of watching the CPU time of idle workers")
+    parser.add_argument("--whole", action="store_true", help="all 10,000 sleeps in each sample of benchmarks.sleeps, which takes an hour")
     return Options(**vars(parser.parse_args()))

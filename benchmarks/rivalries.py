@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
+import psycopg
 from sqlalchemy import make_url
 
 from benchmarks.errors import BenchmarkError
+from benchmarks.machines import libpq_url
 from benchmarks.processes import ROOT, Child
 from benchmarks.services import Services
+from store.embedded.accounts import Account
 from store.embedded.servers import free_port
 
 REQUIREMENTS: Final = Path(__file__).with_name("requirements-rivals.txt")
@@ -93,21 +96,22 @@ class Rival:
         raise BenchmarkError(f"{self.name} gave no answer: {log[0] if log else 'it wrote nothing'}")
 
     async def _surroundings(self, python: Path) -> dict[str, str]:
-        name = f"{self._program.partition('_')[0]}_{uuid4().hex[:6]}"
+        if self._program.startswith("prefect"):
+            return await self._prefect_server(python)
+        name = f"dbos_{uuid4().hex[:6]}"
         self._services.postgres.create_database(name)
         self.database_url = self._services.postgres.urls_for(name).owner
-        if not self._program.startswith("prefect"):
-            return {"BENCH_DATABASE_URL": self.database_url}
-        return await self._prefect_server(python)
+        return {"BENCH_DATABASE_URL": self.database_url}
 
     async def _prefect_server(self, python: Path) -> dict[str, str]:
         """Prefect keeps its state in a server of its own, with that in Postgres."""
-        made, port = make_url(self.database_url), free_port(None)
-        by_tcp = made.set(drivername="postgresql+asyncpg", host="127.0.0.1", port=int(str(made.query["port"])), query={})
+        self.database_url, port = await asyncio.to_thread(self._contrib_postgres), free_port(None)
         common = {"PREFECT_HOME": str(self._services.folder / "prefect"), "PREFECT_LOGGING_LEVEL": "ERROR", "DO_NOT_TRACK": "1"}
         own = {
             **common,
-            "PREFECT_API_DATABASE_CONNECTION_URL": by_tcp.render_as_string(hide_password=False),
+            "PREFECT_API_DATABASE_CONNECTION_URL": make_url(self.database_url)
+            .set(drivername="postgresql+asyncpg")
+            .render_as_string(hide_password=False),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         }
         command = [str(python), "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
@@ -115,3 +119,27 @@ class Rival:
         self._children.append(server)
         await server.listens(port)
         return {**common, "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+
+    def _contrib_postgres(self) -> str:
+        """A Postgres that has the extension pg_trgm, which Prefect wants and the wheel's has not: Debian's. Raises BenchmarkError."""
+        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+        if not found:
+            raise BenchmarkError("Prefect needs a Postgres with pg_trgm: Debian's package postgresql is not installed.")
+        account, port = Account.unprivileged(), free_port(None)
+        data = account.own(self._services.folder / "prefect-postgres")
+        initdb = [str(found[-1]), "--pgdata", str(data / "data"), "--username", "bench", "--auth=trust", "--encoding=UTF8", "--locale=C"]
+        who = {"user": account.uid, "group": account.gid, "extra_groups": []} if account.is_other else {}
+        subprocess.run(initdb, check=True, cwd="/", stdout=subprocess.DEVNULL, **who)  # type: ignore[call-overload]
+        words = [str(found[-1].with_name("postgres")), "-D", str(data / "data"), "-p", str(port), "-k", ""]
+        log = self._services.folder / "prefect-postgres.log"
+        self._children.append(Child(words, environment={}, log=log, account=(account.uid, account.gid) if account.is_other else (0, 0)))
+        url = f"postgresql+psycopg://bench@127.0.0.1:{port}/postgres"
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                with psycopg.connect(libpq_url(url), connect_timeout=2):
+                    return url
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise BenchmarkError("The Postgres for Prefect did not answer.") from None
+                time.sleep(0.1)

@@ -29,7 +29,7 @@ from store.runs import NewRun, create
 
 STEPS = 40
 RUNS_A_ROUND = 10
-LOOK_SECONDS = 0.002
+LOOK_SECONDS = 0.005
 ENDED_SECONDS = 60.0
 DBOS, PREFECT = "DBOS", "Prefect"
 WHOLE = f"{STEPS} light steps, asked to done, median, ms"
@@ -92,7 +92,7 @@ class CountersignSteps:
                     raise BenchmarkError(f"The run is {row.status}.")
                 await asyncio.sleep(LOOK_SECONDS)
 
-    async def ask(self, count: int) -> list[UUID]:
+    async def ask(self, count: int, arguments: Mapping[str, int] | None = None) -> list[UUID]:
         """Commits so many runs at once, as a door does it."""
         assert self.engine is not None
         place = {"platform": "api", "team": "", "channel": "", "thread": "", "shared": False}
@@ -106,7 +106,7 @@ class CountersignSteps:
                 asker="ada",
                 door="api",
                 place=place,
-                arguments={},
+                arguments=dict(arguments or {}),
                 origins={},
                 policy="",
             )
@@ -125,8 +125,9 @@ async def measure(services: Services, options: Options) -> list[Figure]:
             Rival(services, name=DBOS, program="dbos_steps.py", steps=STEPS),
             Rival(services, name=PREFECT, program="prefect_steps.py", steps=STEPS),
         ]
-        for side in (ours, *rivals):
-            stack.push_async_callback(side.stop)
+        stack.push_async_callback(ours.stop)
+        for one in rivals:
+            stack.push_async_callback(one.stop)
         await ours.start()
         rivals = [one for one in rivals if await _started(one)]
         require_durable([one.database_url for one in rivals])

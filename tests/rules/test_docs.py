@@ -49,6 +49,16 @@ def test_every_command_line_that_is_named_exists(page: str) -> None:
         assert any(one in known for one in found), f"{page} names 'countersign {words.strip()}'"
 
 
+@pytest.mark.parametrize("page", [str(path) for path in tracked_files() if path.suffix == ".md"])
+def test_every_make_target_and_benchmark_that_is_named_exists(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z]+)", text)) <= targets, f"{page} names a target that the Makefile has not"
+    modules = [one.replace(".", "/") for one in re.findall(r"python -m (benchmarks[\w.]*)", text)]
+    missing = [one for one in modules if not (ROOT / f"{one}.py").exists() and not (ROOT / one / "__main__.py").exists()]
+    assert not missing, f"{page} names {missing}"
+
+
 def test_the_page_of_runbooks_names_every_key() -> None:
     text = (ROOT / "docs/authors/runbooks.md").read_text(encoding="utf-8")
     keys = {key for model in (Declaration, ArgumentDeclaration, ApprovalDeclaration) for key in model.model_fields}
