@@ -80,4 +80,4 @@ def _undo_of(work: Work, row: StepRow) -> dict[str, Any]:
 
 
 def _why(rows: Sequence[StepRow]) -> str:
-    return next((f"{row.name.rpartition('.')[2]}: {row.error}." for row in rows if row.error), "")
+    return next((f"{row.name.rpartition('.')[2]}: {row.error.rstrip('.')}." for row in rows if row.error), "")

@@ -118,7 +118,7 @@ def test_the_built_folder_migrates_boots_and_becomes_ready(tmp_path: Path) -> No
         ports = {"postgres:5432": _postgres(folder, stack), "redis:6379": stack.enter_context(_redis(tmp_path))}
         hub = Hub(app, tmp_path, {name: f"127.0.0.1:{port}" for name, port in ports.items()}, port=_free_port())
         hub.migrate()
-        assert sorted(one.name for one in (tmp_path / "web-data/keys").iterdir()) == ["mark", "seal.public"]
+        assert sorted(one.name for one in (tmp_path / "web-data/keys").iterdir()) == ["hooks.private", "mark", "seal.public"]
         with hub.running("automations"), hub.running("web"):
             hub.wait_until_ready()
             link = hub.call("automations", "token", "issue", "ada", "--link").strip()
