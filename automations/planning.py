@@ -327,6 +327,7 @@ def ask_or_queue(
         revision=revision,
         outcome=outcome,
         forgive=True,
+        detail={"policy": rulebook.policy.digest, "code": command.code_version} | ({"rule": rule.as_json()} if rule else {}),
     )
     if rule is None:
         return Finish(wanted, messages=messages, secrets=made.secrets)
@@ -373,6 +374,7 @@ def _request(run: RunRow, made: Made, rule: Approval, rulebook: Rulebook, revisi
         expires=Duration.parse(rule.expires).total_seconds(),
         due=min(first_due(rule)),
         audience=audience.id,
+        plan=made.plan,
     )
 
 

@@ -81,7 +81,7 @@ async def decide(session: WriteSession, rulebook: Rulebook, person: Person, vote
         answer = await _given(session, rulebook, current, vote, request, run, ballot)
         row, refusal = (answer, None) if isinstance(answer, DecisionRow) else (None, answer)
         run = await find_run(session, vote.run_id) if row and vote.start_at else run
-    await record(session, [_event(person, vote, request, run, row, refusal)])
+    await record(session, [_event(rulebook, current, vote, request, run, row, refusal)])
     if refusal is not None or request is None or run is None or ballot is None or row is None:
         return refusal or Refused("There is no such request.", "not_found_or_foreign")
     await say_vote(session, run, row)
@@ -259,6 +259,7 @@ def _row(rulebook: Rulebook, person: Person, vote: Vote, request: ApprovalReques
 
 
 def _event(
+    rulebook: Rulebook,
     person: Person,
     vote: Vote,
     request: ApprovalRequestRow | None,
@@ -267,6 +268,7 @@ def _event(
     refusal: Refused | None,
 ) -> AuditEvent:
     detail: dict[str, Any] = {"door": vote.door.value, "verdict": vote.verdict.value, "shown": vote.digest, "reason": vote.reason[:500]}
+    detail |= {"groups": sorted(rulebook.policy.groups_of(person)), "policy": rulebook.policy.digest}
     if request:
         detail |= {"digest": request.digest, "request": str(request.id)}
     if row:

@@ -94,6 +94,23 @@ class NewRequest:
     via: str = ""
     valid: float | None = None
     audience: UUID | None = None
+    plan: dict[str, Any] | None = None
+
+
+class RequestPlanRow(Base):
+    """The plan that a request is about. Whether it is that plan, its digest says, which the record holds."""
+
+    __tablename__ = "request_plans"
+
+    request_id: Mapped[UUID] = mapped_column(ForeignKey("approval_requests.id"), primary_key=True)
+    plan: Mapped[dict[str, Any]]
+
+
+async def find_asked(session: ReadSession, run_id: UUID) -> dict[int, tuple[ApprovalRequestRow, dict[str, Any] | None]]:
+    """Every request of a run by its revision, with its plan if it was kept."""
+    query = select(ApprovalRequestRow, RequestPlanRow.plan).outerjoin(RequestPlanRow, RequestPlanRow.request_id == ApprovalRequestRow.id)
+    rows = await session.execute(query.where(ApprovalRequestRow.run_id == run_id).order_by(ApprovalRequestRow.revision))
+    return {request.revision: (request, plan) for request, plan in rows}
 
 
 async def open_requests(session: WriteSession, requests: Sequence[NewRequest]) -> None:
@@ -104,15 +121,18 @@ async def open_requests(session: WriteSession, requests: Sequence[NewRequest]) -
                 "WITH old AS (UPDATE approval_requests SET state = 'superseded', closed_at = countersign_now()"
                 " WHERE run_id = :run AND revision < :revision AND state = 'open')"
                 ", moment AS MATERIALIZED (SELECT countersign_now() AS now)"
-                " INSERT INTO approval_requests (id, run_id, revision, digest, rule, policy, opened_at, expires_at, next_due,"
+                ", opened AS (INSERT INTO approval_requests (id, run_id, revision, digest, rule, policy, opened_at, expires_at, next_due,"
                 " state, via, audience, valid_until)"
                 " SELECT :id, :run, :revision, :digest, cast(:rule AS jsonb), :policy, now, now + cast(:expires AS interval),"
                 " now + cast(:due AS interval), :state, :via, :audience,"
                 " greatest(now, (SELECT start_at FROM runs WHERE id = :run)) + cast(:valid AS interval) FROM moment"
-                " ON CONFLICT (run_id, revision) DO NOTHING"
+                " ON CONFLICT (run_id, revision) DO NOTHING RETURNING id)"
+                " INSERT INTO request_plans (request_id, plan) SELECT id, cast(:plan AS jsonb) FROM opened"
+                " WHERE cast(:plan AS jsonb) IS NOT NULL"
             ),
             {
                 "id": one.id,
+                "plan": None if one.plan is None else Jsonb(one.plan),
                 "run": one.run_id,
                 "revision": one.revision,
                 "digest": one.digest,

@@ -1,5 +1,6 @@
 """The policy in force: one row with a digest, named by every decision; older ones stay for the record."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -44,6 +45,14 @@ async def find_earlier(session: ReadSession, *, limit: int = 5) -> list[StoredPo
         {"limit": limit},
     )
     return [StoredPolicy(row.digest, row.body, row.applied_at, row.applied_by) for row in rows]
+
+
+async def find_texts(session: ReadSession, digests: Iterable[str]) -> dict[str, str]:
+    """The texts of these policies by digest, those that are known."""
+    rows = await session.execute(
+        text("SELECT digest, body FROM policies WHERE digest = ANY(:digests) ORDER BY digest"), {"digests": list(digests)}
+    )
+    return {row.digest: row.body for row in rows}
 
 
 async def find_digest(session: ReadSession) -> str | None:

@@ -7,14 +7,18 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query
 from pydantic import AwareDatetime
 
-from bot.auditing import microseconds, read_record
+from bot.auditing import may_read, microseconds, read_event, read_record
+from bot.evidence import gather
 from commands.authorizing import Refused
 from countersign.invocations import Door
-from store.audits import AuditRow, Cursor, Sought
+from store.audits import AuditRow, Cursor, Sought, record
+from store.databases import WriteSession
+from store.runs import find_by_reference
 
 from .callers import READ, Caller, caller_with
 from .pages import After, Limit, numbers_in, page
-from .problems import refused
+from .problems import Problem, refused
+from .stories import HIDDEN, NO_SUCH_RUN
 
 router = APIRouter(prefix="/audit", tags=["audit"])
 
@@ -50,3 +54,27 @@ def _us(moment: datetime | None) -> int | None:
 def _as_json(row: AuditRow) -> dict[str, Any]:
     run = str(row.run) if row.run else None
     return {"id": str(row.id), "at": row.at.isoformat(), "kind": row.kind, "actor": row.actor, "run": run, "detail": row.detail}
+
+
+@router.get("/evidence/{reference}")
+async def evidence(caller: Annotated[Caller, Depends(caller_with(READ))], reference: str) -> dict[str, Any]:
+    """One run's events with their proofs, blocks, keys, anchors, policies and plan, for `store/verify_evidence.py`. Recorded."""
+    answer = may_read(await caller.hub.rulebook(), caller.person, door=Door.api)
+
+    async def find(session: WriteSession) -> dict[str, Any] | None:
+        if isinstance(answer, Refused):
+            await record(session, [read_event(caller.person, "request:refused", door=Door.api, trace=caller.trace, reason=answer.reason)])
+            return None
+        run = await find_by_reference(session, reference)
+        if run is None:
+            return None
+        found = await gather(session, caller.hub.settings, run)
+        await record(session, [read_event(caller.person, "audit:read", door=Door.api, trace=caller.trace, evidence=str(run.id))])
+        return found
+
+    found = await caller.hub.committed(find)
+    if isinstance(answer, Refused):
+        raise refused(answer.reason, answer.sentence)
+    if found is None:
+        raise Problem(404, HIDDEN, NO_SUCH_RUN)
+    return found

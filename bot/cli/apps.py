@@ -4,6 +4,7 @@ from .artifacts import artifacts
 from .asking import approve, cancel, deny, run, runs
 from .conversing import answer, ask, comment, edit, handover, takeback, withdraw
 from .endings import new_app
+from .evidence import evidence
 from .inboxes import inbox
 from .logins import login
 from .logs import logs
@@ -36,6 +37,7 @@ app.command("handover")(handover)
 app.command("comment")(comment)
 app.command("ask")(ask)
 app.command("answer")(answer)
+app.command("evidence")(evidence)
 
 policy = new_app()
 add_roles(policy, group="policy")

@@ -54,7 +54,7 @@ async def show(request: Request) -> Response:
 @router.get("/audit/events/{event_id}")
 async def show_event(request: Request, event_id: UUID) -> Response:
     here = await here_of(request, f"/audit/events/{event_id}")
-    frame = await _reading(request, here, event=str(event_id))
+    frame = await reading_of(request, here, event=str(event_id))
     hub: Hub = request.app.state.hub
 
     async def read(session: ReadSession) -> tuple[AuditEventRow | None, Inclusion | None, RunRow | None]:
@@ -103,7 +103,7 @@ def told(row: AuditRow) -> str:
     return " ".join(filter(None, words))[:300]
 
 
-async def _reading(request: Request, here: Here, **detail: str) -> Frame:
+async def reading_of(request: Request, here: Here, **detail: str) -> Frame:
     """The frame, once it is recorded that somebody reads; raises Problem 403."""
     hub: Hub = request.app.state.hub
     visitor = here.visitor

@@ -20,6 +20,7 @@ from countersign.replies import Form, Reply
 
 from . import (
     asks,
+    asofs,
     audits,
     inboxes,
     issuers,
@@ -43,7 +44,7 @@ from .signins import try_link
 
 router = APIRouter(include_in_schema=False)
 ANSWER: Final = "a."
-_WORK: Final = (inboxes, runlists, runpages, asks, audits, keypages, sessionpages, signins, issuers)
+_WORK: Final = (inboxes, runlists, runpages, asks, asofs, audits, keypages, sessionpages, signins, issuers)
 _STEERING: Final = (peoplepages, policypages, operationpages)
 Channel = Annotated[str, Query(max_length=40)]
 As = Annotated[str, Query(alias="as", max_length=64)]
