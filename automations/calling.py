@@ -35,6 +35,7 @@ class Ended(StrEnum):
     """How a call ended. `unclear`: it may or may not have happened. `barred`: the asker lost the right before it began.
 
     `held`: a kill switch stood in its way before it did anything. `parked`: it has to wait for something, which `Outcome.waits` names.
+    `left`: the worker ends, and did not begin it; another one does.
     """
 
     done = "done"
@@ -44,6 +45,7 @@ class Ended(StrEnum):
     barred = "barred"
     held = "held"
     parked = "parked"
+    left = "left"
 
 
 @dataclass(frozen=True)

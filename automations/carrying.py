@@ -9,13 +9,13 @@ from store.journals import Phase, StepRow, StepState
 
 from .calling import Ended, Work
 from .parking import park
-from .settling import give_back, in_doubt, journal_of, listed, settle, steps_of
+from .settling import give_back, hand_on, in_doubt, journal_of, listed, settle, steps_of
 from .submitting import cancel_children
 from .undoing import take_up_undo, undo_all
 from .walking import Stop, Walk
 
 # Of several steps that did not end well beside each other, that which leaves most to a person says what becomes of the run.
-_FIRST: Final = (Ended.unclear, Ended.cancelled, Ended.barred, Ended.failed, Ended.held)
+_FIRST: Final = (Ended.unclear, Ended.cancelled, Ended.barred, Ended.failed, Ended.held, Ended.left)
 
 
 async def carry_out(work: Work) -> None:
@@ -51,6 +51,8 @@ async def _stop(work: Work, stops: Sequence[Stop]) -> None:
     undoable = any(row.state == StepState.done and steps_of(work)[row.position].get("undo") for row in rows)
     if how is Ended.held:
         await give_back(work, error)
+    elif how is Ended.left:
+        await hand_on(work)
     elif how is Ended.unclear:
         await _unclear(work, same)
     elif how is Ended.cancelled:

@@ -37,7 +37,7 @@ from .makingplans import Made, find_timing, make_plan, still_allowed
 from .planning import ask_or_queue, fallback_of, finish, floor_of
 from .redactions import Redactor
 from .services import Services
-from .settling import give_back, settle
+from .settling import give_back, hand_on, settle
 from .switching import without_held
 from .tracing import note_approval, note_claim
 from .waiting import wait
@@ -62,6 +62,7 @@ async def execute_runs(services: Services, ids: Sequence[UUID]) -> int:
             worker=services.name,
             lease=services.settings.lease_seconds,
             versions=rulebook.registry.versions,
+            unoffered=services.settings.version_seconds,
         )
     results = await asyncio.gather(*(_held(services, rulebook, one) for one in claims), return_exceptions=True)
     for one in results:
@@ -166,6 +167,9 @@ async def _may_start(services: Services, rulebook: Rulebook, work: Work, command
 
 async def _begin(services: Services, rulebook: Rulebook, work: Work, digest: str, *, broken_by: str) -> None:
     """The move and the mark in one transaction: a run is never running without the proof that a worker began it."""
+    if services.ending:
+        await hand_on(work, begun=False)
+        raise LostClaim
     run, detail = work.run, {"worker": services.name, "attempt": work.attempt}
     because = "the plan is what was approved"
     begun = Move(run.id, RunStatus.running, by="countersign", attempt=work.attempt, because=because, keep_lease=True, detail=detail)

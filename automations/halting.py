@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 LOOK_SECONDS: Final = 2.0
 WATCH_SECONDS: Final = 0.7
 GRACE_SECONDS: Final = 1.0
+LEFT: Final = Outcome(Ended.left, error="was left to another worker")
 
 
 @dataclass
@@ -41,6 +42,8 @@ class Gate:
     async def begin(self, key: StepKey, step: Mapping[str, Any]) -> Begun | Outcome:
         """Records the intent to call, or says why the step may not begin. Raises LostClaim."""
         services = self.work.services
+        if services.ending:
+            return LEFT
         if (bearing := self._recent()) is not None:
             async with services.statement() as session:
                 begun = await begin_step_unchanged(session, key, bearing, name=step["name"], worker=services.name)

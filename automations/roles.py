@@ -95,8 +95,12 @@ def _work(settings: Settings, role: str, name: str) -> None:
     _wait_for_the_end()
     for one in running:
         one.cancel()
-    thread.run_coroutine(intake.close(seconds=GRACE_SECONDS))
-    thread.run_coroutine(services.close())
+    services.ending = True
+    closing = asyncio.run_coroutine_threadsafe(intake.close(seconds=GRACE_SECONDS), thread.loop)
+    for consumer in worker.consumers.values():
+        consumer.pause()  # or it takes hints that others would have acted on
+    closing.result()
+    thread.run_coroutine(_end(services))
     worker.stop(timeout=2_000)
     leases.end()
 
@@ -109,9 +113,18 @@ async def _begin(services: Services, role: str, name: str) -> None:
         await note_worker(session, name=name, role=role, versions=services.registry.versions)
 
 
+async def _end(services: Services) -> None:
+    """What was cut off is looked at by others now, not only when its lease ends."""
+    with contextlib.suppress(SQLAlchemyError, OSError):
+        async with services.transaction() as session:
+            await release(session, slot=services.name, but="")
+    await services.close()
+
+
 async def _say_alive(services: Services, role: str) -> None:
+    pause = min(SEEN_SECONDS, services.settings.version_seconds / 4)
     while True:
-        await asyncio.sleep(SEEN_SECONDS)
+        await asyncio.sleep(pause)
         try:
             async with services.transaction() as session:
                 await note_worker(session, name=services.name, role=role, versions=services.registry.versions)

@@ -49,6 +49,8 @@ class Services:
     _redactor: tuple[int, Redactor] = field(default_factory=lambda: (0, Redactor(secrets_of_environment())))
     held: set[UUID] = field(default_factory=set)
     """The runs this process is working on: their leases are renewed, those of a run whose work ended badly are not."""
+    ending: bool = False
+    """This process is about to end: what is under way is finished, and no step begins any more."""
     _rulebook: tuple[float, Rulebook] | None = None
     _asked: float = 0.0
     _switches: tuple[float, tuple[Switch, ...]] | None = None

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from countersign.runs import RunStatus
+from store import claims
 from store.journals import LostClaim, Phase, StepRow, StepState, find_steps, settle_steps
+from store.locks import let_go
 from store.runs import Move, move
 from store.switches import hold
 
@@ -42,6 +44,15 @@ async def give_back(work: Work, because: str) -> None:
     """Ends the claim without a move: the run goes on where it is once the switch is off. Raises LostClaim."""
     async with work.services.transaction() as session:
         if not await hold(session, [work.run.id], because=because, attempt=work.attempt):
+            raise LostClaim
+
+
+async def hand_on(work: Work, *, begun: bool = True) -> None:
+    """Ends the claim without a move, so that another worker goes on at once; one that has not begun keeps no lock. Raises LostClaim."""
+    async with work.services.transaction() as session:
+        if not begun:
+            await let_go(session, work.run.id)
+        if not await claims.give_back(session, work.run.id, attempt=work.attempt, worker=work.services.name):
             raise LostClaim
 
 

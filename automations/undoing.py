@@ -9,9 +9,9 @@ from store.journals import Begun, Phase, StepKey, StepRow, StepState
 from store.provings import prove_undo
 
 from .calling import Ended, Outcome, Work
-from .halting import Watch, begin, stopped
+from .halting import LEFT, Watch, begin, stopped
 from .parking import park
-from .settling import give_back, in_doubt, journal_of, settle, steps_of, take_back_all
+from .settling import give_back, hand_on, in_doubt, journal_of, settle, steps_of, take_back_all
 from .trying import key_of, take_step
 
 
@@ -59,6 +59,8 @@ async def _undo(work: Work, rows: Sequence[StepRow], row: StepRow, results: Mapp
 
 
 async def _begin(work: Work, key: StepKey, step: Mapping[str, Any]) -> Begun | Outcome:
+    if work.services.ending:
+        return LEFT
     async with work.services.reading() as session:
         why = await stopped(work, session)
     return Outcome(Ended.held, error=why) if why else await begin(work, key, step)
@@ -67,6 +69,8 @@ async def _begin(work: Work, key: StepKey, step: Mapping[str, Any]) -> Begun | O
 async def _undo_stopped(work: Work, outcome: Outcome, title: str) -> None:
     if outcome.how is Ended.held:
         await give_back(work, outcome.error)
+    elif outcome.how is Ended.left:
+        await hand_on(work)
     elif outcome.how is Ended.parked:
         await park(work, *outcome.waits)
     elif outcome.how is Ended.unclear:

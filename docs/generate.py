@@ -83,6 +83,11 @@ MEANINGS: Final = {
     ),
     "log_format": Meaning("web, workers", "`json` or `text`."),
     "lease_seconds": Meaning("workers", "How long a worker holds a run without renewing: what a dead worker delays its runs by. 1 to 600."),
+    "version_seconds": Meaning(
+        "workers",
+        "How long a run waits for a worker with the version of its command's code, before another version looks at it and people are"
+        " asked again. 1 to 86400. The same for all workers.",
+    ),
     "planning_processes": Meaning("workers", "Processes that plan, 1 to 64."),
     "executing_processes": Meaning("workers", "Processes that execute, 1 to 64."),
     "slots": Meaning(

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from countersign.runs import RunId, RunStatus
 
 from .databases import ReadSession, WriteSession
-from .runs import OFFERED
+from .workers import OFFERED_SECONDS, offered
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ _CLAIM = text(f"""
 WITH chosen AS (SELECT id, status, lease_until IS NOT NULL AS lost FROM runs r
                 WHERE id = ANY(:ids) AND status = ANY(:statuses) AND due_at <= countersign_now()
                   AND (lease_until IS NULL OR lease_until < countersign_now())
-                  AND (code_version = ANY(:versions) OR NOT {OFFERED})
+                  AND (code_version = ANY(:versions) OR NOT {offered("cast(:offered AS float)")})
                 FOR UPDATE SKIP LOCKED),
 held AS (UPDATE runs r SET worker = :worker, attempt = r.attempt + 1, lease_until = countersign_now() + cast(:lease AS interval),
                 failures = r.failures + c.lost::int
@@ -43,17 +43,40 @@ SELECT id, attempt, status, failures, countersign_now() AS at FROM held
 
 
 async def claim(
-    session: WriteSession, ids: Sequence[UUID], *, statuses: Sequence[RunStatus], worker: str, lease: float, versions: Sequence[str]
+    session: WriteSession,
+    ids: Sequence[UUID],
+    *,
+    statuses: Sequence[RunStatus],
+    worker: str,
+    lease: float,
+    versions: Sequence[str],
+    unoffered: float = OFFERED_SECONDS,
 ) -> list[Claim]:
-    """Claims those of these runs that are due, unclaimed or whose lease has ended, and whose code this worker has (or nobody offers).
+    """Claims those of these runs that are due, unclaimed or whose lease has ended, and whose code this worker has.
 
-    `lease` is in seconds. The attempt is counted here; a claim of a run whose lease had ended counts as one failure.
+    Or whose code nobody has offered for `unoffered` seconds. `lease` is in seconds. The attempt is counted here.
+    A claim of a run whose lease had ended counts as one failure.
     """
-    rows = await session.execute(
-        _CLAIM,
-        {"ids": list(ids), "statuses": list(statuses), "worker": worker, "lease": f"{lease} seconds", "versions": list(versions)},
-    )
+    values = {"worker": worker, "lease": f"{lease} seconds", "versions": list(versions), "offered": unoffered}
+    rows = await session.execute(_CLAIM, values | {"ids": list(ids), "statuses": list(statuses)})
     return [Claim(row.id, row.attempt, RunStatus(row.status), row.failures, row.at) for row in rows]
+
+
+_GIVE_BACK = text("""
+WITH given AS (UPDATE runs SET worker = NULL, lease_until = NULL, due_at = countersign_now()
+               WHERE id = :id AND attempt = :attempt AND worker IS NOT NULL RETURNING id),
+noted AS (INSERT INTO audit_events (id, canonical)
+          SELECT gen_random_uuid(), json_build_object('kind', 'run:given_back', 'actor', 'countersign', 'run', id, 'detail',
+                 json_build_object('worker', cast(:worker AS text), 'attempt', cast(:attempt AS int)))::text FROM given),
+woken AS (SELECT pg_notify('countersign_work', 'execute ' || id) FROM given)
+SELECT id, (SELECT count(*) FROM woken) AS woken FROM given
+""")
+
+
+async def give_back(session: WriteSession, run_id: UUID, *, attempt: int, worker: str) -> bool:
+    """Ends the claim of a run that another worker goes on with at once: the worker ends, and nothing went wrong. False: it was lost."""
+    row = await session.execute(_GIVE_BACK, {"id": run_id, "attempt": attempt, "worker": worker})
+    return row.first() is not None
 
 
 async def put_off(session: WriteSession, run_id: UUID, *, attempt: int, until: datetime, outcome: str) -> bool:

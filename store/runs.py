@@ -20,6 +20,7 @@ from .bases import Base, Identifier, Stamp, new_id
 from .databases import Driver, ReadSession, WriteDriver, WriteSession, driver_under, plain
 from .messages import ADDING, NewMessage, Priority, as_rows
 from .people import Person, people_named, person_of
+from .workers import OFFERED_SECONDS, offered
 
 ACTIVE: Final = tuple(status for status in RunStatus if status not in FINISHED)
 CLAIMABLE: Final = (RunStatus.submitted, RunStatus.planning, RunStatus.queued, RunStatus.running, RunStatus.undoing)
@@ -173,11 +174,15 @@ async def create(through: WriteSession | WriteDriver, runs: Sequence[NewRun]) ->
 
 @dataclass(frozen=True)
 class Take:
-    """A claim made with the move itself: by this worker, for `lease` seconds, of code it has one of the `versions` of."""
+    """A claim made with the move itself: by this worker, for `lease` seconds, of code it has one of the `versions` of.
+
+    Or of code that nobody has offered for the last `offered` seconds.
+    """
 
     worker: str
     lease: float
     versions: tuple[str, ...]
+    offered: float = OFFERED_SECONDS
 
 
 @dataclass(frozen=True)
@@ -212,16 +217,11 @@ class Move:
     detail: dict[str, Any] = field(default_factory=dict)
 
 
-# A run waits for a worker that has its code; only when none has offered it for a minute may another one look at it.
-OFFERED: Final = (
-    "EXISTS (SELECT FROM workers k WHERE k.versions ? r.code_version AND k.role <> 'housekeeping'"
-    " AND k.seen_at > countersign_now() - interval '60 seconds')"
-)
 _MOVED: Final = f"""
 WITH wanted AS (SELECT * FROM jsonb_to_recordset(cast(:moves AS jsonb)) AS w(
        run_id uuid, "to" text, "by" text, because text, attempt int, come_from jsonb, plan jsonb, digest text, code_version text,
        revision int, outcome text, result jsonb, choice text, keep_lease bool, forgive bool, ready bool, detail jsonb,
-       worker text, lease float, versions jsonb, arguments jsonb, origins jsonb, edited_by text, badge text)),
+       worker text, lease float, offered float, versions jsonb, arguments jsonb, origins jsonb, edited_by text, badge text)),
 moved AS (UPDATE runs r SET status = w."to", moved_at = countersign_now(),
                  plan = coalesce(w.plan, r.plan), digest = coalesce(w.digest, r.digest),
                  code_version = coalesce(w.code_version, r.code_version),
@@ -240,7 +240,7 @@ moved AS (UPDATE runs r SET status = w."to", moved_at = countersign_now(),
           FROM wanted w WHERE r.id = w.run_id AND w.come_from ? r.status
                           AND (w.attempt IS NULL OR (r.attempt = w.attempt AND r.worker IS NOT NULL))
                           AND (w.worker IS NULL OR ((r.lease_until IS NULL OR r.lease_until < countersign_now())
-                               AND (w.versions ? r.code_version OR NOT {OFFERED})))
+                               AND (w.versions ? r.code_version OR NOT {offered("w.offered")})))
           RETURNING r.id, r.attempt, w."to", w."by", w.because, w.digest, w.outcome, w.revision, w.detail, w.ready,
                     w.choice, w.arguments, r.digest AS signed, r.due_at, r AS whole),
 noted AS (INSERT INTO audit_events (id, canonical)
@@ -395,6 +395,6 @@ def _as_move(one: Move) -> dict[str, Any]:
         "to": one.to.value,
         "come_from": sorted(allowed),
         "ready": one.to in CLAIMABLE and not one.keep_lease and one.take is None,
-        **({"worker": one.take.worker, "lease": one.take.lease, "versions": one.take.versions} if one.take else {}),
+        **(one.take.__dict__ if one.take else {}),
         "take": None,
     }

@@ -23,6 +23,7 @@ _EXAMPLES: Final = {
     "slack_api_url": "http://127.0.0.1:9000/api/",
     "log_format": "json",
     "lease_seconds": "15",
+    "version_seconds": "60",
     "secret_key": "32 or more random characters",
     "metrics_token": "20 or more random characters",
     "delivery_days": "30",
@@ -67,6 +68,7 @@ class Settings(BaseSettings):
     metrics_token: SecretStr = SecretStr("")
     log_format: Literal["json", "text"] = "json"
     lease_seconds: float = Field(15, ge=1, le=600)
+    version_seconds: float = Field(60, ge=1, le=86_400)
     planning_processes: int = Field(1, ge=1, le=64)
     executing_processes: int = Field(1, ge=1, le=64)
     slots: int = Field(16, ge=1, le=200)

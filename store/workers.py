@@ -1,7 +1,7 @@
 """Living workers and the code versions they offer, and the refreshed values of choices."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from psycopg.types.json import Jsonb
 from sqlalchemy import text
@@ -9,6 +9,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from .bases import Base, Stamp
 from .databases import ReadSession, WriteSession
+
+OFFERED_SECONDS: Final = 60.0
 
 
 class WorkerRow(Base):
@@ -27,6 +29,14 @@ class ChoiceRow(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
     values: Mapped[list[Any]]
     refreshed_at: Mapped[Stamp]
+
+
+def offered(seconds: str) -> str:
+    """SQL: whether a worker has offered the code of the run `r` in the last `seconds`, an expression. Until then no other looks at it."""
+    return (
+        "EXISTS (SELECT FROM workers k WHERE k.versions ? r.code_version AND k.role <> 'housekeeping'"
+        f" AND k.seen_at > countersign_now() - {seconds} * interval '1 second')"
+    )
 
 
 async def note_worker(session: WriteSession, *, name: str, role: str, versions: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 LONGEST: Final = (
     "tests/stories/test_chaos.py",
+    "tests/stories/test_rolling_restarts.py",
     "tests/stories/test_critical_needs_passkeys.py",
     "tests/bot/cli/up/test_story.py",
     "tests/commands/test_policy_oracle.py",
