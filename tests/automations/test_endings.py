@@ -10,6 +10,7 @@ import pytest
 from automations.executing import execute_runs
 from automations.planning import plan_runs
 from countersign.replies import Reply
+from countersign.runs import RunStatus
 from kit.bots import Bot
 from kit.fixtures import open_bot
 from store.claims import find_due
@@ -49,7 +50,7 @@ async def left(crew: Bot, run_id: UUID) -> RunRow:
     """The row of a run that nobody holds and that is due."""
     async with reading(crew.services.engine) as session:
         row = (await find_runs(session, [run_id]))[run_id]
-        assert run_id in await find_due(session, statuses=[row.status], quiet=0, limit=100)
+        assert run_id in await find_due(session, statuses=[RunStatus(row.status)], quiet=0, limit=100)
     assert (row.worker, row.lease_until, row.failures) == (None, None, 0)
     return row
 
