@@ -8,6 +8,7 @@ Each gets the environment that is its own from the files `web.env` and `worker.e
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -88,7 +89,15 @@ class Host:
 
 
 def _serve(port: int) -> None:
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     uvicorn.run(create_app, factory=True, port=port, access_log=False, log_level="warning")
+
+
+def _end_with(parent: int) -> None:
+    """The supervisor's processes see for themselves when they are left alone; a web process does not."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(0)
 
 
 def _take_environment(file: Path) -> None:

@@ -15,10 +15,15 @@ from benchmarks.chaos.faults import Faults
 from benchmarks.chaos.grounds import Ground, ground
 from benchmarks.chaos.sizes import Size
 
-QUIET_SECONDS = 120
+QUIET_SECONDS = 180
 _MOVING = text("""
 SELECT count(*) FROM runs WHERE status NOT IN ('answered', 'denied', 'expired', 'succeeded', 'failed', 'rolled_back', 'rollback_failed',
 'cancelled', 'refused', 'interrupted') AND NOT (status = 'awaiting_approval' AND arguments->>'name' LIKE 'keep-%')
+""")
+
+_LEFT = text("""
+SELECT status, attempt, failures, worker, lease_until - countersign_now() AS lease, due_at - countersign_now() AS due FROM runs
+WHERE status IN ('submitted', 'planning', 'queued', 'running', 'undoing', 'waiting') ORDER BY due_at LIMIT 5
 """)
 
 
@@ -50,8 +55,15 @@ async def _calm(made: Ground) -> None:
     moving = -1
     while moving:
         if time.monotonic() > deadline:
-            raise AssertionError(f"{moving} runs had not ended {QUIET_SECONDS} s after the storm")
+            raise AssertionError(f"{moving} runs had not ended {QUIET_SECONDS} s after the storm: {await _left(made)}")
         await asyncio.sleep(0.25)
         with suppress(SQLAlchemyError, OSError):
             async with made.engine.connect() as connection:
                 moving = (await connection.execute(_MOVING)).scalar_one()
+
+
+async def _left(made: Ground) -> list[tuple[str, ...]]:
+    """What some of them are waiting for."""
+    async with made.engine.connect() as connection:
+        rows = (await connection.execute(_LEFT)).all()
+    return [tuple(map(str, row)) for row in rows]
