@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from bot.api.problems import Problem
 from bot.hubs import Hub
-from commands.authorizing import Allowed, held, is_admin
+from commands.authorizing import Allowed, held, is_admin, is_auditor
 from commands.inboxes import reviews_for, waiting_for
 from commands.policies import AUDIT
 from commands.rulebooks import Rulebook, uses_passkeys
@@ -140,6 +140,8 @@ def _sections(waiting: str, rulebook: Rulebook, person: Person) -> tuple[Section
     known += [Section("People", "/people"), Section("Policy", "/policy")]
     if is_admin(rulebook.policy, person):
         known.append(Section("Operations", "/operations"))
+    if is_admin(rulebook.policy, person) or is_auditor(rulebook.policy, person):
+        known.append(Section("Numbers", "/numbers"))
     if uses_passkeys(rulebook):
         known.append(Section("Passkeys", "/passkeys"))
     return tuple(known)

@@ -1,6 +1,6 @@
 """Operations, for admins: is every part well, what waits, and what is scheduled, triggered, stopped and set; changed by commands only."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
@@ -32,6 +32,7 @@ from .settingpanes import settings_pane
 
 router = APIRouter(include_in_schema=False)
 SHOWN: Final = 50
+VERSIONS: Final = 3
 WORKERS_SECONDS: Final = 86_400.0
 QUIET_SECONDS: Final = 30
 LATE_SECONDS: Final = 60
@@ -82,7 +83,7 @@ async def _health(session: ReadSession, asking: Asking) -> list[Pane]:
             Cell("here", tone="good") if (now - one.seen_at).total_seconds() < QUIET_SECONDS else Cell("silent", tone="bad"),
             one.seen_at,
             one.started_at,
-            tuple(Cell(str(version), code=True) for version in one.versions),
+            _versions(one.versions),
         )
         for one in workers
     ]
@@ -248,6 +249,13 @@ async def _switches(session: ReadSession, asking: Asking) -> list[Pane]:
         ),
         Pane("Stopped before", ("What", "From", "By", "To", "Switched off by"), past, "Nothing was."),
     ]
+
+
+def _versions(versions: Sequence[str]) -> tuple[Cell, ...]:
+    """Each code version once, as far as they fit."""
+    known = sorted(set(versions))
+    more = (Cell(f"and {len(known) - VERSIONS} more"),) if len(known) > VERSIONS else ()
+    return (*(Cell(one, code=True) for one in known[:VERSIONS]), *more)
 
 
 def _late(seconds: float) -> str:

@@ -22,9 +22,11 @@ from . import (
     asks,
     asofs,
     audits,
+    catalogues,
     inboxes,
     issuers,
     keypages,
+    numberpages,
     operationpages,
     pages,
     peoplepages,
@@ -45,7 +47,7 @@ from .signins import try_link
 router = APIRouter(include_in_schema=False)
 ANSWER: Final = "a."
 _WORK: Final = (inboxes, runlists, runpages, asks, asofs, audits, keypages, sessionpages, signins, issuers)
-_STEERING: Final = (peoplepages, policypages, operationpages)
+_STEERING: Final = (peoplepages, policypages, operationpages, numberpages, catalogues)
 Channel = Annotated[str, Query(max_length=40)]
 As = Annotated[str, Query(alias="as", max_length=64)]
 FormOf = Annotated[str, Query(max_length=100, description="A command whose form is open.")]

@@ -1,6 +1,7 @@
 """The list of runs: filters in the address, newest first, a page at a time."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
@@ -10,6 +11,7 @@ from bot.api.problems import Problem
 from bot.api.stories import sees
 from bot.hubs import Hub
 from commands.rulebooks import Rulebook
+from commands.schedules import coming, told
 from commands.storywords import STATES, asked
 from countersign.invocations import Door
 from countersign.runs import FINISHED, RunStatus
@@ -17,13 +19,15 @@ from store.databases import ReadSession
 from store.listings import Wanted, find_listed
 from store.people import Person, find_all_people
 from store.runs import RunRow
+from store.schedules import find_schedules
 from store.searches import find_lag
 
-from .frames import Here, day_of, framed, here_of
+from .frames import Frame, Here, day_of, framed, here_of
 from .pages import framed_page
 
 router = APIRouter(include_in_schema=False)
 SHOWN: Final = 50
+COMING: Final = 20
 # A page of hidden runs is gone on from, but not for ever: then the page is short and says where to go on.
 SCANNED: Final = 10
 # The index is a second or two behind, which nobody has to know: what is newer is looked at as it is.
@@ -61,7 +65,14 @@ async def show(request: Request) -> Response:
         given=given,
         given_only={name: value for name, value in given.items() if value},
         choices=_choices(frame.rulebook),
+        coming=await _coming(hub, frame) if request.query_params.get("coming") == "1" else None,
     )
+
+
+async def _coming(hub: Hub, frame: Frame) -> list[tuple[datetime, str, str]]:
+    """The slots that will be due next: when, of which schedule, and what they ask for, as far as the reader may read it."""
+    rows = await hub.read(find_schedules)
+    return [(at, row.name, told(frame.rulebook, frame.here.visitor.person, row)) for at, row in coming(rows, limit=COMING)]
 
 
 async def _page(

@@ -14,24 +14,30 @@ from bot.api.rooms import stream
 from bot.api.stories import read_visible, without_secrets
 from bot.hubs import Hub
 from commands.authorizing import Allowed, held
+from commands.pictures import picture_of
 from commands.policies import AUDIT
 from commands.rulebooks import Rulebook
 from commands.stories import card_of, read_facts
 from commands.storyfacts import Facts
 from commands.storywords import asked
+from commands.waits import Told, told_waits
 from countersign.invocations import Door
 from countersign.runs import FINISHED
 from store.audits import AuditRow, find_trail
 from store.conversations import Line, find_lines
 from store.databases import ReadSession
-from store.journals import StepRow
+from store.journals import StepRow, find_steps
 from store.logs import find_lines as find_log
 from store.messages import find_shown
 from store.people import Person
 from store.runs import RunRow
+from store.tasks import TaskRow, find_run_tasks
+from store.waits import is_parked
 
 from .frames import framed, here_of
 from .pages import framed_page
+from .panes import Asking
+from .runactions import actions
 from .saids import said_of
 from .streams import changes
 
@@ -49,6 +55,8 @@ class Story:
     said: Sequence[Line]
     log: Sequence[Any]
     messages: Sequence[Any]
+    waits: Sequence[Told]
+    tasks: Sequence[TaskRow]
 
     @property
     def plan(self) -> dict[str, Any]:
@@ -91,6 +99,7 @@ async def show(request: Request, reference: str) -> Response:
         live=story.run.status not in FINISHED,
         again=story.facts.step_up == "login" and not visitor.fresh,
         said=await said_of(request, here),
+        actions=list(actions(Asking(frame), story.run)),
     )
 
 
@@ -99,6 +108,19 @@ async def fetch(request: Request, reference: str, name: str) -> Response:
     """A file of the run, to save."""
     visitor = (await here_of(request, f"/runs/{reference[:40]}")).visitor
     return await download(request.app.state.hub, visitor.person, reference, name, door=Door.browser, trace=visitor.trace)
+
+
+@router.get("/runs/{reference}/plan.svg")
+async def picture(request: Request, reference: str) -> Response:
+    """The plan drawn as a picture, with how far each step is."""
+    here = await here_of(request, "/runs")
+    hub: Hub = request.app.state.hub
+
+    async def read(session: ReadSession, run: RunRow) -> str:
+        return picture_of(run.plan or {}, await find_steps(session, run.id, revision=run.revision))
+
+    drawn = await read_visible(hub, here.visitor.person, reference, read, door=Door.browser, trace=here.visitor.trace)
+    return Response(drawn, media_type="image/svg+xml")
 
 
 @router.get("/console/events")
@@ -125,6 +147,8 @@ async def _story(session: ReadSession, rulebook: Rulebook, person: Person, run: 
         await find_lines(session, run.id),
         await find_log(session, run.id, last=LOG_LINES),
         await find_shown(session, run.id),
+        await told_waits(session, run) if is_parked(run) else [],
+        await find_run_tasks(session, run.id, revision=run.revision),
     )
 
 

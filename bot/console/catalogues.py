@@ -1,0 +1,51 @@
+"""The catalogue: the commands that one may ask for, with their owners, what they need, and how they did lately."""
+
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from bot.hubs import Hub
+from commands.authorizing import Request as Wanted
+from countersign.commands import Command
+from countersign.invocations import Door, Place
+from store.figures import LATEST, USED_DAYS, find_used
+
+from .frames import Frame, framed, here_of
+from .panes import Cell, Pane, panes_page
+
+router = APIRouter(include_in_schema=False)
+FEW: Final = 5
+
+
+@router.get("/catalogue")
+async def show(request: Request) -> Response:
+    here = await here_of(request, "/catalogue")
+    frame = await framed(request, here, "/ask")
+    hub: Hub = request.app.state.hub
+    wanted = Wanted(permission="countersign:use", door=Door.browser, place=Place("console"))
+    commands = [one for one in frame.rulebook.listed_for(here.visitor.person, wanted) if one.kind == "command"]
+    used = await hub.read(lambda session: find_used(session, [one.name for one in commands]))
+    head = ("Command", "Owner", "Arguments", "Risk", "Approved by", "Last asked", "Succeeded", "To look at")
+    rows = [_row(frame, one, used[one.name]) for one in commands]
+    aside = f"Of the latest {LATEST} runs of the last {USED_DAYS} days, no dry runs. Approval is what the author asks; policy may ask more."
+    return panes_page(request, frame, "Catalogue", [Pane("Commands", head, rows, "You may ask for none.", aside)])
+
+
+def _row(frame: Frame, one: Command, used: Any) -> tuple[Any, ...]:
+    name = Cell(one.name, frame.here.link("/ask", command=one.name))
+    ended = used.good + used.bad
+    share = f"{round(100 * used.good / ended)} % of {ended}" if ended else ""
+    approval = f"{one.approval.count} of {one.approval.by}" if one.approval and one.approval.by else "in stages" if one.approval else ""
+    return name, one.owner, Cell(one.schema.usage, code=True), one.risk.name, approval, used.last_at, share, _marks(one, used)
+
+
+def _marks(one: Command, used: Any) -> tuple[Cell, ...]:
+    """What its owner should look at; who ships with Countersign is kept by Countersign."""
+    ours = one.origin.startswith("commands.")
+    found = (
+        ("unused", not ours and not used.asked),
+        ("ownerless", not ours and not one.owner),
+        ("mostly failing", used.bad > used.good and used.bad >= FEW),
+    )
+    return tuple(Cell(words, tone="bad") for words, so in found if so)

@@ -1,0 +1,150 @@
+"""Numbers, for admins and auditors: what runs, how it ends, who decides and how soon. Each chart has its table, and its data as CSV."""
+
+import csv
+import io
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from bot.api.problems import Problem
+from bot.hubs import Hub
+from store.databases import ReadSession
+from store.figures import find_commands, find_days, find_deciders
+from store.levels import DECISION, find_levels
+
+from .frames import Frame, framed, here_of
+from .pages import framed_page
+from .panes import reads_all, refuse
+
+router = APIRouter(include_in_schema=False)
+MOST_DAYS: Final = 90
+BARS: Final = 20
+MINUTE: Final = 60
+# What a spreadsheet would take for a formula.
+FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
+Days = Annotated[int, Query(ge=1, le=MOST_DAYS)]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A table whose second column, a number, is drawn as bars; `bad` is the column of the part that went wrong, if any."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str | int | float]]
+    bad: int = 0
+    aside: str = ""
+
+    @property
+    def most(self) -> float:
+        return max((float(one[1]) for one in self.rows), default=0.0) or 1.0
+
+    def width(self, row: Sequence[str | int | float], column: int = 1) -> int:
+        """A cell of the row as parts of a thousand of the longest bar."""
+        return round(1000 * float(row[column]) / self.most)
+
+
+@dataclass(frozen=True)
+class Span:
+    """From when on runs are counted, and where the reader's days begin."""
+
+    session: ReadSession
+    since: datetime
+    zone: str
+
+
+Read = Callable[[Span], Awaitable[Chart]]
+
+
+@router.get("/numbers")
+async def show(request: Request, days: Days = 14) -> Response:
+    frame = await _allowed(request, days)
+    hub: Hub = request.app.state.hub
+    since = frame.rulebook.now() - timedelta(days=days)
+
+    async def read(session: ReadSession) -> dict[str, Chart]:
+        return {name: await chart(Span(session, since, frame.here.zone.key)) for name, chart in _CHARTS.items()}
+
+    return framed_page(request, "numbers.html", frame, charts=await hub.read(read), days=days, spans=(7, 14, 30, MOST_DAYS), bars=BARS)
+
+
+@router.get("/numbers/{name}.csv")
+async def export(request: Request, name: str, days: Days = 14) -> Response:
+    frame = await _allowed(request, days)
+    chart = _CHARTS.get(name)
+    if chart is None:
+        raise Problem(404, "not_found", "There is no chart of this name.")
+    hub: Hub = request.app.state.hub
+    since = frame.rulebook.now() - timedelta(days=days)
+    found = await hub.read(lambda session: chart(Span(session, since, frame.here.zone.key)))
+    disposition = f'attachment; filename="{name}.csv"'
+    return Response(as_csv(found), media_type="text/csv; charset=utf-8", headers={"content-disposition": disposition})
+
+
+def as_csv(chart: Chart) -> str:
+    """The chart's table; a text that a spreadsheet would run begins with an apostrophe."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(chart.head)
+    writer.writerows([[_plain(one) for one in row] for row in chart.rows])
+    return out.getvalue()
+
+
+def _plain(value: str | int | float) -> str | int | float:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
+
+
+async def _allowed(request: Request, days: int) -> Frame:
+    here = await here_of(request, "/numbers", days=str(days))
+    frame = await framed(request, here, "/numbers")
+    if not reads_all(frame):
+        raise await refuse(request, frame, "Numbers are for admins and auditors: they count runs that not everybody may see.")
+    return frame
+
+
+async def _days(span: Span) -> Chart:
+    rows = await find_days(span.session, span.since, zone=span.zone)
+    told = [(f"{one.day:%Y-%m-%d}", one.asked, one.good, one.bad) for one in rows]
+    return Chart("Runs by day", ("Day", "Asked", "Succeeded", "Failed"), told, bad=3, aside="Days where you live; without dry runs.")
+
+
+async def _commands(span: Span) -> Chart:
+    told = [(one.command, one.asked, one.good, one.bad) for one in await find_commands(span.session, span.since)]
+    return Chart("Runs by command", ("Command", "Asked", "Succeeded", "Failed"), told, bad=3)
+
+
+async def _failures(span: Span) -> Chart:
+    found = [one for one in await find_commands(span.session, span.since) if one.bad]
+    told = [(one.command, one.bad, round(100 * one.bad / one.asked)) for one in sorted(found, key=lambda one: -one.bad)]
+    return Chart("Where it fails", ("Command", "Failed", "Share in %"), told)
+
+
+async def _deciders(span: Span) -> Chart:
+    told = [(one.person, one.approved + one.denied, one.approved, one.denied) for one in await find_deciders(span.session, span.since)]
+    return Chart("Who decides", ("Person", "Votes", "Approved", "Denied"), told, bad=3)
+
+
+async def _waits(span: Span) -> Chart:
+    counts: dict[str, tuple[int, float]] = {}
+    for one in await find_levels(span.session):
+        if one.figure == DECISION:
+            count, seconds = counts.get(one.command, (0, 0.0))
+            counts[one.command] = (count + one.count, seconds + one.seconds)
+    told = [(command, round(seconds / count / MINUTE, 1), count) for command, (count, seconds) in counts.items() if count]
+    told.sort(key=lambda one: -one[1])
+    return Chart(
+        "Time to a decision", ("Command", "Minutes on average", "Decided"), told, aside="Since the hub was set up, whatever the days."
+    )
+
+
+_CHARTS: Final[Mapping[str, Read]] = {
+    "days": _days,
+    "commands": _commands,
+    "failures": _failures,
+    "decisions": _waits,
+    "deciders": _deciders,
+}

@@ -1,0 +1,69 @@
+"""Figures about the runs of the last days: how they ended, who decided, how commands do. Each statement is bounded."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import text
+
+from countersign.runs import RunStatus
+
+from .databases import ReadSession
+
+# A run's number grows with its age, so that a span of days is a span of the number's index.
+_SINCE: Final = (
+    "number >= countersign_number_at(cast(:since AS timestamptz) - interval '1 minute') AND created_at >= :since AND NOT dry_run"
+)
+_GOOD: Final = (RunStatus.succeeded, RunStatus.answered)
+_BAD: Final = (RunStatus.failed, RunStatus.rolled_back, RunStatus.rollback_failed, RunStatus.interrupted)
+_DAYS: Final = text(f"""
+SELECT (created_at AT TIME ZONE :zone)::date AS day, count(*) FILTER (WHERE status = ANY(:good)) AS good,
+       count(*) FILTER (WHERE status = ANY(:bad)) AS bad, count(*) AS asked
+FROM runs WHERE {_SINCE} GROUP BY 1 ORDER BY 1
+""")  # noqa: S608  built from constants
+_COMMANDS: Final = text(f"""
+SELECT command, count(*) FILTER (WHERE status = ANY(:good)) AS good, count(*) FILTER (WHERE status = ANY(:bad)) AS bad,
+       count(*) AS asked, max(created_at) AS last_at
+FROM runs WHERE {_SINCE} GROUP BY command ORDER BY asked DESC, command
+""")  # noqa: S608  built from constants
+_DECIDERS: Final = text(f"""
+SELECT d.person, count(*) FILTER (WHERE d.verdict = 'approve') AS approved, count(*) FILTER (WHERE d.verdict = 'deny') AS denied
+FROM decisions d JOIN (SELECT id FROM runs WHERE {_SINCE}) r ON r.id = d.run_id WHERE d.withdrawn_at IS NULL
+GROUP BY d.person ORDER BY count(*) DESC, d.person LIMIT 20
+""")  # noqa: S608  built from constants
+LATEST: Final = 200
+USED_DAYS: Final = 90
+_USED: Final = text(f"""
+SELECT c.name AS command, l.asked, l.good, l.bad, l.last_at FROM unnest(cast(:names AS text[])) AS c(name) CROSS JOIN LATERAL (
+  SELECT count(*) AS asked, count(*) FILTER (WHERE status = ANY(:good)) AS good, count(*) FILTER (WHERE status = ANY(:bad)) AS bad,
+         max(created_at) AS last_at
+  FROM (SELECT status, created_at FROM runs WHERE command = c.name AND NOT dry_run ORDER BY number DESC LIMIT {LATEST}) latest
+  WHERE created_at > countersign_now() - interval '{USED_DAYS} days') l
+""")  # noqa: S608  built from constants
+
+
+async def find_days(session: ReadSession, since: datetime, *, zone: str) -> list[Any]:
+    """For each day of the zone with runs: day, good, bad, asked; dry runs are left out."""
+    return await _rows(session, _DAYS, since, zone=zone)
+
+
+async def find_commands(session: ReadSession, since: datetime) -> list[Any]:
+    """For each command that was asked for: command, good, bad, asked, last_at; the one asked most first."""
+    return await _rows(session, _COMMANDS, since)
+
+
+async def find_deciders(session: ReadSession, since: datetime) -> list[Any]:
+    """Whose votes counted on runs of that time: person, approved, denied; the busiest twenty."""
+    rows = await session.execute(_DECIDERS, {"since": since})
+    return list(rows.all())
+
+
+async def _rows(session: ReadSession, statement: Any, since: datetime, **more: str) -> list[Any]:
+    values = {"since": since, "good": [one.value for one in _GOOD], "bad": [one.value for one in _BAD], **more}
+    return list((await session.execute(statement, values)).all())
+
+
+async def find_used(session: ReadSession, commands: Sequence[str]) -> dict[str, Any]:
+    """How each of these commands did in the latest LATEST runs of the last USED_DAYS days: asked, good, bad, last_at; by name."""
+    values = {"names": list(commands), "good": [one.value for one in _GOOD], "bad": [one.value for one in _BAD]}
+    return {row.command: row for row in await session.execute(_USED, values)}
