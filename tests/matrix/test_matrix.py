@@ -125,7 +125,7 @@ async def test_nothing_that_is_got_changes_anything(matrix: Matrix) -> None:
     run, link = await matrix.town.shared("private"), await matrix.town.web.token("link", "kim")
     before = await _digests(matrix.town)
     for path, route in paths.items():
-        address = path.format(reference=run.id, name="none", token=link, endpoint="Users") + (
+        address = path.format(reference=run.id, event_id=run.id, name="none", token=link, endpoint="Users") + (
             "?channel=ops&after=0" if "events" in path else ""
         )
         headers = {"user-agent": "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)"}
