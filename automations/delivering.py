@@ -76,7 +76,7 @@ class Slack(Deliverer):
 
     async def _card(self, it: _Delivery) -> tuple[str | None, str | None]:
         assert not isinstance(it.shown, Reply)  # noqa: S101  deliver() has chosen
-        blocks, said = card_blocks(it.shown), inert(it.shown.fallback, LONGEST_FALLBACK)
+        blocks, said = card_blocks(it.shown, whole=self._page_of(it)), inert(it.shown.fallback, LONGEST_FALLBACK)
         if it.row.remote_id:
             await self._client.update(it.row.remote_channel, it.row.remote_id, blocks, said)
             return None, None
@@ -99,6 +99,10 @@ class Slack(Deliverer):
             _in_time(it)
             found = await self._client.post(channel, reply_blocks(it.shown), fallback_text(it.shown), thread=thread, key=str(it.row.id))
         return found.channel, found.ts
+
+    def _page_of(self, it: _Delivery) -> str:
+        """Where in the browser whoever may see the run finds all of it; empty for what is about no run."""
+        return f"{self._services.settings.url}/runs/{it.row.run_id}" if it.row.run_id else ""
 
     async def _enter(self, it: _Delivery, channel: str) -> None:
         """A message whose place had another name till now needs the real place's lane too."""
@@ -138,7 +142,7 @@ class Slack(Deliverer):
     async def _reply(self, it: _Delivery) -> tuple[str | None, str | None]:
         """By the response_url while it lives, then directly."""
         assert isinstance(it.shown, Reply)  # noqa: S101  deliver() has chosen
-        blocks, said = reply_blocks(it.shown), fallback_text(it.shown)
+        blocks, said = reply_blocks(it.shown, whole=self._page_of(it)), fallback_text(it.shown)
         sealed = it.row.answer_to
         age = time.time() - it.row.created_at.timestamp()
         if sealed and age < REPLY_SECONDS and it.row.attempts <= 4:

@@ -29,6 +29,7 @@ from .brokers import EXECUTING, PLANNING, WrongRedis, check_redis, open_broker
 from .executing import execute_runs
 from .housekeeping.dispatching import Dispatcher
 from .housekeeping.following import follow_always
+from .housekeeping.forgetting import forget_always
 from .housekeeping.indexing import index_always
 from .housekeeping.rerouting import reroute_always
 from .housekeeping.scheduling import schedule_always
@@ -154,6 +155,7 @@ async def _keep_house(settings: Settings, name: str) -> None:
         send_always(services, messages),
         take_always(services, dispatcher.deliveries),
         follow_always(services),
+        forget_always(services),
     ]
     tasks = [asyncio.create_task(one) for one in jobs]
     waiting = asyncio.create_task(_until_ended(ended))

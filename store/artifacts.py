@@ -81,6 +81,13 @@ _DROP = text(
     "UPDATE artifacts SET dropped_at = countersign_now() WHERE run_id = :run AND name = :name AND dropped_at IS NULL AND id <> :id"
 )
 _STORED = text(f"UPDATE artifacts SET stored_at = countersign_now() WHERE id = :id AND {FENCE} RETURNING id")  # noqa: S608  built from constants
+_OLD = text("""
+UPDATE artifacts SET dropped_at = countersign_now() WHERE id IN (
+  SELECT a.id FROM artifacts a JOIN runs r ON r.id = a.run_id
+  WHERE a.dropped_at IS NULL AND a.stored_at < countersign_now() - make_interval(days => :days) AND r.status = ANY(:finished)
+    AND r.moved_at < countersign_now() - make_interval(days => :days) LIMIT :limit FOR UPDATE OF a SKIP LOCKED)
+RETURNING run_id, name
+""")
 _GONE = text(f"""
 SELECT id, run_id FROM artifacts WHERE dropped_at < countersign_now() - interval '{DROPPED_HOURS} hours'
 UNION ALL SELECT id, run_id FROM artifacts WHERE stored_at IS NULL AND dropped_at IS NULL
@@ -129,6 +136,14 @@ async def find_artifacts(session: ReadSession, run_id: UUID) -> Sequence[Artifac
 async def find_artifact(session: ReadSession, run_id: UUID, name: str) -> ArtifactRow | None:
     """The file of this name."""
     return (await session.scalars(_kept(run_id).where(ArtifactRow.name == name))).first()
+
+
+async def drop_artifacts(session: WriteSession, *, days: int, finished: Sequence[str], limit: int) -> dict[UUID, list[str]]:
+    """Drops at most so many files of runs that ended more than so many days ago; returns their names by run."""
+    dropped: dict[UUID, list[str]] = {}
+    for row in await session.execute(_OLD, {"days": days, "finished": list(finished), "limit": limit}):
+        dropped.setdefault(row.run_id, []).append(row.name)
+    return dropped
 
 
 async def find_leftovers(session: ReadSession, *, limit: int) -> list[tuple[UUID, str]]:

@@ -24,7 +24,7 @@ class LogChunkRow(Base):
     """The i-th line of chunk n has the number n * 1000 + i, from which a reader goes on."""
 
     __tablename__ = "log_chunks"
-    __table_args__ = (Index("ix_log_chunks_run_id", "run_id", "n"),)
+    __table_args__ = (Index("ix_log_chunks_run_id", "run_id", "n"), Index("ix_log_chunks_at", "at", postgresql_using="brin"))
 
     n: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"))
@@ -61,6 +61,15 @@ WHERE before < :limit ORDER BY n
 """)
 
 
+_FORGET = text("""
+WITH ended AS (SELECT DISTINCT r.id FROM log_chunks c JOIN runs r ON r.id = c.run_id
+               WHERE c.at < countersign_now() - make_interval(days => :days) AND r.status = ANY(:finished)
+                 AND r.moved_at < countersign_now() - make_interval(days => :days) LIMIT :limit),
+gone AS (DELETE FROM log_chunks c USING ended WHERE c.run_id = ended.id RETURNING c.run_id, c.size)
+SELECT run_id, sum(size) AS lines FROM gone GROUP BY run_id
+""")
+
+
 async def add_lines(session: WriteSession, key: StepKey, lines: Sequence[str]) -> None:
     """Adds lines to the run's log and tells whoever follows it; raises LostClaim when the claim has ended.
 
@@ -84,6 +93,12 @@ async def read_on(session: ReadSession, run_id: UUID, *, after: int, limit: int)
     # The chunk that was read last is counted again, so at most that many lines more are looked at.
     rows = await session.execute(_ON, {"run": run_id, "chunk": after // LINES_A_CHUNK, "limit": limit + LINES_A_CHUNK})
     return _lines(rows, after)[:limit]
+
+
+async def forget_logs(session: WriteSession, *, days: int, finished: Sequence[str], limit: int) -> dict[UUID, int]:
+    """Removes the logs of at most so many runs that ended more than so many days ago; returns how many lines each had."""
+    rows = await session.execute(_FORGET, {"days": days, "finished": list(finished), "limit": limit})
+    return {row.run_id: int(row.lines) for row in rows}
 
 
 def _lines(rows: Any, after: int) -> list[LogLine]:

@@ -22,7 +22,8 @@ from commands.storyfacts import Facts
 from commands.storywords import asked
 from commands.waits import Told, told_waits
 from countersign.invocations import Door
-from countersign.runs import FINISHED
+from countersign.replies import Reply
+from countersign.runs import FINISHED, RunStatus
 from store.audits import AuditRow, find_trail
 from store.conversations import Line, find_lines
 from store.databases import ReadSession
@@ -61,6 +62,11 @@ class Story:
     @property
     def plan(self) -> dict[str, Any]:
         return without_secrets(self.run.plan or {})  # type: ignore[no-any-return]
+
+    @property
+    def answer(self) -> Reply | None:
+        """What the command answered, all of it."""
+        return Reply.model_validate(self.run.result) if self.run.status == RunStatus.answered and self.run.result else None
 
     @property
     def bars(self) -> list["Bar"]:

@@ -28,16 +28,16 @@ _LONGEST_TYPED: Final = 3_000
 _MOST_AT_HOME: Final = 12
 
 
-def card_blocks(card: Card) -> list[Json]:
-    """The blocks of a message that shows this card: at most 25 of the 50 that Slack takes."""
-    page = _Page()
+def card_blocks(card: Card, *, whole: str = "") -> list[Json]:
+    """The blocks of a message that shows this card: at most 25 of the 50 that Slack takes. `whole` is the address of what has no room."""
+    page = _Page(whole)
     page.card(card)
     return page.finished()
 
 
-def reply_blocks(reply: Reply) -> list[Json]:
-    """The blocks of an answer to one person."""
-    page = _Page()
+def reply_blocks(reply: Reply, *, whole: str = "") -> list[Json]:
+    """The blocks of an answer to one person; `whole` is the address where all of it is, for when Slack has no room."""
+    page = _Page(whole)
     page.texts(reply.text)
     page.codes(reply.code)
     if reply.card is not None:
@@ -116,9 +116,10 @@ def _brief(card: Card) -> list[Json]:
 class _Page:
     """The blocks of one message, and whether something was left out of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, whole: str = "") -> None:
         self.blocks: list[Json] = []
         self._left_out = False
+        self._whole = whole
 
     def card(self, card: Card) -> None:
         self.blocks.append({"type": "header", "text": plain(f"{_MARKS[card.tone]} {card.title.strip() or card.fallback}", 150)})
@@ -137,7 +138,10 @@ class _Page:
     def finished(self) -> list[Json]:
         """The blocks, never none."""
         blocks = self.blocks or [_section(plain("Done.", SECTION))]
-        return [*blocks, _context(_LEFT_OUT)] if self._left_out else blocks
+        if not self._left_out:
+            return blocks
+        link = [_link_row("Show all of it", self._whole)] if self._whole else []
+        return [*blocks, _context(_LEFT_OUT), *link]
 
     def _fields(self, fields: Sequence[Field]) -> None:
         shown = [plain(f"{one.label}: {one.value}", 2_000) for one in self._first(fields, _MOST_FIELDS)]
@@ -245,6 +249,11 @@ def _section(text: Json) -> Json:
 
 def _row(elements: list[Json]) -> Json:
     return {"type": "actions", "elements": elements}
+
+
+def _link_row(label: str, address: str) -> Json:
+    button = Button(label=label, intent="open", target="whole", link=address)
+    return _row([element for element in [_button(button, 0)] if element])
 
 
 def _context(text: str) -> Json:

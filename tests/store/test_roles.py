@@ -83,7 +83,7 @@ WORKERS = {
     "schedules": CHANGES["schedules"][:2],
     "schedule_slots": CHANGES["schedule_slots"][:1],
     "steps": CHANGES["steps"][:1],
-    "log_chunks": CHANGES["log_chunks"][:1],
+    "log_chunks": [CHANGES["log_chunks"][0], CHANGES["log_chunks"][2]],
     "artifacts": CHANGES["artifacts"][:3],
     "passkeys": CHANGES["passkeys"][:2],
     "passkey_uses": CHANGES["passkey_uses"][:1],

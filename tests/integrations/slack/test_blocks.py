@@ -164,7 +164,15 @@ def test_what_is_too_long_to_carry_is_typed_again() -> None:
 def test_a_card_too_long_for_slack_says_so() -> None:
     card = Card(title="#1", fallback="", code="line\n" * 10_000)
     assert "no room for the rest" in card_blocks(card)[-1]["elements"][0]["text"]
-    assert "no room" not in str(card_blocks(Card(title="#1", fallback="", code="line\n" * 10)))
+    assert "no room" not in str(card_blocks(Card(title="#1", fallback="", code="line\n" * 10), whole="https://hub.example.test/runs/1"))
+
+
+def test_an_answer_too_long_for_slack_shows_the_way_to_all_of_it() -> None:
+    blocks = reply_blocks(Reply(text="much", code="line\n" * 10_000), whole="https://hub.example.test/runs/1")
+    assert "no room for the rest" in blocks[-2]["elements"][0]["text"]
+    [element] = blocks[-1]["elements"]
+    assert (element["text"]["text"], element["url"]) == ("Show all of it", "https://hub.example.test/runs/1")
+    assert problems(blocks, surface="message") == []
 
 
 def test_a_risky_button_asks_with_the_targets_name() -> None:
