@@ -27,6 +27,11 @@ MOST_IDS: Final = 16
 GIVE_WAY_SECONDS: Final = 0.001
 
 
+def queue_of(role: str, label: str = "") -> str:
+    """The queue in which workers of a role, with this label if any, hear of runs. So nobody hears of a run that he has to leave."""
+    return f"{role}.{label}" if label else role
+
+
 class WrongRedis(Exception):
     """Redis is set up so that it may silently throw hints away."""
 
@@ -47,9 +52,9 @@ class WakingBroker(RedisBroker):
 
     def hint(self, queue: str, ids: Sequence[UUID]) -> None:
         """Wakes a worker of the queue for these runs; raises redis.RedisError when Redis cannot take it within 2 s."""
-        actor = self.get_actor(queue)
         for start in range(0, len(ids), MOST_IDS):
-            self.enqueue(actor.message([str(one) for one in ids[start : start + MOST_IDS]]))
+            few = [str(one) for one in ids[start : start + MOST_IDS]]
+            self.enqueue(dramatiq.Message(queue_name=queue, actor_name=queue, args=(few,), kwargs={}, options={}))
 
 
 class _WakingConsumer(_RedisConsumer):
@@ -145,8 +150,8 @@ def _ids_of(data: bytes | None, queue: str) -> list[UUID] | None:
         return None
 
 
-def open_broker(url: str, *, heard: Callable[[list[UUID]], None] | None = None) -> WakingBroker:
-    """A broker that knows the two queues; a process that only hints need not hear.
+def open_broker(url: str, *, heard: Callable[[list[UUID]], None] | None = None, labels: Sequence[str] = ()) -> WakingBroker:
+    """A broker that knows the two queues, and two more for each label; a process that only hints need not hear.
 
     Dramatiq's Retries, TimeLimit and AgeLimit are left out: our own state machine decides.
     """
@@ -161,7 +166,7 @@ def open_broker(url: str, *, heard: Callable[[list[UUID]], None] | None = None) 
         namespace="countersign",
     )
     broker.heard = heard
-    for name in (PLANNING, EXECUTING):
+    for name in [queue_of(role, label) for role in (PLANNING, EXECUTING) for label in ("", *labels)]:
         dramatiq.actor(actor_name=name, queue_name=name, broker=broker)(_acknowledge)
     return broker
 

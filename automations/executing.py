@@ -63,6 +63,7 @@ async def execute_runs(services: Services, ids: Sequence[UUID]) -> int:
             lease=services.settings.lease_seconds,
             versions=rulebook.registry.versions,
             unoffered=services.settings.version_seconds,
+            labels=services.labels,
         )
     results = await asyncio.gather(*(_held(services, rulebook, one) for one in claims), return_exceptions=True)
     for one in results:

@@ -1,25 +1,72 @@
-"""What a worker has been hinted at and has not begun: bounded work in hand, any number of ids waiting, none twice."""
+"""What a worker has been hinted at and has not begun: bounded work in hand, any number of ids waiting, none twice, lines in turn."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
 from uuid import UUID
 
 import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
 _log = logging.getLogger(__name__)
+_NOWHERE: Final = (1, "")
+
+
+Places = Callable[[Sequence[UUID]], Awaitable[Mapping[UUID, tuple[int, str]]]]
+
+
+class Lines:
+    """Ids that wait, each in a line of some rank: the highest rank first, and of its lines one id each in turn, the oldest first."""
+
+    def __init__(self) -> None:
+        self._ranks: dict[int, OrderedDict[str, dict[UUID, None]]] = {}
+        self._places: dict[UUID, tuple[int, str]] = {}
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __contains__(self, one: UUID) -> bool:
+        return one in self._places
+
+    def add(self, one: UUID, rank: int, line: str) -> None:
+        """At the end of its line; whoever waits already keeps its place."""
+        if one not in self._places:
+            self._places[one] = (rank, line)
+            self._ranks.setdefault(rank, OrderedDict()).setdefault(line, {})[one] = None
+
+    def take(self) -> UUID:
+        """The next one; raises ValueError when nobody waits."""
+        rank = max(self._ranks)
+        lines = self._ranks[rank]
+        line, waiting = next(iter(lines.items()))
+        one = next(iter(waiting))
+        del waiting[one], self._places[one]
+        if waiting:
+            lines.move_to_end(line)
+        else:
+            del lines[line]
+        if not lines:
+            del self._ranks[rank]
+        return one
+
+    def clear(self) -> None:
+        self._ranks.clear()
+        self._places.clear()
 
 
 class Intake:
     """Hands ids to `work` in batches of at most `batch`, at most `hands` batches at a time.
 
-    A hint only adds an id, so long runs never keep Dramatiq's threads, and a hint repeated by the sweep changes nothing.
+    A hint only adds an id, so long runs never keep Dramatiq's threads, and a hint repeated by the sweep changes nothing. Where more wait
+    than can be begun at once `places` is asked for the rank and the line of each, and lines take turns.
     """
 
-    def __init__(self, work: Callable[[Sequence[UUID]], Awaitable[int]], *, batch: int, hands: int) -> None:
-        self._work, self._batch, self._hands = work, batch, hands
+    def __init__(self, work: Callable[[Sequence[UUID]], Awaitable[int]], *, batch: int, hands: int, places: Places) -> None:
+        self._work, self._batch, self._hands, self._places = work, batch, hands, places
         self._waiting: dict[UUID, None] = {}
+        self._lines = Lines()
         self._in_hand: set[UUID] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -28,16 +75,22 @@ class Intake:
         """Takes note of these runs; call it on the event loop."""
         if self._closed:
             return
-        self._waiting.update(dict.fromkeys(one for one in ids if one not in self._in_hand))
-        if self._waiting and len(self._tasks) < self._hands:
+        self._waiting.update(dict.fromkeys(one for one in ids if one not in self._in_hand and one not in self._lines))
+        if (self._waiting or self._lines) and len(self._tasks) < self._hands:
             task = asyncio.ensure_future(self._serve())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything waits or is in hand."""
+        return bool(self._tasks or self._waiting or self._lines)
 
     async def close(self, *, seconds: float) -> None:
         """Begins nothing more and gives what is in hand `seconds` to end; the rest is left to its lease."""
         self._closed = True
         self._waiting.clear()
+        self._lines.clear()
         if self._tasks:
             _, pending = await asyncio.wait(self._tasks, timeout=seconds)
             for task in pending:
@@ -45,12 +98,9 @@ class Intake:
             await asyncio.gather(*pending, return_exceptions=True)
 
     async def _serve(self) -> None:
-        while batch := list(self._waiting)[: self._batch]:
-            for one in batch:
-                del self._waiting[one]
-            if self._waiting:
+        while batch := await self._next():
+            if self._waiting or self._lines:
                 self.offer(())  # another hand, if one is free
-            self._in_hand.update(batch)
             try:
                 await self._work(batch)
             except (SQLAlchemyError, psycopg.Error, OSError) as error:
@@ -59,3 +109,30 @@ class Intake:
                 _log.exception("work ended unexpectedly; the sweep brings the runs back")
             finally:
                 self._in_hand.difference_update(batch)
+
+    async def _next(self) -> list[UUID]:
+        """The next batch, in hand from now on. Nobody is asked about lines while all that waits can be begun."""
+        batch: list[UUID] = []
+        while not batch and (self._waiting or self._lines):
+            if not self._lines and len(self._waiting) <= self._batch:
+                batch = list(self._waiting)
+                self._waiting.clear()
+            else:
+                await self._line_up()
+                batch = [self._lines.take() for _ in range(min(self._batch, len(self._lines)))]
+        self._in_hand.update(batch)
+        return batch
+
+    async def _line_up(self) -> None:
+        """What was hinted at since the last time goes to the end of its line; if Postgres cannot say which, all to one."""
+        fresh = list(self._waiting)
+        if not fresh:
+            return
+        try:
+            places = await self._places(fresh)
+        except (SQLAlchemyError, psycopg.Error, OSError) as error:
+            _log.warning("lines are not known: %s", type(error).__name__)
+            places = {}
+        for one in fresh:
+            if self._waiting.pop(one, one) is None:  # nobody else has lined it up, nor begun it, meanwhile
+                self._lines.add(one, *places.get(one, _NOWHERE))

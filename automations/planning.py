@@ -152,7 +152,7 @@ async def _claim(services: Services, ids: Sequence[UUID]) -> tuple[list[_Job], R
     ids = await without_held(services, ids, planning=True)
     worker, lease, versions = services.name, services.settings.lease_seconds, rulebook.registry.versions
     unoffered = services.settings.version_seconds
-    take = Take(worker, lease, versions, unoffered)
+    take = Take(worker, lease, versions, unoffered, services.labels)
     moves = [Move(one, RunStatus.planning, by="countersign", take=take) for one in ids]
     taken, commit = await services.connections.begin(partial(move_and_take, moves=moves))
     jobs = [_Job(Claim(RunId(one.run.id), one.run.attempt, RunStatus.planning, 0, one.run.moved_at), one.run, one.asker) for one in taken]
@@ -160,7 +160,14 @@ async def _claim(services: Services, ids: Sequence[UUID]) -> tuple[list[_Job], R
     if rest := [one for one in ids if one not in fresh]:
         async with services.statement() as session:
             claims = await claim(
-                session, rest, statuses=(RunStatus.planning,), worker=worker, lease=lease, versions=versions, unoffered=unoffered
+                session,
+                rest,
+                statuses=(RunStatus.planning,),
+                worker=worker,
+                lease=lease,
+                versions=versions,
+                unoffered=unoffered,
+                labels=services.labels,
             )
         jobs += await _known(services, claims)
     if any(one.policy != rulebook.policy.digest for one in taken):

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -20,12 +20,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from commands.registries import RegistryError
 from integrations.catalogs import IntegrationSettingWrong
 from store import traces
-from store.claims import release
+from store.claims import find_lines, release
 from store.databases import PowerfulRole, refuse_powerful_role, transaction
 from store.settings import Settings
 from store.workers import note_worker
 
-from .brokers import EXECUTING, PLANNING, WrongRedis, check_redis, open_broker
+from .brokers import EXECUTING, PLANNING, WrongRedis, check_redis, open_broker, queue_of
 from .executing import execute_runs
 from .housekeeping.dispatching import Dispatcher
 from .housekeeping.following import follow_always
@@ -77,16 +77,16 @@ def _work(settings: Settings, role: str, name: str) -> None:
     job, batch, hands = _WORK[role]
     hands = hands or settings.slots
     services = open_services(settings, name=name, pool=hands + 4)
-    intake = Intake(lambda ids: job(services, ids), batch=batch, hands=hands)
+    intake = Intake(lambda ids: job(services, ids), batch=batch, hands=hands, places=partial(_places, services))
 
     def take(ids: list[UUID]) -> None:
         get_event_loop_thread().loop.call_soon_threadsafe(intake.offer, ids)  # type: ignore[union-attr]
 
-    broker = open_broker(settings.redis_url.get_secret_value(), heard=take)
+    broker = open_broker(settings.redis_url.get_secret_value(), heard=take, labels=services.labels)
     with contextlib.suppress(redis.RedisError):  # Redis may be away when we start; the check is repeated at the next start
         check_redis(broker)
     leases = Leases(settings.database_url, worker=name, lease=settings.lease_seconds, held=services.held)
-    worker = dramatiq.Worker(broker, queues={role}, worker_threads=2, worker_timeout=1_000)
+    worker = dramatiq.Worker(broker, queues={queue_of(role, one) for one in ("", *services.labels)}, worker_threads=2, worker_timeout=1_000)
     worker.start()
     thread: Any = get_event_loop_thread()
     thread.run_coroutine(_begin(services, role, name))
@@ -106,12 +106,17 @@ def _work(settings: Settings, role: str, name: str) -> None:
     leases.end()
 
 
+async def _places(services: Services, ids: Sequence[UUID]) -> Mapping[UUID, tuple[int, str]]:
+    async with services.reading() as session:
+        return await find_lines(session, ids)
+
+
 async def _begin(services: Services, role: str, name: str) -> None:
     await refuse_powerful_role(services.engine)
     slot = name.rpartition(":")[0] + ":"
     async with transaction(services.engine) as session:
         await release(session, slot=slot, but=name)
-        await note_worker(session, name=name, role=role, versions=services.registry.versions)
+        await note_worker(session, name=name, role=role, versions=services.registry.versions, labels=services.labels)
 
 
 async def _end(services: Services) -> None:
@@ -128,7 +133,7 @@ async def _say_alive(services: Services, role: str) -> None:
         await asyncio.sleep(pause)
         try:
             async with services.transaction() as session:
-                await note_worker(session, name=services.name, role=role, versions=services.registry.versions)
+                await note_worker(session, name=services.name, role=role, versions=services.registry.versions, labels=services.labels)
         except (SQLAlchemyError, OSError) as error:
             _log.warning("the worker could not say that it lives: %s", type(error).__name__)
 

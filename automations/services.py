@@ -17,6 +17,7 @@ from commands.policies import PolicyError
 from commands.registries import Registry, Reloader, load_registry
 from commands.rulebooks import Rulebook, read_rulebook
 from commands.switches import stopped_integrations
+from countersign.labels import labels_in
 from integrations.catalogs import Catalog
 from store.databases import ReadSession, WriteSession, open_engine, reading, transaction
 from store.objects import Objects
@@ -44,6 +45,7 @@ class Services:
     sealer: Sealer
     opener: Opener
     hook_sealer: Sealer
+    labels: tuple[str, ...]
     catalog: Catalog
     reloader: Reloader
     _redactor: tuple[int, Redactor] = field(default_factory=lambda: (0, Redactor(secrets_of_environment())))
@@ -184,6 +186,7 @@ def open_services(settings: Settings, *, name: str, pool: int) -> Services:
         sealer=keys.sealer(),
         opener=keys.opener(),
         hook_sealer=keys.hook_sealer(),
+        labels=labels_in(settings.labels),
         catalog=Catalog(),
         reloader=Reloader(registry, folder=settings.commands, runbooks=settings.runbooks),
     )

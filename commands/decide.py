@@ -22,12 +22,13 @@ from store.approvals import (
     close_request,
     find_decisions,
     lock_request,
+    postpone,
 )
 from store.audits import AuditEvent, record
 from store.databases import ReadSession, WriteSession
 from store.messages import Priority
 from store.people import Person, find_all_people, find_person
-from store.runs import Move, RunRow, find_run, move, postpone
+from store.runs import Move, RunRow, find_run, move
 
 from .authorizing import INACTIVE, Allowed, Refused
 from .lines import say_vote

@@ -269,6 +269,9 @@ def _new_run(
         answer_to=base64.b64encode(sealed_answer).decode() or None,
         trace=invocation.trace,
         secrets={mark: base64.b64encode(one).decode() for mark, one in found.items()},
+        label=wanted.command.runs_on,
+        rank=wanted.command.rank,
+        line=person.line,
     )
 
 

@@ -9,6 +9,7 @@ from store.databases import ReadSession
 from store.locks import find_in_the_way
 from store.runs import RunRow
 from store.waits import WaitKind, WaitRow, find_waits, is_parked
+from store.workers import find_missed
 
 from .locks import sentence_of
 
@@ -26,12 +27,14 @@ class Told:
 
 async def told_waits(session: ReadSession, run: RunRow) -> list[Told]:
     """What this run waits for, longest first; at a lock, who is before it now."""
+    if run.label and not is_parked(run) and (since := await find_missed(session, run.id)):
+        return [Told(WaitKind.worker, f"no worker with the label {run.label} is running", "", since, None)]
     return [await _told(session, run, one) for one in await find_waits(session, run)]
 
 
 async def briefly(session: ReadSession, runs: Sequence[RunRow]) -> dict[UUID, str]:
     """In a few words what each of these runs waits for; those that do not wait are left out."""
-    found = {one.id: await told_waits(session, one) for one in runs if is_parked(one)}
+    found = {one.id: await told_waits(session, one) for one in runs if one.label or is_parked(one)}
     return {run_id: "; ".join(one.detail for one in waits) for run_id, waits in found.items() if waits}
 
 

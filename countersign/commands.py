@@ -10,6 +10,7 @@ from typing import Any, Concatenate, Final, Literal, ParamSpec, TypeVar
 from .approvals import Approval
 from .arguments import Duration
 from .errors import CountersignError
+from .labels import checked_label
 from .locks import Lock, checked_locks
 from .permissions import Risk, checked_permission
 from .plans import Plan
@@ -56,6 +57,7 @@ class Command:
     timeout: Duration | None = None
     locks: tuple[Lock, ...] = ()
     priority: Priority = "normal"
+    runs_on: str = ""
     origin: str = ""
     code_version: str = ""
 
@@ -91,12 +93,13 @@ def command(
     timeout: str = "",
     lock: str | Lock | Sequence[str | Lock] = (),
     priority: Priority = "normal",
+    runs_on: str = "",
 ) -> Callable[[Callable[Concatenate[Any, P], Coroutine[Any, Any, Plan | Reply]]], Command]:
     """Makes an async function, whose first parameter is the context and which returns a Plan or a Reply, a command.
 
     `timeout` is the longest that carrying out a run may take from its first step on, waits included; then it is undone.
     `lock="deploy {env}"` lets one run at a time be carried out for each value of `env`; a `Lock` says more. Runs of a higher `priority`
-    come first where several wait for a lock or for a worker.
+    come first where several wait for a lock or for a worker. `runs_on="dc2"` has them planned and carried out by workers with that label.
     Raises TypeError at import when the name, permission, risk, documentation, a type or the approval's arguments are wrong.
     """
 
@@ -118,6 +121,7 @@ def command(
                 timeout=_timeout(timeout, of=f"command {name!r}") if timeout else None,
                 locks=checked_locks(lock, Schema.of(function, name=name), of=f"command {name!r}"),
                 priority=_priority(priority, of=name),
+                runs_on=checked_label(runs_on, of=f"command {name!r}"),
                 origin=function.__module__,
             )
         )

@@ -93,6 +93,11 @@ MEANINGS: Final = {
     "slots": Meaning(
         "workers", "Runs that one executing process works on side by side, 1 to 200. It opens this many database connections and a few."
     ),
+    "labels": Meaning(
+        "workers",
+        "Labels of the workers that this process starts, for instance `dc2, gpu`: beside what anybody may carry out they take the runs of"
+        " commands that say `runs_on` one of them.",
+    ),
     "delivery_days": Meaning("workers", "For how many days what was delivered to triggers is kept, to look at and to replay. 1 to 3650."),
     "log_days": Meaning("workers", "For how many days after its end a run's log is kept. 1 to 3650."),
     "artifact_days": Meaning("workers", "For how many days after its end the files of a run are kept. 1 to 3650."),

@@ -202,8 +202,8 @@ class Bot:
                 pass
             await wake_free(self.services)
             async with reading(self.services.engine) as session:
-                plan = await find_due(session, statuses=_PLAN, quiet=0, limit=100)
-                execute = await find_due(session, statuses=_EXECUTE, quiet=0, limit=100)
+                plan = await self._due(session, _PLAN)
+                execute = await self._due(session, _EXECUTE)
             execute = [] if self._held else execute
             if not plan and not execute:
                 break
@@ -213,6 +213,10 @@ class Bot:
         await self._follower.follow()
         while await announce(self.services, {"room": Room()}):
             pass
+
+    async def _due(self, session: ReadSession, statuses: Sequence[RunStatus]) -> list[UUID]:
+        labels = ("", *self.services.labels)
+        return [run for one in labels for run in await find_due(session, statuses=statuses, quiet=0, limit=100, label=one)]
 
     async def later(self, duration: str) -> None:
         """Lets time pass by the database's clock, as in `2h`, and does what is due then."""

@@ -38,6 +38,7 @@ async def open_bot(urls: DatabaseUrls, folder: Path, **settings: Any) -> AsyncIt
     Keys.prepared(folder / "keys")
     read = Settings.read(data_dir=folder, database_url=urls.web, listen_database_url=urls.listen, **settings)
     services = open_services(read.model_copy(update={"database_url": urls.worker}), name="kit", pool=6)
+    services.labels = tuple(sorted({one.runs_on for one in services.registry.commands.values() if one.runs_on}))
     owner = open_engine(urls.owner, name="kit", pool=1, door=False)
     try:
         async with open_hub(read) as hub:

@@ -317,3 +317,19 @@ def _every_decision(request_ids: Collection[UUID]) -> Select[DecisionRow]:
 def as_decision(row: DecisionRow) -> Decision:
     """The row as the pure rule reads it."""
     return Decision(row.person, Verdict(row.verdict), row.digest, row.decided_at, row.stage, row.on_behalf)
+
+
+async def postpone(session: WriteSession, run_id: UUID, start_at: datetime) -> None:
+    """Puts the start of a run that waits for an approval off; it never becomes an earlier one."""
+    await session.execute(
+        text("UPDATE runs SET start_at = greatest(start_at, :at) WHERE id = :id AND status = 'awaiting_approval'"),
+        {"id": run_id, "at": start_at},
+    )
+
+
+async def note_outcome(session: WriteSession, run_id: UUID, sentence: str) -> None:
+    """What a run that waits for an approval tells, for instance that nobody can give it; changes nothing else."""
+    await session.execute(
+        text("UPDATE runs SET outcome = :sentence WHERE id = :id AND status = 'awaiting_approval' AND outcome <> :sentence"),
+        {"id": run_id, "sentence": sentence},
+    )

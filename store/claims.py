@@ -29,7 +29,7 @@ _CLAIM = text(f"""
 WITH chosen AS (SELECT id, status, lease_until IS NOT NULL AS lost FROM runs r
                 WHERE id = ANY(:ids) AND status = ANY(:statuses) AND due_at <= countersign_now()
                   AND (lease_until IS NULL OR lease_until < countersign_now())
-                  AND (code_version = ANY(:versions) OR NOT {offered("cast(:offered AS float)")})
+                  AND (label = '' OR label = ANY(:labels)) AND (code_version = ANY(:versions) OR NOT {offered("cast(:offered AS float)")})
                 FOR UPDATE SKIP LOCKED),
 held AS (UPDATE runs r SET worker = :worker, attempt = r.attempt + 1, lease_until = countersign_now() + cast(:lease AS interval),
                 failures = r.failures + c.lost::int
@@ -51,13 +51,14 @@ async def claim(
     lease: float,
     versions: Sequence[str],
     unoffered: float = OFFERED_SECONDS,
+    labels: Sequence[str] = (),
 ) -> list[Claim]:
     """Claims those of these runs that are due, unclaimed or whose lease has ended, and whose code this worker has.
 
-    Or whose code nobody has offered for `unoffered` seconds. `lease` is in seconds. The attempt is counted here.
-    A claim of a run whose lease had ended counts as one failure.
+    Or whose code nobody has offered for `unoffered` seconds. A run with a label is left to workers that have it. `lease` is in seconds.
+    The attempt is counted here; a claim of a run whose lease had ended counts as one failure.
     """
-    values = {"worker": worker, "lease": f"{lease} seconds", "versions": list(versions), "offered": unoffered}
+    values = {"worker": worker, "lease": f"{lease} seconds", "versions": list(versions), "offered": unoffered, "labels": list(labels)}
     rows = await session.execute(_CLAIM, values | {"ids": list(ids), "statuses": list(statuses)})
     return [Claim(row.id, row.attempt, RunStatus(row.status), row.failures, row.at) for row in rows]
 
@@ -110,13 +111,35 @@ async def release(session: WriteSession, *, slot: str, but: str) -> int:
     return len(rows.all())
 
 
-async def find_due(session: ReadSession, *, statuses: Sequence[RunStatus], quiet: float, limit: int) -> list[UUID]:
-    """Runs that a worker should take: due for `quiet` seconds, and unclaimed or with an ended lease; oldest first."""
-    rows = await session.execute(
-        text(
-            "SELECT id FROM runs WHERE status = ANY(:statuses) AND due_at <= countersign_now() - cast(:quiet AS interval)"
-            " AND (lease_until IS NULL OR lease_until < countersign_now()) ORDER BY due_at LIMIT :limit"
-        ),
-        {"statuses": list(statuses), "quiet": f"{quiet} seconds", "limit": limit},
-    )
+# Line by line through the index: however many runs wait in one line, no more of them are read than are wanted.
+_DUE: Final = text("""
+WITH RECURSIVE lines AS (
+  (SELECT label, rank, line FROM runs WHERE due_at IS NOT NULL AND label = :label ORDER BY label, rank DESC, line LIMIT 1)
+  UNION ALL SELECT n.* FROM lines l, LATERAL (SELECT * FROM (
+    (SELECT label, rank, line FROM runs WHERE due_at IS NOT NULL AND label = l.label AND rank = l.rank AND line > l.line
+     ORDER BY line LIMIT 1)
+    UNION ALL
+    (SELECT label, rank, line FROM runs WHERE due_at IS NOT NULL AND label = l.label AND rank < l.rank
+     ORDER BY label, rank DESC, line LIMIT 1)) two ORDER BY rank DESC, line LIMIT 1) n)
+SELECT d.id FROM lines l, LATERAL (
+  SELECT id, due_at, row_number() OVER (ORDER BY due_at, number) AS place FROM runs r
+  WHERE label = l.label AND rank = l.rank AND line = l.line AND status = ANY(:statuses)
+        AND due_at <= countersign_now() - cast(:quiet AS interval) AND (lease_until IS NULL OR lease_until < countersign_now())
+  ORDER BY due_at, number LIMIT :limit) d
+ORDER BY l.rank DESC, d.place, d.due_at LIMIT :limit
+""")
+
+
+async def find_due(session: ReadSession, *, statuses: Sequence[RunStatus], quiet: float, limit: int, label: str = "") -> list[UUID]:
+    """Runs with this label that a worker should take: due for `quiet` seconds, and unclaimed or with an ended lease.
+
+    The highest rank first, then one of each line in turn, the oldest of a line first.
+    """
+    rows = await session.execute(_DUE, {"statuses": list(statuses), "quiet": f"{quiet} seconds", "limit": limit, "label": label})
     return [row.id for row in rows]
+
+
+async def find_lines(session: ReadSession, ids: Sequence[UUID]) -> dict[UUID, tuple[int, str]]:
+    """The rank and the line of each of these runs; unknown ids are left out."""
+    rows = await session.execute(text("SELECT id, rank, line FROM runs WHERE id = ANY(:ids)"), {"ids": list(ids)})
+    return {row.id: (row.rank, row.line) for row in rows}

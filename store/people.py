@@ -68,6 +68,11 @@ class Person:
     manager: str = ""
 
     @property
+    def line(self) -> str:
+        """Among whom runs that wait are begun in turn: the first of their groups, or whoever is in none alone."""
+        return min(self.groups, default=self.name)
+
+    @property
     def zone(self) -> ZoneInfo:
         """The time zone in which this person writes and reads moments; UTC where theirs is not known."""
         try:

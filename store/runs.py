@@ -9,7 +9,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 from pydantic_core import to_json
-from sqlalchemy import BigInteger, ForeignKey, Identity, Index, select, text
+from sqlalchemy import BigInteger, ForeignKey, Identity, Index, SmallInteger, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -20,7 +20,7 @@ from .bases import Base, Identifier, Stamp, new_id
 from .databases import Driver, ReadSession, WriteDriver, WriteSession, driver_under, plain
 from .messages import ADDING, NewMessage, Priority, as_rows
 from .people import Person, people_named, person_of
-from .workers import OFFERED_SECONDS, offered
+from .workers import OFFERED_SECONDS, offered, waking
 
 ACTIVE: Final = tuple(status for status in RunStatus if status not in FINISHED)
 CLAIMABLE: Final = (RunStatus.submitted, RunStatus.planning, RunStatus.queued, RunStatus.running, RunStatus.undoing)
@@ -30,6 +30,7 @@ class RunRow(Base):
     __tablename__ = "runs"
     __table_args__ = (
         Index("ix_runs_due", "status", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index("ix_runs_line", "label", text("rank DESC"), "line", "due_at", postgresql_where=text("due_at IS NOT NULL")),
         Index("ix_runs_asker", "asker", "number"),
         Index("ix_runs_command", "command", "number"),
         Index("ix_runs_lease", "worker", postgresql_where=text("lease_until IS NOT NULL")),
@@ -72,6 +73,9 @@ class RunRow(Base):
     badge: Mapped[str] = mapped_column(server_default=text("''"))
     start_at: Mapped[datetime | None]
     source: Mapped[str] = mapped_column(server_default=text("''"))
+    label: Mapped[str] = mapped_column(server_default=text("''"))
+    rank: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"))
+    line: Mapped[str] = mapped_column(server_default=text("''"))
     created_at: Mapped[Stamp]
     moved_at: Mapped[Stamp]
 
@@ -86,7 +90,8 @@ _COLUMNS: Final = tuple(column.name for column in RunRow.__table__.columns)
 class NewRun:
     """A run about to be born, with the idempotency key of the request that asked for it.
 
-    `source` is the schedule or trigger that a service account asks for, and `handed_to` who answers for it.
+    `source` is the schedule or trigger that a service account asks for, and `handed_to` who answers for it. It is for a worker with the
+    `label`, if any; among what waits the higher `rank` comes first, then each `line` in turn.
     """
 
     key: str
@@ -112,6 +117,9 @@ class NewRun:
     start_at: str | None = None
     source: str = ""
     handed_to: str | None = None
+    label: str = ""
+    rank: int = 1
+    line: str = ""
     id: UUID = field(default_factory=new_id)
 
 
@@ -131,15 +139,17 @@ _CREATE: Final = f"""
 WITH wanted AS (SELECT * FROM jsonb_to_recordset(cast(%s AS jsonb)) AS w(
        id uuid, key text, command text, code_version text, status text, risk int, visibility text, owner text, asker text, door text,
        place jsonb, arguments jsonb, origins jsonb, reason text, dry_run bool, answer_to text, policy text, trace text, outcome text,
-       secrets jsonb, because text, start_at timestamptz, source text, handed_to text)),
+       secrets jsonb, because text, start_at timestamptz, source text, handed_to text,
+       label text, rank int, line text)),
 moment AS MATERIALIZED (SELECT countersign_now() AS now),
 fresh AS (INSERT INTO inbox (key, run_id, received_at) SELECT key, id, now FROM wanted, moment ON CONFLICT DO NOTHING RETURNING run_id),
 born AS (INSERT INTO runs (id, command, code_version, status, risk, visibility, owner, asker, door, place, arguments, origins, reason,
-                           dry_run, answer_to, policy, trace, outcome, start_at, source, handed_to, due_at, created_at, moved_at)
+                           dry_run, answer_to, policy, trace, outcome, start_at, source, handed_to, label, rank, line,
+                           due_at, created_at, moved_at)
          SELECT w.id, w.command, w.code_version, w.status, w.risk, w.visibility, w.owner, w.asker, w.door, w.place, w.arguments,
                 w.origins, w.reason, w.dry_run, decode(w.answer_to, 'base64'), w.policy, w.trace, w.outcome, w.start_at,
-                w.source, w.handed_to, CASE w.status WHEN 'submitted' THEN now END, now, now
-         FROM wanted w, moment WHERE {_FRESH} RETURNING id, number, status),
+                w.source, w.handed_to, w.label, w.rank, w.line, CASE w.status WHEN 'submitted' THEN now END, now, now
+         FROM wanted w, moment WHERE {_FRESH} RETURNING id, number, status, label),
 kept AS (INSERT INTO secrets (run_id, mark, sealed)
          SELECT w.id, s.key, decode(s.value, 'base64') FROM wanted w, jsonb_each_text(w.secrets) s WHERE w.secrets <> '{{}}' AND {_FRESH}),
 noted AS (INSERT INTO audit_events (id, canonical)
@@ -149,8 +159,7 @@ noted AS (INSERT INTO audit_events (id, canonical)
                 'reason', nullif(w.reason, ''), 'because', nullif(w.because, ''), 'start_at', w.start_at,
                 'source', nullif(w.source, ''), 'holder', w.handed_to)))::text
          FROM wanted w WHERE {_FRESH}),
-woken AS (SELECT pg_notify('countersign_work', left('plan ' || string_agg(b.id::text, ' '), 5 + 37 * 200)) FROM born b
-          WHERE b.status = 'submitted' HAVING count(*) > 0)
+woken AS (SELECT pg_notify('countersign_work', w) FROM ({waking("plan", "born WHERE status = 'submitted'")}) AS wakes)
 SELECT id, number, (SELECT count(*) FROM woken) AS woken FROM born
 """  # noqa: S608  built from constants
 _KNOWN: Final = "SELECT i.key, r.id, r.number, r.status FROM inbox i JOIN runs r ON r.id = i.run_id WHERE i.key = ANY(%s)"
@@ -183,6 +192,7 @@ class Take:
     lease: float
     versions: tuple[str, ...]
     offered: float = OFFERED_SECONDS
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -217,11 +227,13 @@ class Move:
     detail: dict[str, Any] = field(default_factory=dict)
 
 
+_TO_EXECUTE: Final = """moved WHERE ready AND due_at <= countersign_now() AND "to" <> 'submitted'"""
+_TO_PLAN: Final = """moved WHERE ready AND "to" = 'submitted'"""
 _MOVED: Final = f"""
 WITH wanted AS (SELECT * FROM jsonb_to_recordset(cast(:moves AS jsonb)) AS w(
        run_id uuid, "to" text, "by" text, because text, attempt int, come_from jsonb, plan jsonb, digest text, code_version text,
        revision int, outcome text, result jsonb, choice text, keep_lease bool, forgive bool, ready bool, detail jsonb,
-       worker text, lease float, offered float, versions jsonb, arguments jsonb, origins jsonb, edited_by text, badge text)),
+       worker text, lease float, offered float, versions jsonb, labels jsonb, arguments jsonb, origins jsonb, edited_by text, badge text)),
 moved AS (UPDATE runs r SET status = w."to", moved_at = countersign_now(),
                  plan = coalesce(w.plan, r.plan), digest = coalesce(w.digest, r.digest),
                  code_version = coalesce(w.code_version, r.code_version),
@@ -240,9 +252,9 @@ moved AS (UPDATE runs r SET status = w."to", moved_at = countersign_now(),
           FROM wanted w WHERE r.id = w.run_id AND w.come_from ? r.status
                           AND (w.attempt IS NULL OR (r.attempt = w.attempt AND r.worker IS NOT NULL))
                           AND (w.worker IS NULL OR ((r.lease_until IS NULL OR r.lease_until < countersign_now())
-                               AND (w.versions ? r.code_version OR NOT {offered("w.offered")})))
+                               AND (r.label = '' OR w.labels ? r.label) AND (w.versions ? r.code_version OR NOT {offered("w.offered")})))
           RETURNING r.id, r.attempt, w."to", w."by", w.because, w.digest, w.outcome, w.revision, w.detail, w.ready,
-                    w.choice, w.arguments, r.digest AS signed, r.due_at, r AS whole),
+                    w.choice, w.arguments, r.digest AS signed, r.due_at, r.label, r AS whole),
 noted AS (INSERT INTO audit_events (id, canonical)
           SELECT gen_random_uuid(), json_build_object('kind', 'run:' || m."to", 'actor', m."by", 'run', m.id, 'detail',
                  jsonb_strip_nulls(m.detail || jsonb_build_object('because', nullif(m.because, ''), 'digest', m.signed,
@@ -255,10 +267,8 @@ shown AS (UPDATE messages s SET wanted = s.wanted + 1, priority = CASE WHEN m."t
           FROM moved m WHERE s.run_id = m.id AND s.kind <> 'reply' RETURNING 1),
 added AS ({ADDING} WHERE run_id IN (SELECT id FROM moved) ON CONFLICT DO NOTHING RETURNING 1),
 woken AS (SELECT pg_notify('countersign_work', w) FROM
-          (SELECT left('execute ' || string_agg(id::text, ' '), 8 + 37 * 200) AS w FROM moved
-           WHERE ready AND due_at <= countersign_now() AND "to" <> 'submitted' HAVING count(*) > 0
-           UNION ALL SELECT left('plan ' || string_agg(id::text, ' '), 5 + 37 * 200) FROM moved
-           WHERE ready AND "to" = 'submitted' HAVING count(*) > 0
+          ({waking("execute", _TO_EXECUTE)}
+           UNION ALL {waking("plan", _TO_PLAN)}
            UNION ALL SELECT 'locks' FROM moved m WHERE NOT m."to" = ANY(:holding) AND EXISTS (SELECT FROM locks l WHERE l.run_id = m.id)
            UNION ALL SELECT 'messages' WHERE EXISTS (SELECT FROM shown) OR EXISTS (SELECT FROM added)) AS wakes)
 """  # noqa: S608  built from constants
@@ -311,25 +321,9 @@ def _run(row: Mapping[str, Any]) -> RunRow:
     return run
 
 
-async def postpone(session: WriteSession, run_id: UUID, start_at: datetime) -> None:
-    """Puts the start of a run that waits for an approval off; it never becomes an earlier one."""
-    await session.execute(
-        text("UPDATE runs SET start_at = greatest(start_at, :at) WHERE id = :id AND status = 'awaiting_approval'"),
-        {"id": run_id, "at": start_at},
-    )
-
-
 async def hand_over(session: WriteSession, run_id: UUID, person: str | None) -> None:
     """Who holds the request besides its asker from now on; None gives it back to the asker alone."""
     await session.execute(text("UPDATE runs SET handed_to = :person WHERE id = :id"), {"id": run_id, "person": person})
-
-
-async def note_outcome(session: WriteSession, run_id: UUID, sentence: str) -> None:
-    """What a run that waits for an approval tells, for instance that nobody can give it; changes nothing else."""
-    await session.execute(
-        text("UPDATE runs SET outcome = :sentence WHERE id = :id AND status = 'awaiting_approval' AND outcome <> :sentence"),
-        {"id": run_id, "sentence": sentence},
-    )
 
 
 async def find_run(session: ReadSession, run_id: UUID) -> RunRow | None:

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from countersign.labels import labels_in
+
 PREFIX: Final = "COUNTERSIGN_"
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _EXAMPLES: Final = {
@@ -36,6 +38,7 @@ _EXAMPLES: Final = {
     "oidc_issuer": "https://login.example.test",
     "oidc_hosts": "oauth2.example.test, keys.example.test",
     "session_idle_minutes": "120",
+    "labels": "dc2, gpu",
 }
 
 
@@ -73,6 +76,7 @@ class Settings(BaseSettings):
     executing_processes: int = Field(1, ge=1, le=64)
     slots: int = Field(16, ge=1, le=200)
     otlp_endpoint: str = ""
+    labels: str = ""
     delivery_days: int = Field(30, ge=1, le=3_650)
     log_days: int = Field(90, ge=1, le=3_650)
     artifact_days: int = Field(90, ge=1, le=3_650)
@@ -135,6 +139,11 @@ class Settings(BaseSettings):
         if value and (parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc):
             raise ValueError("should be http or https, with a host and without a password")
         return value
+
+    @field_validator("labels")
+    @classmethod
+    def _are_labels(cls, value: str) -> str:
+        return ",".join(labels_in(value))
 
     @field_validator("metrics_token")
     @classmethod

@@ -142,15 +142,16 @@ SELECT id, (SELECT count(*) FROM woken) AS woken FROM held
 _LET_GO_ON = text("""
 WITH freed AS (DELETE FROM holds WHERE run_id = ANY(:ids) RETURNING run_id),
 due AS (UPDATE runs r SET due_at = greatest(countersign_now(), r.start_at) FROM freed f WHERE r.id = f.run_id AND r.status = ANY(:statuses)
-        AND r.due_at IS NULL AND r.lease_until IS NULL RETURNING r.id, r.status),
+        AND r.due_at IS NULL AND r.lease_until IS NULL RETURNING r.id, r.status, r.label),
 noted AS (INSERT INTO audit_events (id, canonical)
           SELECT gen_random_uuid(), json_build_object('kind', 'run:let_go_on', 'actor', 'countersign', 'run', id, 'detail',
                  json_build_object())::text FROM due),
 shown AS (UPDATE messages m SET wanted = m.wanted + 1, due_at = countersign_now() FROM due d
           WHERE m.run_id = d.id AND m.kind <> 'reply' RETURNING 1),
-wakes AS (SELECT CASE WHEN status IN ('submitted', 'planning') THEN 'plan ' ELSE 'execute ' END || string_agg(id::text, ' ') AS w
-          FROM (SELECT id, status, row_number() OVER () / 200 AS part FROM due) d
-          GROUP BY part, status IN ('submitted', 'planning')
+wakes AS (SELECT CASE WHEN status IN ('submitted', 'planning') THEN 'plan' ELSE 'execute' END
+                 || CASE label WHEN '' THEN '' ELSE '@' || label END || ' ' || string_agg(id::text, ' ') AS w
+          FROM (SELECT id, status, label, row_number() OVER () / 200 AS part FROM due) d
+          GROUP BY part, label, status IN ('submitted', 'planning')
           UNION ALL (SELECT 'messages' FROM shown LIMIT 1)),
 woken AS (SELECT pg_notify('countersign_work', w) FROM wakes)
 SELECT id, (SELECT count(*) FROM woken) AS woken FROM due

@@ -16,6 +16,7 @@ from countersign.runs import RunStatus
 from .bases import Base, Stamp
 from .databases import ReadSession, WriteSession
 from .runs import Move, RunRow, move
+from .workers import waking
 
 # A run that has not begun, or is being undone, waits as what it is; one that runs becomes `waiting`.
 AS_IT_IS: Final = (RunStatus.queued, RunStatus.undoing)
@@ -31,6 +32,7 @@ class WaitKind(StrEnum):
     child = "child"
     guard = "guard"
     backoff = "backoff"
+    worker = "worker"
 
 
 @dataclass(frozen=True)
@@ -89,19 +91,19 @@ WITH held AS (SELECT id, status FROM runs WHERE id = ANY(:ids) AND status = ANY(
 gone AS (DELETE FROM waits w USING held h WHERE w.run_id = h.id)
 SELECT id, status FROM held
 """)
-_GO_ON: Final = text("""
+_GO_ON: Final = text(f"""
 WITH freed AS (UPDATE runs r SET due_at = countersign_now() WHERE id = ANY(:ids) AND status = ANY(:statuses)
-               AND due_at IS NULL AND lease_until IS NULL RETURNING id),
+               AND due_at IS NULL AND lease_until IS NULL RETURNING id, label),
 noted AS (INSERT INTO audit_events (id, canonical)
           SELECT gen_random_uuid(), json_build_object('kind', 'run:woken', 'actor', cast(:by AS text), 'run', id, 'detail',
                  jsonb_strip_nulls(jsonb_build_object('because', nullif(cast(:because AS text), ''))))::text FROM freed),
 shown AS (UPDATE messages m SET wanted = m.wanted + 1, due_at = countersign_now() FROM freed f
           WHERE m.run_id = f.id AND m.kind <> 'reply' RETURNING 1),
 woken AS (SELECT pg_notify('countersign_work', w) FROM
-          (SELECT left('execute ' || string_agg(id::text, ' '), 8 + 37 * 200) AS w FROM freed HAVING count(*) > 0
+          ({waking("execute", "freed")}
            UNION ALL (SELECT 'messages' FROM shown LIMIT 1)) AS wakes)
 SELECT id, (SELECT count(*) FROM woken) AS woken FROM freed
-""")
+""")  # noqa: S608  built from constants
 # Whatever woke nobody in time is found here: a wait that began just after its event, a person's word, a row that somebody took away.
 _RIPE: Final = text("""
 SELECT w.run_id FROM waits w WHERE w.due_at <= countersign_now()

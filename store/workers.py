@@ -1,7 +1,9 @@
-"""Living workers and the code versions they offer, and the refreshed values of choices."""
+"""Living workers, the code versions and the labels they offer, and the refreshed values of choices."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from psycopg.types.json import Jsonb
 from sqlalchemy import text
@@ -19,6 +21,7 @@ class WorkerRow(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
     role: Mapped[str]
     versions: Mapped[list[Any]]
+    labels: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
     started_at: Mapped[Stamp]
     seen_at: Mapped[Stamp]
 
@@ -31,22 +34,42 @@ class ChoiceRow(Base):
     refreshed_at: Mapped[Stamp]
 
 
+_LIVE: Final = "k.role <> 'housekeeping' AND k.seen_at > countersign_now() - {seconds} * interval '1 second'"
 def offered(seconds: str) -> str:
     """SQL: whether a worker has offered the code of the run `r` in the last `seconds`, an expression. Until then no other looks at it."""
     return (
-        "EXISTS (SELECT FROM workers k WHERE k.versions ? r.code_version AND k.role <> 'housekeeping'"
-        f" AND k.seen_at > countersign_now() - {seconds} * interval '1 second')"
+        "EXISTS (SELECT FROM workers k WHERE k.versions ? r.code_version AND (r.label = '' OR k.labels ? r.label)"
+        f" AND {_LIVE.format(seconds=seconds)})"
     )
 
 
-async def note_worker(session: WriteSession, *, name: str, role: str, versions: Sequence[str]) -> None:
-    """Says that this worker lives and which code versions it offers; forgets workers unseen for a day."""
+_LABELLED: Final = f"EXISTS (SELECT FROM workers k WHERE k.labels ? r.label AND {_LIVE.format(seconds=60)})"
+_SHOW: Final = text("""
+WITH shown AS (UPDATE messages m SET wanted = m.wanted + 1, due_at = countersign_now() FROM runs r
+               WHERE r.id = m.run_id AND r.label <> '' AND r.due_at IS NOT NULL AND r.lease_until IS NULL AND m.kind <> 'reply' RETURNING 1)
+SELECT pg_notify('countersign_work', 'messages') FROM shown LIMIT 1
+""")
+
+
+def waking(kind: str, rows: str) -> str:
+    """The part of a statement that makes the notices, `kind ID ID …` or `kind@LABEL ID ID …`, of rows with `id` and `label`.
+
+    What does not fit into one is found by the sweep.
+    """
+    return (
+        f"SELECT '{kind}' || CASE label WHEN '' THEN ' ' ELSE '@' || label || ' ' END"  # noqa: S608  built from constants
+        f" || array_to_string((array_agg(id::text))[1:200], ' ') AS w FROM {rows} GROUP BY label"
+    )
+
+
+async def note_worker(session: WriteSession, *, name: str, role: str, versions: Sequence[str], labels: Sequence[str] = ()) -> None:
+    """Says that this worker lives and which code versions and labels it offers; forgets workers unseen for a day."""
     await session.execute(
         text(
-            "INSERT INTO workers (name, role, versions) VALUES (:name, :role, cast(:versions AS jsonb))"
-            " ON CONFLICT (name) DO UPDATE SET seen_at = countersign_now(), versions = excluded.versions"
+            "INSERT INTO workers (name, role, versions, labels) VALUES (:name, :role, cast(:versions AS jsonb), cast(:labels AS jsonb))"
+            " ON CONFLICT (name) DO UPDATE SET seen_at = countersign_now(), versions = excluded.versions, labels = excluded.labels"
         ),
-        {"name": name, "role": role, "versions": Jsonb(list(versions))},
+        {"name": name, "role": role, "versions": Jsonb(list(versions)), "labels": Jsonb(list(labels))},
     )
     await session.execute(text("DELETE FROM workers WHERE seen_at < countersign_now() - interval '1 day'"))
 
@@ -61,6 +84,31 @@ async def find_workers(session: ReadSession, *, within: float) -> list[Any]:
         {"within": f"{within} seconds"},
     )
     return list(rows.all())
+
+
+async def find_labels(session: ReadSession) -> tuple[str, ...]:
+    """The labels that living workers offer."""
+    query = f"SELECT DISTINCT jsonb_array_elements_text(k.labels) AS label FROM workers k WHERE {_LIVE.format(seconds=60)} ORDER BY 1"  # noqa: S608
+    rows = await session.execute(text(query))
+    return tuple(row.label for row in rows)
+
+
+async def find_missed(session: ReadSession, run_id: UUID) -> datetime | None:
+    """Since when this run could go on, if no living worker offers its label; else None."""
+    row = await session.execute(
+        text(
+            "SELECT due_at FROM runs r WHERE id = :run AND label <> '' AND due_at <= countersign_now()"  # noqa: S608  built from constants
+            f" AND (lease_until IS NULL OR lease_until < countersign_now()) AND NOT {_LABELLED}"
+        ),
+        {"run": run_id},
+    )
+    since: datetime | None = row.scalar()
+    return since
+
+
+async def show_labelled(session: WriteSession) -> None:
+    """Has the cards of runs that wait for a worker with a label shown anew."""
+    await session.execute(_SHOW)
 
 
 async def save_choices(session: WriteSession, values: Mapping[str, Sequence[str]]) -> None:

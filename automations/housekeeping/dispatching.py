@@ -10,7 +10,7 @@ from uuid import UUID
 import psycopg
 import redis
 
-from automations.brokers import EXECUTING, PLANNING, WakingBroker
+from automations.brokers import EXECUTING, PLANNING, WakingBroker, queue_of
 from store.databases import plain_url
 
 _log = logging.getLogger(__name__)
@@ -43,6 +43,8 @@ class Dispatcher:
         self._hinting: asyncio.Task[None] | None = None
         self.leads = False
         self._told = told
+        self.labels: tuple[str, ...] | None = None
+        """Those that living workers offered when somebody looked last."""
 
     async def run(self) -> None:
         """Dispatches until cancelled, connecting again whenever Postgres is lost."""
@@ -105,8 +107,8 @@ class Dispatcher:
             self.schedules.set()
         elif kind == "locks":
             self.locks.set()
-        elif (queue := _QUEUES.get(kind)) and self.leads:
-            self._waiting.setdefault(queue, []).extend(UUID(one) for one in rest.split())
+        elif (role := _QUEUES.get(kind.partition("@")[0])) and self.leads:
+            self._waiting.setdefault(queue_of(role, kind.partition("@")[2]), []).extend(UUID(one) for one in rest.split())
             if self._hinting is None or self._hinting.done():
                 self._hinting = asyncio.create_task(self._hint_waiting())
 

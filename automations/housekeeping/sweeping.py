@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from automations.brokers import EXECUTING, PLANNING
+from automations.brokers import EXECUTING, PLANNING, queue_of
 from automations.planning import fallback_of
 from automations.services import Services
 from automations.switching import SwitchTender
@@ -24,7 +24,7 @@ from store.levels import BATCH as COUNTED_AT_ONCE
 from store.levels import count_ended
 from store.passkeys import forget_challenges
 from store.promises import look_for_lost
-from store.workers import note_worker, save_choices
+from store.workers import find_labels, note_worker, save_choices, show_labelled
 
 from .dispatching import Dispatcher
 from .minding import close_old_tasks, mind_tasks
@@ -126,7 +126,15 @@ async def hint_what_is_due(services: Services, dispatcher: Dispatcher) -> None:
     quiet = QUIET_SECONDS if dispatcher.leads else LEFT_LYING_SECONDS
     async with services.transaction() as session:
         await note_worker(session, name=services.name, role="housekeeping", versions=services.registry.versions)
-        due = {queue: await find_due(session, statuses=statuses, quiet=quiet, limit=256) for queue, statuses in _WORK.items()}
+        labels = await find_labels(session)
+        if labels != dispatcher.labels:
+            await show_labelled(session)
+            dispatcher.labels = labels
+        due = {
+            queue_of(role, label): await find_due(session, statuses=statuses, quiet=quiet, limit=256, label=label)
+            for role, statuses in _WORK.items()
+            for label in ("", *labels)
+        }
     for queue, ids in due.items():
         await dispatcher.hint_again(queue, ids)
 

@@ -21,14 +21,14 @@ from commands.voting import Ballot, read_ballots
 from countersign.approvals import Approval
 from countersign.arguments import Duration
 from countersign.tallies import Outcome, Tally
-from store.approvals import ApprovalRequestRow, find_due_requests, leave_until_the_end, lock_request, note_stage
+from store.approvals import ApprovalRequestRow, find_due_requests, leave_until_the_end, lock_request, note_outcome, note_stage
 from store.audiences import keep_audiences
 from store.audits import AuditEvent, record
 from store.breaks import find_open_reviews, put_review_off
 from store.databases import ReadSession, WriteSession
 from store.messages import add_messages
 from store.people import Person, find_all_people
-from store.runs import RunRow, find_run, find_runs, note_outcome
+from store.runs import RunRow, find_run, find_runs
 
 _log = logging.getLogger(__name__)
 BATCH: Final = 50

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from countersign.arguments import Duration
 from countersign.errors import CountersignError
+from countersign.labels import LABEL
 
 MAX_YAML_BYTES = 64 * 1024
 
@@ -70,6 +71,8 @@ class Declaration(_Strict):
     timeout: Duration = Duration(minutes=10)
     files: list[Word] = []
     environment: dict[VariableName, Word] = {}
+    priority: Literal["low", "normal", "high"] = "normal"
+    runs_on: Annotated[str, StringConstraints(pattern=rf"^({LABEL})?$")] = ""
 
 
 class Source:

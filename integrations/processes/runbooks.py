@@ -115,6 +115,8 @@ def _made(runbook: _Runbook, parameters: list[inspect.Parameter]) -> Command:
         owner=declared.owner,
         visibility=declared.visibility,
         may_loosen=declared.may_loosen,
+        priority=declared.priority,
+        runs_on=declared.runs_on,
     )(planner)
 
 

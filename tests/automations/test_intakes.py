@@ -1,0 +1,121 @@
+"""What waits in a worker: the urgent first, lines in turn, nothing twice and nothing forgotten."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from uuid import UUID, uuid4
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from automations.intakes import Intake, Lines
+from tests.hubs import until
+
+STEPS = st.lists(st.one_of(st.tuples(st.integers(0, 2), st.sampled_from("abc")), st.just("take")), max_size=60)
+
+
+class Model:
+    """The same by hand: each line remembers when it was last served, and a line that runs empty is forgotten."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[int, int, str]] = []
+        self.turns: dict[tuple[int, str], int] = {}
+        self.clock = 0
+
+    def add(self, number: int, rank: int, line: str) -> None:
+        self.clock += 1
+        self.turns.setdefault((rank, line), self.clock)
+        self.waiting.append((number, rank, line))
+
+    def take(self) -> int:
+        self.clock += 1
+        top = max(rank for _, rank, _ in self.waiting)
+        line = min((line for _, rank, line in self.waiting if rank == top), key=lambda one: self.turns[top, one])
+        found = next(one for one in self.waiting if one[1:] == (top, line))
+        self.waiting.remove(found)
+        if any(one[1:] == (top, line) for one in self.waiting):
+            self.turns[top, line] = self.clock
+        else:
+            del self.turns[top, line]
+        return found[0]
+
+
+@given(STEPS)
+def test_lines_take_turns_as_in_the_model(steps: Sequence[tuple[int, str] | str]) -> None:
+    lines, model = Lines(), Model()
+    for number, one in enumerate(steps):
+        if isinstance(one, tuple):
+            lines.add(UUID(int=number), *one)
+            lines.add(UUID(int=number), 0, "elsewhere")  # hinted at twice: keeps its place
+            model.add(number, *one)
+        elif model.waiting:
+            assert lines.take() == UUID(int=model.take())
+        assert len(lines) == len(model.waiting)
+
+
+class Site:
+    """Work in one pair of hands, which goes on when it is told to."""
+
+    def __init__(self, places: Mapping[UUID, tuple[int, str]]) -> None:
+        self.places, self.asked = places, 0
+        self.begun: list[UUID] = []
+        self.go = asyncio.Event()
+        self.intake = Intake(self.work, batch=1, hands=1, places=self.find)
+
+    async def work(self, ids: Sequence[UUID]) -> int:
+        self.begun += ids
+        await self.go.wait()
+        return len(ids)
+
+    async def find(self, ids: Sequence[UUID]) -> Mapping[UUID, tuple[int, str]]:
+        self.asked += 1
+        return {one: self.places[one] for one in ids}
+
+    async def end(self) -> None:
+        self.go.set()
+        await self.idle()
+        await self.intake.close(seconds=1)
+
+    async def idle(self) -> None:
+        async def done() -> bool:
+            return not self.intake.busy
+
+        await until(done)
+
+
+async def test_one_groups_five_hundred_do_not_hold_up_anothers_one() -> None:
+    crowd, lone, urgent = [uuid4() for _ in range(500)], uuid4(), uuid4()
+    site = Site(dict.fromkeys(crowd, (1, "devs")) | {lone: (1, "ops"), urgent: (2, "devs")})
+    site.intake.offer(crowd[:300])
+    await asyncio.sleep(0)
+    site.intake.offer([*crowd[200:], lone])
+    site.intake.offer([urgent])
+    await site.end()
+    assert site.begun.index(urgent) <= 1
+    assert site.begun.index(lone) <= 3
+    assert sorted(site.begun) == sorted([*crowd, lone, urgent])
+    assert [one for one in site.begun if one in set(crowd)] == crowd
+
+
+async def test_nobody_asks_about_lines_while_all_can_be_begun() -> None:
+    one, other = uuid4(), uuid4()
+    site = Site({one: (1, "a"), other: (1, "b")})
+    site.go.set()
+    for run in (one, other):
+        site.intake.offer([run])
+        await site.idle()
+    await site.end()
+    assert site.begun == [one, other]
+    assert not site.asked
+
+
+async def test_without_postgres_it_is_one_line() -> None:
+    ids = [uuid4() for _ in range(5)]
+    site = Site({})
+
+    async def away(_: Sequence[UUID]) -> Mapping[UUID, tuple[int, str]]:
+        raise OSError
+
+    site.intake = Intake(site.work, batch=1, hands=1, places=away)
+    site.intake.offer(ids)
+    await site.end()
+    assert site.begun == ids
