@@ -35,6 +35,8 @@ class ChoiceRow(Base):
 
 
 _LIVE: Final = "k.role <> 'housekeeping' AND k.seen_at > countersign_now() - {seconds} * interval '1 second'"
+
+
 def offered(seconds: str) -> str:
     """SQL: whether a worker has offered the code of the run `r` in the last `seconds`, an expression. Until then no other looks at it."""
     return (

@@ -68,7 +68,7 @@ async def test_a_run_with_a_label_is_left_to_workers_that_have_it(tables: Tables
 
     async def taken(one: UUID, *labels: str) -> bool:
         async with transaction(tables.worker) as session:
-            take = Take("w1", 60.0, ("c1",), labels)
+            take = Take("w1", 60.0, ("c1",), labels=labels)
             return bool(await move(session, [Move(one, S.planning, by="countersign", take=take)]))
 
     assert not await tables.claimed(run)
@@ -84,7 +84,7 @@ async def test_code_that_only_workers_without_the_label_have_does_not_hold_it_up
     run = await tables.run(label=label, code_version=version)
     async with transaction(tables.worker) as session:
         await note_worker(session, name=f"plain {label}", role="executing", versions=[version])
-        take = Take("w1", 60.0, ("another",), (label,))
+        take = Take("w1", 60.0, ("another",), labels=(label,))
         assert await move(session, [Move(run, S.planning, by="countersign", take=take)])
 
 
