@@ -2,7 +2,8 @@
 
 `python -m benchmarks.pages FOLDER` looks at the mountain that `benchmarks.mountains` left there; one web process, no workers. Each page
 is asked for with many different values, one request after the other, the kinds of pages taking turns. Prints p50 and p95 of each in
-ms, and the size of the largest first page; exit 1 when a target is missed.
+ms by the clock, the mean CPU time that the web process and Postgres take for it, which neighbours on the machine change little, and the
+size of the largest page; exit 1 when a target is missed.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import httpx
 from sqlalchemy import text
 
 from benchmarks.loads import percentile
+from benchmarks.machines import cpu_seconds
 from benchmarks.mountains import COMMANDS, DAYS
 from benchmarks.processes import Child
 from benchmarks.rivals import UVICORN
@@ -29,6 +31,7 @@ from commands.seed import seed
 from store.databases import open_engine, transaction
 from store.embedded.postgres import EmbeddedPostgres
 from store.embedded.servers import free_port
+from store.migrating import migrate
 from store.people import save_people
 from store.secrets import Keys
 from store.settings import Settings
@@ -149,29 +152,40 @@ PAGES: Final[Mapping[str, Query]] = {
 }
 
 
-async def measure(address: str, cookie: Mapping[str, str], mountain: Mountain, *, samples: int) -> bool:
+def _cpu(web: int, postmaster: int) -> float:
+    """Seconds of CPU of the web process and of all processes of its Postgres, so far."""
+    backends = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+    return cpu_seconds([web, *map(int, backends)])
+
+
+async def measure(address: str, cookie: Mapping[str, str], mountain: Mountain, pids: tuple[int, int], *, samples: int) -> bool:
     """Prints what was found; whether every target was met."""
     dice, found = Random(5), {name: list[float]() for name in PAGES}
-    sizes = dict.fromkeys(PAGES, 0)
+    sizes, spent = dict.fromkeys(PAGES, 0), dict.fromkeys(PAGES, 0.0)
     async with httpx.AsyncClient(base_url=address, cookies=dict(cookie), timeout=30, trust_env=False) as client:
         for turn in range(samples + 2):
             for name, query in PAGES.items():
-                began = time.perf_counter()
+                cpu, began = _cpu(*pids), time.perf_counter()
                 answer = await client.get(query(dice, mountain))
                 took = (time.perf_counter() - began) * 1000
                 assert answer.status_code == 200, (name, answer.url, answer.text[:2000])
                 sizes[name] = max(sizes[name], len(answer.content))
                 if turn >= 2:  # the first ones open connections
                     found[name].append(took)
+                    spent[name] += (_cpu(*pids) - cpu) * 1000 / samples
     met = True
     for name, times in found.items():
         p95 = percentile(times, 95)
         wrong = p95 > P95_MS or sizes[name] > MOST_BYTES
         met &= not wrong
-        print(
-            f"{name:<28} p50 {percentile(times, 50):7.1f} ms  p95 {p95:7.1f} ms  {sizes[name] / 1000:6.1f} kB{'  MISSED' if wrong else ''}"
-        )
+        clock = f"p50 {percentile(times, 50):7.1f} ms  p95 {p95:7.1f} ms  CPU {spent[name]:6.1f} ms"
+        print(f"{name:<28} {clock}  {sizes[name] / 1000:6.1f} kB{'  MISSED' if wrong else ''}")
     return met
+
+
+def _postmaster(folder: Path) -> int:
+    """The number of the server's first process (its own file says it), whose children serve connections."""
+    return int(next(folder.glob("postgres/**/postmaster.pid")).read_text().split()[0])
 
 
 async def _prepare(postgres: EmbeddedPostgres) -> tuple[str, Mountain]:
@@ -193,13 +207,14 @@ async def _run(folder: Path, *, samples: int) -> bool:
     postgres.start()
     web: Child | None = None
     try:
+        await asyncio.to_thread(migrate, postgres.urls.owner)
         Keys.prepared(folder / "keys")
         value, mountain = await _prepare(postgres)
         own = {"COUNTERSIGN_DATABASE_URL": postgres.urls.web, "COUNTERSIGN_DATA_DIR": str(folder), "COUNTERSIGN_PORT": str(port)}
         web = Child([*UVICORN, "--port", str(port), "--factory", "bot.app:create_app"], environment=own, log=folder / "web.log")
         await web.listens(port)
         name = cookie_name(Settings(data_dir=folder, port=port))
-        return await measure(f"http://127.0.0.1:{port}", {name: value}, mountain, samples=samples)
+        return await measure(f"http://127.0.0.1:{port}", {name: value}, mountain, (web.pid, _postmaster(folder)), samples=samples)
     finally:
         if web is not None:
             web.stop()

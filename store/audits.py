@@ -167,7 +167,7 @@ class Sought:
     @property
     def searched(self) -> Words:
         """As words, if no index of the record's own tells it; none else."""
-        if self.run is None and not (self.words or self.actor):
+        if self.run is None and not (self.words or self.actor or self.kind):
             return Words()
         exact = [lexemes(name, [value]) for name, value in (("kind", self.kind), ("actor", self.actor)) if value]
         return Words(self.words, exact)
@@ -199,8 +199,6 @@ async def search(
         query = query.where(AuditEventRow.run_id == sought.run)
         if words := sought.searched:
             query = query.where(text(_HAS_WORDS).bindparams(**words.values()))
-    elif sought.kind:
-        query = query.where(AuditEventRow.kind == sought.kind)
     return [AuditRow._of(row) for row in await session.scalars(_bounded(query, sought, before))]
 
 
