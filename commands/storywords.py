@@ -58,7 +58,7 @@ def title_of(run: RunRow) -> str:
 
 
 def fields_of(facts: Facts) -> tuple[list[Field], list[Field]]:
-    """Who and how far; and what the command's author adds, which is the first to go behind Details."""
+    """Who and how far; and what the command's author adds and how proven the undo is, which are the first to go behind Details."""
     run = facts.run
     words, _ = STATES[RunStatus(run.status)]
     fields = [Field(label="Asked by", value=_askers(run)), Field(label="State", value=f"{words}{' (dry run)' if run.dry_run else ''}")]
@@ -72,7 +72,7 @@ def fields_of(facts: Facts) -> tuple[list[Field], list[Field]]:
     if facts.files:
         fields.append(Field(label="Files", value=_listed(facts)))
     proven = [Field(label="Undo", value=value)] if run.status in ASKING and (value := _proven(facts)) else []
-    return fields, [*proven, *(Field(**one) for one in (run.plan or {}).get("fields", ()))]
+    return fields, [*(Field(**one) for one in (run.plan or {}).get("fields", ())), *proven]
 
 
 def _listed(facts: Facts) -> str:

@@ -61,8 +61,8 @@ def test_what_cannot_be_is_refused(text: str, problem: str) -> None:
     assert str(refused.value) == problem
 
 
-def test_there_are_two_directories() -> None:
-    with pytest.raises(PolicyError, match=r"directories\.ldap.*should be 'slack' or 'scim'"):
+def test_there_are_three_directories() -> None:
+    with pytest.raises(PolicyError, match=r"directories\.ldap.*should be 'slack', 'scim' or 'oidc'"):
         compile_policy("directories: {ldap: {}}")
 
 

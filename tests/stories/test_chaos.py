@@ -10,6 +10,7 @@ from benchmarks.chaos.storms import rage
 from kit.servers import data_folder
 
 
+@pytest.mark.alone  # what it starts is more than two cores' work, and others' doors would be late
 @pytest.mark.timeout(400)
 async def test_nothing_is_lost_doubled_or_unapproved() -> None:
     """The short storm of `python -m benchmarks.chaos`; CHAOS_SEED draws an earlier one again. `make chaos` is the long one."""

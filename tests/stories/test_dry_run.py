@@ -24,6 +24,8 @@ MAY = [
     "countersign:admin",
     "countersign:audit",
     "countersign:approve",
+    "countersign:schedule",
+    "countersign:triggers",
 ]
 ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     "deploy": {"service": "api", "version": "v2", "env": "prod"},
@@ -42,6 +44,7 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     "delegate for": {"absent": "eve", "person": "lin", "duration": "1h"},
     "undelegate": {"person": "lin"},
     "access request": {"role": "role-lin", "duration": "1h"},
+    "trigger alerts": {"name": "pager", "sender": "bearer", "channel": "ops", "secret": "0123456789abcdef0123"},
     "standing allow": {"what": "deploy service=api version=v2 env=prod", "people": "lin", "uses": "2", "duration": "1h"},
 }
 # These need something that is not there in this story: the answer says so, and that leaves no trace either.
@@ -52,10 +55,23 @@ LACKING: Mapping[str, Mapping[str, str]] = {
     "passkey revoke": {"key": "0000"},
     "standing end": {"number": "99"},
     "switch off": {"what": "everything"},
+    "undo": {"number": "99"},
+    "resume": {"number": "99"},
+    "schedule add": {"name": "nightly", "when": "0 3 * * *", "what": "deploys", "account": "nobody"},
+    "schedule change": {"name": "nightly", "when": "0 4 * * *"},
+    "schedule remove": {"name": "nightly"},
+    "schedule pause": {"name": "nightly"},
+    "schedule resume": {"name": "nightly"},
+    "schedule run": {"name": "nightly"},
+    "schedule backfill": {"name": "nightly", "since": "2026-01-01", "until": "2026-01-02"},
+    "trigger add": {"name": "ci", "sender": "github", "account": "nobody", "run": "deploys", "secret": "0123456789abcdef0123"},
+    "trigger change": {"name": "ci", "run": "deploys"},
+    "trigger remove": {"name": "ci"},
+    "trigger rotate": {"name": "ci", "secret": "0123456789abcdef0123"},
 }
 ANSWERING = ("deploys", "policy matrix", "policy diff", "policy suggest")
 # A dry run is a run: its own row, its request's key, what the record says of it, and the message that answers.
-ITS_OWN = {"runs": 1, "inbox": 1, "audit_events": None, "audit_unsealed": None, "messages": None}
+ITS_OWN = {"runs": 1, "inbox": 1, "secrets": None, "audit_events": None, "audit_unsealed": None, "messages": None}
 
 
 @pytest.fixture
@@ -109,9 +125,13 @@ async def arguments_of(bot: Bot, command: Command) -> dict[str, Any]:
 
 
 async def dry_run(bot: Bot, person: Member, command: Command) -> str:
-    """Asks for a dry run as one types it; returns what came of it."""
-    given = " ".join(f"--{name} '{value}'" for name, value in (await arguments_of(bot, command)).items())
-    run = await person.say(f"{command.name} {given} --dry-run")
+    """Asks for a dry run as one types it, or fills a form where a secret is wanted; returns what came of it."""
+    arguments = await arguments_of(bot, command)
+    if command.schema.secrets:
+        run = await person.submit(command.name, dry_run=True, **arguments)
+    else:
+        given = " ".join(f"--{name} '{value}'" for name, value in arguments.items())
+        run = await person.say(f"{command.name} {given} --dry-run")
     assert run.status == ("failed" if command.name in LACKING else "answered"), f"{command.name}: {run.outcome}"
     assert "run:queued" not in run.trail
     assert "run:awaiting_approval" not in run.trail

@@ -26,6 +26,7 @@ PROMISED = (
     "run",
     "runs",
     "logs",
+    "artifacts",
     "inbox",
     "schedules",
     "promises",
@@ -40,7 +41,7 @@ CONCERNED = ("edit", "withdraw", "takeback", "handover", "comment", "ask", "answ
 def test_the_list_of_commands_is_complete(tmp_path: Path) -> None:
     said = countersign("--help", home=tmp_path).out
     listed = [line.split()[0] for line in said.partition("Commands:")[2].splitlines() if line.strip()]
-    assert listed == [*PROMISED[:-1], *CONCERNED, PROMISED[-1], "audit", "slack", "token", "directory", "passkey", "new"]
+    assert listed == [*PROMISED[:-1], *CONCERNED, "evidence", PROMISED[-1], "audit", "slack", "token", "directory", "passkey", "new"]
 
 
 @pytest.mark.parametrize("name", sorted(set(ROLES) - {"worker"}))

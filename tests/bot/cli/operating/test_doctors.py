@@ -89,7 +89,7 @@ async def test_what_is_stuck_is_named_with_what_to_do(world: World) -> None:
     findings = await found(world)
     assert findings["messages"].said == "1 for slack cannot be delivered; ask: messages, mend it, then: messages resend all"
     assert findings["promises"].said.startswith("2 step doubled (run 7)")
-    assert findings["work"].said.startswith("the record is not sealed since 1")
+    assert findings["work"].said.startswith("the record is not sealed since ")
     assert findings["clock"].said.startswith("the hub's time was set 0:02:00 apart")
     assert [findings[name].ok for name in ("messages", "promises", "work", "clock")] == [False] * 4
     assert [findings[name].ok for name in ("disk", "address", "rights", "workers")] == [True] * 4
