@@ -91,10 +91,9 @@ class Member:
         invocation = Invocation(key=str(uuid4()), door=Door.browser, place=Place("room", "", "ops"), text=text, dry_run=dry_run)
         return await self.bot.hub.submit(await self.bot.person(self.name), invocation)
 
-    async def submit(self, command: str, *, dry_run: bool = False, **arguments: Any) -> RunHandle:
+    async def submit(self, command: str, **arguments: Any) -> RunHandle:
         """Fills a command's form, the way secrets are given."""
-        place = Place("room", "", "ops")
-        invocation = Invocation(key=str(uuid4()), door=Door.browser, place=place, command=command, arguments=arguments, dry_run=dry_run)
+        invocation = Invocation(key=str(uuid4()), door=Door.browser, place=Place("room", "", "ops"), command=command, arguments=arguments)
         answer = await self.bot.hub.submit(await self.bot.person(self.name), invocation)
         assert answer.run_id is not None, f"{self.name} was told: {answer.reply.text}"
         return await self.bot.watch(answer.run_id, answer.reply)

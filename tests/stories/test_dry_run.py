@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
@@ -128,7 +129,11 @@ async def dry_run(bot: Bot, person: Member, command: Command) -> str:
     """Asks for a dry run as one types it, or fills a form where a secret is wanted; returns what came of it."""
     arguments = await arguments_of(bot, command)
     if command.schema.secrets:
-        run = await person.submit(command.name, dry_run=True, **arguments)
+        place = Place("room", "", "ops")
+        wanted = Invocation(key=str(uuid4()), door=Door.browser, place=place, command=command.name, arguments=arguments, dry_run=True)
+        answer = await bot.hub.submit(await bot.person(person.name), wanted)
+        assert answer.run_id is not None, answer.reply.text
+        run = await bot.watch(answer.run_id, answer.reply)
     else:
         given = " ".join(f"--{name} '{value}'" for name, value in arguments.items())
         run = await person.say(f"{command.name} {given} --dry-run")
