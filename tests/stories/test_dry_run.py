@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from countersign import Command
+from countersign.invocations import Door, Invocation, Place
 from kit.bots import Bot, Member
 from kit.fixtures import open_bot
 from store.databases import reading
