@@ -63,7 +63,7 @@ def _options() -> Options:
     parser = argparse.ArgumentParser(description="Measure the sides in interleaved rounds and print medians, ranges and ratios.")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each sustained sample")
-    parser.add_argument("--alone", type=int, default=20, help="slash commands sent alone, whose results are timed, in each round")
+    parser.add_argument("--alone", type=int, default=12, help="slash commands sent alone, whose results are timed, in each round")
     parser.add_argument("--hand-overs", type=int, default=300, help="in each round")
     parser.add_argument("--idle-seconds", type=float, default=10.0, help="of watching the CPU time of idle workers")
     parser.add_argument("--whole", action="store_true", help="all 10,000 sleeps in each sample of benchmarks.sleeps, which takes an hour")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks import acks, approvals, handovers, results
+from benchmarks import acks, approvals, audit_verify, handovers, results
 from benchmarks.hubs import OURS
 from benchmarks.rounds import Figure, shown
 from benchmarks.sides.blmove import Blmove
@@ -46,6 +46,7 @@ TARGETS = (
     Target(results.IDLE, "at most", 1 / 12, over=results.NAIVE),
     Target(results.RATE, "at least", 4, over=results.NAIVE),
     Target(results.MISSING, "at most", 0),
+    Target(audit_verify.RATE, "at least", 0.7, over=audit_verify.BARE),
     Target(approvals.P99, "at most", 50),
     Target(approvals.INBOX_P99, "at most", 50),
     Target(approvals.EDITED, "at most", 2),
