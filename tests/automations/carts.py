@@ -103,3 +103,13 @@ def write_cart(folder: Path) -> Path:
     (folder / "commands" / "carts.py").write_text(SOURCE.format(trace=str(folder / "trace")))
     (folder / "trace").touch()
     return folder / "trace"
+
+
+def traced(trace: Path) -> list[str]:
+    """What the steps have written, line by line."""
+    return trace.read_text().splitlines()
+
+
+def done(trace: Path) -> str:
+    """The same in one line."""
+    return " ".join(traced(trace))

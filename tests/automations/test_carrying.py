@@ -1,40 +1,16 @@
 """Carrying a plan out and taking it back: what was done, in which order, and what only a person may decide."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from countersign import RunStatus
 from kit.bots import Bot, Member, RunHandle
-from kit.fixtures import open_bot
 from store.databases import reading
-from store.embedded import DatabaseUrls
 from store.runs import search_runs
-from tests.automations.carts import write_cart
+from tests.automations.carts import done
 from tests.hubs import until
-
-
-@pytest.fixture
-def trace(tmp_path: Path) -> Path:
-    return write_cart(tmp_path)
-
-
-@pytest.fixture
-async def crew(bot_database: DatabaseUrls, trace: Path, tmp_path: Path) -> AsyncIterator[Bot]:
-    async with open_bot(bot_database, tmp_path, commands=tmp_path / "commands") as bot:
-        yield bot
-
-
-@pytest.fixture
-def ada(crew: Bot) -> Member:
-    (ada,) = crew.cast("ada", may=["cart:fill"])
-    return ada
-
-
-def done(trace: Path) -> str:
-    return " ".join(trace.read_text().splitlines())
 
 
 @pytest.mark.parametrize(

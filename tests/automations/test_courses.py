@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -10,31 +9,11 @@ from sqlalchemy import event, text
 
 from countersign import RunStatus
 from kit.bots import Bot, Member
-from kit.fixtures import open_bot
 from store.databases import reading, transaction
-from store.embedded import DatabaseUrls
 from store.journals import find_steps
 from store.runs import search_runs
-from tests.automations.courses import write_courses
+from tests.automations.carts import done, traced
 from tests.hubs import until
-
-
-@pytest.fixture
-def trace(tmp_path: Path) -> Path:
-    return write_courses(tmp_path)
-
-
-@pytest.fixture
-async def crew(bot_database: DatabaseUrls, trace: Path, tmp_path: Path) -> AsyncIterator[Bot]:
-    async with open_bot(bot_database, tmp_path, commands=tmp_path / "commands") as bot:
-        yield bot
-
-
-@pytest.fixture
-def ada(crew: Bot) -> Member:
-    (ada,) = crew.cast("ada", may=["cart:fill"])
-    return ada
-
 
 CHANGES = {
     "cancelled": "UPDATE runs SET cancelled_by = 'max' WHERE status = 'running'",
@@ -50,14 +29,6 @@ AFTER = {
         "Stopped before late(what=b, after=0.3): the account of ada is not active any more. What was done",
     ),
 }
-
-
-def traced(trace: Path) -> list[str]:
-    return trace.read_text().splitlines()
-
-
-def done(trace: Path) -> str:
-    return " ".join(traced(trace))
 
 
 @pytest.mark.parametrize(

@@ -1,41 +1,16 @@
 """A worker that dies while several steps of a run are under way: what another one makes of the journal."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
 from sqlalchemy import text
 
 from countersign.replies import Reply
 from kit.bots import Bot, Member, RunHandle
-from kit.fixtures import open_bot
 from store.databases import reading, transaction
-from store.embedded import DatabaseUrls
 from store.runs import search_runs
-from tests.automations.courses import write_courses
+from tests.automations.carts import traced
 from tests.hubs import until
-
-
-@pytest.fixture
-def trace(tmp_path: Path) -> Path:
-    return write_courses(tmp_path)
-
-
-@pytest.fixture
-async def crew(bot_database: DatabaseUrls, trace: Path, tmp_path: Path) -> AsyncIterator[Bot]:
-    async with open_bot(bot_database, tmp_path, commands=tmp_path / "commands") as bot:
-        yield bot
-
-
-@pytest.fixture
-def ada(crew: Bot) -> Member:
-    (ada,) = crew.cast("ada", may=["cart:fill", "cart:weigh"])
-    return ada
-
-
-def traced(trace: Path) -> list[str]:
-    return trace.read_text().splitlines()
 
 
 async def died(crew: Bot, ada: Member, trace: Path, how: str, *lines: str) -> RunHandle:

@@ -1,6 +1,5 @@
 """Steps that are watched after they are done, that wait for long before they are begun again, and that submit other commands."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -8,23 +7,10 @@ from sqlalchemy import text
 
 from countersign import RunStatus
 from kit.bots import Bot, Member, RunHandle
-from kit.fixtures import open_bot
 from store.children import find_children
 from store.databases import reading, transaction
-from store.embedded import DatabaseUrls
 from store.runs import search_runs
-from tests.automations.courses import write_courses
-
-
-@pytest.fixture
-def trace(tmp_path: Path) -> Path:
-    return write_courses(tmp_path)
-
-
-@pytest.fixture
-async def crew(bot_database: DatabaseUrls, trace: Path, tmp_path: Path) -> AsyncIterator[Bot]:
-    async with open_bot(bot_database, tmp_path, commands=tmp_path / "commands") as bot:
-        yield bot
+from tests.automations.carts import done
 
 
 @pytest.fixture
@@ -32,10 +18,6 @@ def ada(crew: Bot) -> Member:
     (ada,) = crew.cast("ada", may=["cart:fill", "cart:weigh"])
     crew.cast("lin", may=["cart:approve"])
     return ada
-
-
-def done(trace: Path) -> str:
-    return " ".join(trace.read_text().splitlines())
 
 
 async def pass_time(crew: Bot, run: RunHandle, *, minutes: int) -> None:

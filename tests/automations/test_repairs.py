@@ -1,26 +1,12 @@
 """Runs that have ended are taken back, or gone on with, by runs of their own."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from countersign.replies import Card
 from kit.bots import Bot, Member, RunHandle
-from kit.fixtures import open_bot
-from store.embedded import DatabaseUrls
-from tests.automations.courses import write_courses
-
-
-@pytest.fixture
-def trace(tmp_path: Path) -> Path:
-    return write_courses(tmp_path)
-
-
-@pytest.fixture
-async def crew(bot_database: DatabaseUrls, trace: Path, tmp_path: Path) -> AsyncIterator[Bot]:
-    async with open_bot(bot_database, tmp_path, commands=tmp_path / "commands") as bot:
-        yield bot
+from tests.automations.carts import done
 
 
 @pytest.fixture
@@ -29,10 +15,6 @@ def ada(crew: Bot) -> Member:
     crew.cast("lin", may=["cart:approve", "countersign:use"])
     crew.cast("eve", may=["countersign:use"])
     return ada
-
-
-def done(trace: Path) -> str:
-    return " ".join(trace.read_text().splitlines())
 
 
 async def number(crew: Bot, run: RunHandle) -> str:
