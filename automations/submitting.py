@@ -44,15 +44,15 @@ async def submit_child(work: Work, key: StepKey, step: Mapping[str, Any], result
     )
     prepared = prepare(rulebook, work.person, invocation)
     if not isinstance(prepared, Birth):
-        return await _refused(work, key, prepared)
+        return await _refused(work, key, prepared, however=_however(step))
     async with work.services.transaction() as session:
         born = (await create(session, [prepared.run]))[invocation.key]
         await keep_child(session, key, born.run_id)
         await end_step(session, key, state=StepState.waiting)
-    return await wait_for_child(work, key)
+    return await wait_for_child(work, key, step)
 
 
-async def wait_for_child(work: Work, key: StepKey) -> Outcome:
+async def wait_for_child(work: Work, key: StepKey, step: Mapping[str, Any]) -> Outcome:
     """The end of the child, or that it has to be waited for."""
     async with work.services.statement() as session:
         await adopt_step(session, key, worker=work.services.name)
@@ -62,12 +62,10 @@ async def wait_for_child(work: Work, key: StepKey) -> Outcome:
     name = f"#{child.number} {child.command}"
     if child.status not in FINISHED:
         return Outcome(Ended.parked, waits=(Waiting(WaitKind.child, f"{name} has to end", str(child.id)),))
-    if child.status not in _GOOD:
+    if child.status not in _GOOD and not _however(step):
         return await _failed(work, key, f"{name} was {child.status.replace('_', ' ')}: {child.outcome}".rstrip(": ."))
-    result = {"run": child.number, "id": str(child.id), "result": _result(child)}
-    async with work.services.statement() as session:
-        await end_step(session, key, state=StepState.done, result=result)
-    return Outcome(Ended.done, result=result)
+    ended = {"status": child.status, "outcome": child.outcome} if _however(step) else {}
+    return await _done(work, key, {"run": child.number, "id": str(child.id), **ended, "result": _result(child)})
 
 
 async def cancel_children(work: Work) -> None:
@@ -85,12 +83,26 @@ async def cancel_children(work: Work) -> None:
                     await close_request(session, request.id, state="superseded")
 
 
-async def _refused(work: Work, key: StepKey, prepared: Prepared) -> Outcome:
+def _however(step: Mapping[str, Any]) -> bool:
+    """Whether the plan goes on however the child ends."""
+    return bool(step["arguments"].get("however"))
+
+
+async def _refused(work: Work, key: StepKey, prepared: Prepared, *, however: bool) -> Outcome:
     event = getattr(prepared, "event", None)
     if event is not None:
         async with work.services.transaction() as session:
             await record(session, [event])
-    return await _failed(work, key, getattr(prepared, "sentence", "") or "it answers at once and is no command that a step can submit")
+    said = getattr(prepared, "sentence", "") or "it answers at once and is no command that a step can submit"
+    if however and event is not None:
+        return await _done(work, key, {"run": None, "id": None, "status": "refused", "outcome": said, "result": None})
+    return await _failed(work, key, said)
+
+
+async def _done(work: Work, key: StepKey, result: dict[str, Any]) -> Outcome:
+    async with work.services.statement() as session:
+        await end_step(session, key, state=StepState.done, result=result)
+    return Outcome(Ended.done, result=result)
 
 
 async def _failed(work: Work, key: StepKey, error: str) -> Outcome:

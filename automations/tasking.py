@@ -42,7 +42,7 @@ async def _task(work: Work, session: WriteSession, key: StepKey, asked: dict[str
     if run is None or run.attempt != key.attempt or run.worker is None:
         raise LostClaim
     rulebook = await work.services.current_rulebook(session)
-    if not asked_among(rulebook, await find_all_people(session), asked["who"]):
+    if not asked_among(rulebook, await find_all_people(session), asked["who"], asked):
         raise StepFailed(f"there is nobody who could do this: {names_of(asked['who'])}")
     await open_task(session, _new_task(key, work.services.redactor.clean_data(work.redactor.clean_data(asked))))
     task = await find_step_task(session, key.run_id, revision=key.revision, position=key.position)

@@ -57,7 +57,7 @@ async def _take_child(
     work: Work, key: StepKey, step: Mapping[str, Any], results: Mapping[int, Any], *, begin: Begin, waits: bool
 ) -> Outcome:
     if waits:
-        return await wait_for_child(work, key)
+        return await wait_for_child(work, key, step)
     begun = await begin(key, step)
     return begun if isinstance(begun, Outcome) else await submit_child(work, key, step, results)
 

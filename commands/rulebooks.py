@@ -65,13 +65,18 @@ class Rulebook:
     def listed_for(self, person: Person, request: Request) -> list[Command]:
         """Those of them that help and autocomplete show: a quiet one only to whom a role gives its permission, and none without use."""
         patterns = self.policy.permissions_of(person.roles, self.policy.groups_of(person))
-        used = [one for one in self.commands_for(person, request) if _WHEN.get(one.name.partition(" ")[0], _always)(self)]
+        used = [one for one in self.commands_for(person, request) if _when(one.name)(self)]
         return [one for one in used if not one.quiet or any(covers(pattern, one.permission) for pattern in patterns)]
 
 
 def uses_access(rulebook: Rulebook) -> bool:
     """Whether policy says anything about roles that are asked for."""
     return bool(rulebook.policy.file.access or rulebook.policy.file.owners.get("role"))
+
+
+def uses_reviews(rulebook: Rulebook) -> bool:
+    """Whether groups carry roles, or roles are asked for, so that there is something to look over."""
+    return any(rulebook.policy.file.groups.values()) or uses_access(rulebook)
 
 
 def uses_passkeys(rulebook: Rulebook) -> bool:
@@ -102,13 +107,18 @@ def uses_breaking(rulebook: Rulebook) -> bool:
     return "countersign:break-glass" in rulebook.policy.named
 
 
+def _when(name: str) -> Callable[[Rulebook], bool]:
+    return _WHEN.get(name) or _WHEN.get(name.partition(" ")[0], _always)
+
+
 def _always(_: Rulebook) -> bool:
     return True
 
 
-# What is not used does not show: commands by their first word, and when there is any sense in them. Whoever knows one may still type it.
+# What is not used does not show: commands by name or first word, and when there is sense in them. Whoever knows one may still type it.
 _WHEN: Final[Mapping[str, Callable[[Rulebook], bool]]] = {
     "access": uses_access,
+    "access review": uses_reviews,
     "passkey": uses_passkeys,
     **dict.fromkeys(("grant", "revoke"), uses_roles),
     **dict.fromkeys(("delegate", "undelegate", "standing"), uses_voters),

@@ -71,6 +71,8 @@ class Task:
             return INACTIVE
         if not (self.theirs or self.seen):
             return _UNKNOWN
+        if self.person.name in self.asked.apart_from:
+            return Refused("This is about yourself, so somebody else has to answer it.", "self_approval")
         if not self.theirs:
             return Refused(f"This is asked of {names_of(self.row.assignees)}; you may not answer it.", "not_asked")
         if not self.open:
@@ -88,18 +90,20 @@ async def read_task(session: ReadSession, rulebook: Rulebook, person: Person, ro
     """The task as this person, who is as the database knows them now, finds it."""
     request = await find_request(session, run.id) if run.visibility != "staff" else None
     seen = may_see(rulebook, person, run, rule_of(request) if request else None)
-    theirs = is_asked(rulebook, person, row.assignees)
+    theirs = is_asked(rulebook, person, row.assignees, row.asked)
     return Task(row, run, person, theirs, seen, is_admin(rulebook.policy, person))
 
 
-def is_asked(rulebook: Rulebook, person: Person, assignees: Sequence[str]) -> bool:
-    """Whether a task is for this person, by name or by a group they are in at this moment."""
-    return person.active and bool({person.name, *(f"@{one}" for one in rulebook.policy.groups_of(person))} & set(assignees))
+def is_asked(rulebook: Rulebook, person: Person, assignees: Sequence[str], asked: Mapping[str, Any]) -> bool:
+    """Whether a task is for this person, by name or by a group they are in at this moment, and is not about themselves."""
+    named = {person.name, *(f"@{one}" for one in rulebook.policy.groups_of(person))} & set(assignees)
+    return person.active and bool(named) and person.name not in asked.get("apart_from", ())
 
 
-def asked_among(rulebook: Rulebook, people: Sequence[Person], assignees: Sequence[str]) -> list[Person]:
+def asked_among(rulebook: Rulebook, people: Sequence[Person], assignees: Sequence[str], asked: Mapping[str, Any]) -> list[Person]:
     """Those of these people whom it is for, who are named before who are in a group."""
-    return sorted((one for one in people if is_asked(rulebook, one, assignees)), key=lambda one: (one.name not in assignees, one.name))
+    able = (one for one in people if is_asked(rulebook, one, assignees, asked))
+    return sorted(able, key=lambda one: (one.name not in assignees, one.name))
 
 
 async def tasks_for(session: ReadSession, rulebook: Rulebook, person: Person, *, limit: int = 20) -> list[Task]:
@@ -110,7 +114,7 @@ async def tasks_for(session: ReadSession, rulebook: Rulebook, person: Person, *,
     names = [current.name, *(f"@{one}" for one in sorted(rulebook.policy.groups_of(current)))]
     found = []
     for row in await find_open_tasks(session, names, limit=limit):
-        run = await find_run(session, row.run_id)
+        run = await find_run(session, row.run_id) if is_asked(rulebook, current, names, row.asked) else None
         if run is not None:
             found.append(await read_task(session, rulebook, current, row, run))
     return found
@@ -183,7 +187,7 @@ def form_of_task(task: Task, *, problems: Mapping[str, str] | None = None, given
 
 async def tell_assignees(session: WriteSession, rulebook: Rulebook, row: TaskRow, run: RunRow, *, because: str = "") -> list[str]:
     """A direct message to at most five of those who are asked; returns whom it went to."""
-    people = asked_among(rulebook, await find_all_people(session), row.assignees)[:MOST_TOLD]
+    people = asked_among(rulebook, await find_all_people(session), row.assignees, row.asked)[:MOST_TOLD]
     reply = reply_of_task(row, run, because=because)
     await tell_directly(session, run, {one.name: reply for one in people if not one.service})
     return [one.name for one in people]
@@ -214,7 +218,7 @@ async def _answered(session: WriteSession, task: Task, answers: Mapping[str, Any
 
 
 async def _assigned(session: WriteSession, rulebook: Rulebook, task: Task, to: Sequence[str]) -> Done | Refused:
-    people = asked_among(rulebook, await find_all_people(session), to)
+    people = asked_among(rulebook, await find_all_people(session), to, task.row.asked)
     if not to or not people:
         return Refused(f"There is nobody who is {names_of(to) or 'meant'}; name a person, or a group as in @support.", "unknown_person")
     before = names_of(task.row.assignees)

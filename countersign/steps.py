@@ -210,6 +210,15 @@ def submit(command: str, /, **arguments: Any) -> Step:
     return Step(SUBMIT, {"command": command, "arguments": arguments})
 
 
+def try_submit(command: str, /, **arguments: Any) -> Step:
+    """As `submit`, but what was submitted may end in any way, or be refused, and the plan goes on.
+
+    Its result is `{"run": number, "id": id, "status": how it ended, "outcome": why, "result": what it returned}`; of what was refused
+    before it had a run, `run` and `id` are None.
+    """
+    return Step(SUBMIT, {"command": command, "arguments": arguments, "however": True})
+
+
 def _argument_as_json(value: Any, positions: Positions) -> Any:
     if isinstance(value, Ref):
         return value.as_json(positions)

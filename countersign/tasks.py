@@ -53,12 +53,13 @@ class HumanStep(Step):
         return f"ask {' or '.join(self.arguments['who'])}: {self.arguments['title']}"
 
 
-def ask_form(who: str | Sequence[str], title: str, *inputs: Input, text: str = "", **times: str) -> Step:
+def ask_form(who: str | Sequence[str], title: str, *inputs: Input, text: str = "", apart_from: Sequence[str] = (), **times: str) -> Step:
     """A step that asks somebody to fill in a form. Its result is `{"by": who, "answers": {name: answer}}`.
 
-    `who` is a person or a `@group`, or several of them; whoever answers first has answered. `title` is the request in a few words, `text`
-    says more. Of `times`, each a duration: `due` is when it should be done, `remind` how often they are told again, `give_up` when the step
-    fails because nobody answered; `escalate_to`, a person or `@group`, is asked as well once it is overdue.
+    `who` is a person or a `@group`, or several of them; whoever answers first has answered, but never a person in `apart_from`, even if
+    they are asked instead of somebody else. `title` is the request in a few words, `text` says more. Of `times`, each a duration: `due` is
+    when it should be done, `remind` how often they are told again, `give_up` when the step fails because nobody answered; `escalate_to`, a
+    person or `@group`, is asked as well once it is overdue.
     Raises TypeError when the form, a name or a time is wrong.
     """
     names = [one.name for one in inputs]
@@ -66,33 +67,45 @@ def ask_form(who: str | Sequence[str], title: str, *inputs: Input, text: str = "
         raise TypeError(f"ask_form {title!r}: give it 1 to {MOST_INPUTS} inputs, each with a name of its own")
     if any(one.kind == "secret" for one in inputs):
         raise TypeError(f"ask_form {title!r}: a secret is an argument of the command, not an answer that is kept")
-    return _step("form", who, title, text, times, inputs=[one.model_dump(mode="json") for one in inputs])
+    return _step("form", who, title, text, times, apart_from, inputs=[one.model_dump(mode="json") for one in inputs])
 
 
-def ask_choice(who: str | Sequence[str], title: str, choices: Sequence[str], *, text: str = "", **times: str) -> Step:
+def ask_choice(
+    who: str | Sequence[str], title: str, choices: Sequence[str], *, text: str = "", apart_from: Sequence[str] = (), **times: str
+) -> Step:
     """A step that asks somebody to choose. Its result is `{"by": who, "choice": what}`. The rest is as in `ask_form`."""
     if not 2 <= len(set(choices)) == len(choices) <= MOST_CHOICES or not all(0 < len(one) <= 75 for one in choices):
         raise TypeError(f"ask_choice {title!r}: give it 2 to {MOST_CHOICES} different choices of at most 75 characters")
-    return _step(CHOICE, who, title, text, times, choices=list(choices))
+    return _step(CHOICE, who, title, text, times, apart_from, choices=list(choices))
 
 
 def ask_review(
-    who: str | Sequence[str], title: str, rows: Sequence[Row] | Ref, *, edit: Sequence[str] = (), text: str = "", **times: str
+    who: str | Sequence[str],
+    title: str,
+    rows: Sequence[Row] | Ref,
+    *,
+    edit: Sequence[str] = (),
+    prefilled: bool = True,
+    text: str = "",
+    apart_from: Sequence[str] = (),
+    **times: str,
 ) -> Step:
     """A step that asks somebody to accept or reject each row of a table, and to change the columns named by `edit`.
 
-    `rows` may be an earlier step's result. The result is `{"by": who, "accepted": [rows], "rejected": [rows]}`, accepted rows as they were
-    changed. A form holds so many rows that rows times (1 + edited columns) is at most 90; more fail the step. The rest is as in `ask_form`.
+    `rows` may be an earlier step's result. The result is `{"by": who, "accepted": [rows], "rejected": [rows], "verdicts": ["accept", …]}`,
+    accepted rows as they were changed, and a verdict for each row in order. Unless `prefilled`, every row has to be chosen. A form holds so
+    many rows that rows times (1 + edited columns) is at most 90; more fail the step. The rest is as in `ask_form`.
     """
     shown = rows if isinstance(rows, Ref) else [dict(one) for one in rows]
     if not isinstance(shown, Ref) and (problem := problem_of_rows(shown, edit)):
         raise TypeError(f"ask_review {title!r}: {problem}")
-    return _step("review", who, title, text, times, rows=shown, edit=list(edit))
+    empty = {} if prefilled else {"prefilled": False}
+    return _step("review", who, title, text, times, apart_from, rows=shown, edit=list(edit), **empty)
 
 
-def ask_done(who: str | Sequence[str], title: str, *, text: str = "", **times: str) -> Step:
+def ask_done(who: str | Sequence[str], title: str, *, text: str = "", apart_from: Sequence[str] = (), **times: str) -> Step:
     """A step that asks somebody to do something by hand and to say when it is done. Its result is `{"by": who, "note": what they said}`."""
-    return _step("done", who, title, text, times)
+    return _step("done", who, title, text, times, apart_from)
 
 
 @dataclass(frozen=True)
@@ -106,6 +119,8 @@ class Asked:
     choices: tuple[str, ...] = ()
     rows: tuple[Mapping[str, Any], ...] = ()
     edit: tuple[str, ...] = ()
+    prefilled: bool = True
+    apart_from: tuple[str, ...] = ()
 
     @classmethod
     def of_json(cls, data: Mapping[str, Any]) -> "Asked":
@@ -114,8 +129,8 @@ class Asked:
         if problem := problem_of_rows(rows, data.get("edit", ())):
             raise StepFailed(f"cannot be reviewed: {problem}")
         inputs = tuple(Input.model_validate(one) for one in data.get("inputs", ()))
-        named = (tuple(data.get("choices", ())), tuple(rows), tuple(data.get("edit", ())))
-        return cls(data["kind"], data["title"], data.get("text", ""), inputs, *named)
+        named = (tuple(data.get("choices", ())), tuple(rows), tuple(data.get("edit", ())), data.get("prefilled", True))
+        return cls(data["kind"], data["title"], data.get("text", ""), inputs, *named, tuple(data.get("apart_from", ())))
 
     @property
     def questions(self) -> tuple[Input, ...]:
@@ -140,7 +155,8 @@ class Asked:
 
     def _row_questions(self, number: int, row: Mapping[str, Any]) -> list[Input]:
         words = ", ".join(f"{name}: {written(value)}" for name, value in row.items())[:300]
-        verdict = Input(name=f"row{number + 1}", label=f"{number + 1}. {words}", kind="choice", choices=(ACCEPT, REJECT), initial=ACCEPT)
+        initial = ACCEPT if self.prefilled else ""
+        verdict = Input(name=f"row{number + 1}", label=f"{number + 1}. {words}", kind="choice", choices=(ACCEPT, REJECT), initial=initial)
         changed = [
             Input(name=f"row{number + 1}.{one}", label=f"{number + 1}. {one}", required=False, initial=written(row.get(one)))
             for one in self.edit
@@ -154,7 +170,8 @@ class Asked:
                 rejected.append(dict(row))
             else:
                 accepted.append(dict(row) | {one: _kept(row.get(one), answers[f"row{number}.{one}"]) for one in self.edit})
-        return {"accepted": accepted, "rejected": rejected}
+        verdicts = [answers[f"row{number}"] for number in range(1, len(self.rows) + 1)]
+        return {"accepted": accepted, "rejected": rejected, "verdicts": verdicts}
 
 
 def problem_of_rows(rows: Any, edit: Sequence[str]) -> str:
@@ -168,7 +185,9 @@ def problem_of_rows(rows: Any, edit: Sequence[str]) -> str:
     return ""
 
 
-def _step(kind: str, who: str | Sequence[str], title: str, text: str, times: Mapping[str, str], **more: Any) -> Step:
+def _step(
+    kind: str, who: str | Sequence[str], title: str, text: str, times: Mapping[str, str], apart_from: Sequence[str], **more: Any
+) -> Step:
     names = [who] if isinstance(who, str) else list(who)
     escalated = [times["escalate_to"]] if times.get("escalate_to") else []
     if not names or not all(_WHO.match(one) for one in [*names, *escalated]):
@@ -179,7 +198,8 @@ def _step(kind: str, who: str | Sequence[str], title: str, text: str, times: Map
         raise TypeError(f"{title!r}: {min(unknown)!r} is none of due, remind, give_up and escalate_to")
     if escalated and not times.get("due"):
         raise TypeError(f"{title!r}: it is escalated once it is due, so say when: due='4h'")
-    kept = {name: str(_duration(value, title)) for name, value in times.items() if name != "escalate_to" and value}
+    kept: dict[str, Any] = {name: str(_duration(value, title)) for name, value in times.items() if name != "escalate_to" and value}
+    kept |= {"apart_from": sorted(apart_from)} if apart_from else {}
     arguments = {"kind": kind, "who": names, "title": title, "text": text, **kept, "escalate_to": escalated, **more}
     return HumanStep(ASK, arguments)
 

@@ -184,6 +184,14 @@ async def find_grants(session: ReadSession, *, subject: str | None = None, role:
     return [_grant(row) for row in rows]
 
 
+async def find_live_of(session: ReadSession, subjects: Sequence[str]) -> list[Grant]:
+    """The live grants to these people, by person, oldest first."""
+    rows = await session.execute(
+        text(f"{_GRANTS} WHERE g.subject = ANY(:subjects) AND {_LIVE} ORDER BY g.subject, g.number"), {"subjects": list(subjects)}
+    )
+    return [_grant(row) for row in rows]
+
+
 async def find_grant(session: ReadSession, reference: int | UUID) -> Grant | None:
     """The grant with this number or id, live or not."""
     column = "g.number" if isinstance(reference, int) else "g.id"

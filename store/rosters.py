@@ -37,15 +37,17 @@ class MembershipRow(Base):
     group: Mapped[str] = mapped_column(primary_key=True)
     source: Mapped[str] = mapped_column(primary_key=True, server_default=text("'policy'"))
     until: Mapped[datetime | None]
+    since: Mapped[datetime | None] = mapped_column(server_default=text("countersign_now()"))
 
 
 @dataclass(frozen=True)
 class Membership:
-    """Somebody's place in a group, as one source says it."""
+    """Somebody's place in a group, as one source says it; `since` is None where it is older than that was kept."""
 
     person: str
     group: str
     source: str
+    since: datetime | None = None
 
 
 async def save_people(session: WriteSession, people: Mapping[str, Mapping[str, Any]]) -> None:
@@ -122,16 +124,16 @@ async def sync_memberships(
     return [Membership(*one, source) for one in added], [Membership(*one, source) for one in removed]
 
 
-async def find_memberships(session: ReadSession, person: str) -> list[Membership]:
-    """Where a person's groups come from, by group."""
+async def find_memberships(session: ReadSession, *people: str) -> list[Membership]:
+    """Where these people's groups come from, by person and group."""
     rows = await session.execute(
         text(
-            'SELECT person, "group" AS name, source FROM memberships WHERE person = :person'
-            " AND (until IS NULL OR until > countersign_now()) ORDER BY 2, 3"
+            'SELECT person, "group" AS name, source, since FROM memberships WHERE person = ANY(:people)'
+            " AND (until IS NULL OR until > countersign_now()) ORDER BY 1, 2, 3"
         ),
-        {"person": person},
+        {"people": list(people)},
     )
-    return [Membership(row.person, row.name, row.source) for row in rows]
+    return [Membership(row.person, row.name, row.source, row.since) for row in rows]
 
 
 async def find_from(session: ReadSession, source: str) -> list[Membership]:

@@ -1,9 +1,9 @@
 """What was asked, decided and used in the last days: for comparing policies and for suggesting what one of them could leave out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import text
 
@@ -109,6 +109,37 @@ async def find_voted(session: ReadSession, *, since: timedelta) -> dict[str, lis
     for row in rows:
         found.setdefault(row.person, []).append(row.rule)
     return found
+
+
+@dataclass(frozen=True)
+class Lately:
+    """What people did last: when each last asked for a command, by name, and when they last voted under a rule."""
+
+    asked: Mapping[str, Mapping[str, datetime]]
+    voted: Mapping[str, Sequence[tuple[Mapping[str, Any], datetime]]]
+
+
+_LATELY_ASKED: Final = text("""
+SELECT p.name, l.command, max(l.created_at) AS at FROM unnest(cast(:names AS text[])) AS p (name) CROSS JOIN LATERAL
+  (SELECT command, status, created_at FROM runs WHERE asker = p.name ORDER BY number DESC LIMIT :most) l
+WHERE l.status <> 'refused' GROUP BY 1, 2
+""")
+_LATELY_VOTED: Final = text("""
+SELECT p.name, q.rule, max(l.decided_at) AS at FROM unnest(cast(:names AS text[])) AS p (name) CROSS JOIN LATERAL
+  (SELECT request_id, decided_at FROM decisions WHERE person = p.name ORDER BY decided_at DESC LIMIT :most) l
+JOIN approval_requests q ON q.id = l.request_id GROUP BY 1, 2
+""")
+
+
+async def find_lately(session: ReadSession, names: Sequence[str], *, most: int) -> Lately:
+    """Of each of these people what is in their latest `most` requests and votes; it costs no more however much there ever was."""
+    asked: dict[str, dict[str, datetime]] = {}
+    for row in await session.execute(_LATELY_ASKED, {"names": list(names), "most": most}):
+        asked.setdefault(row.name, {})[row.command] = row.at
+    voted: dict[str, list[tuple[Mapping[str, Any], datetime]]] = {}
+    for row in await session.execute(_LATELY_VOTED, {"names": list(names), "most": most}):
+        voted.setdefault(row.name, []).append((row.rule, row.at))
+    return Lately(asked, voted)
 
 
 async def find_elsewhere(session: ReadSession) -> tuple[dict[str, frozenset[str]], frozenset[str]]:

@@ -12,6 +12,7 @@ from bot.api.stories import HIDDEN, hidden
 from bot.hubs import Hub
 from commands.ending import moment
 from commands.policies import BoundPolicy
+from commands.rulebooks import uses_roles
 from countersign.invocations import Door
 from store.databases import ReadSession
 from store.grants import Grant, find_grants
@@ -102,7 +103,12 @@ def _list(frame: Frame, people: list[Person], grants: list[Grant], more: str, q:
             )
             for one in some
         ]
-        further = (Cell("More", here.link("/people", q=q, after=more)),) if more else ()
+        access = (
+            (Cell("Who has what", here.link("/access", q=q)),)
+            if title == "People" and reads_all(frame) and uses_roles(frame.rulebook)
+            else ()
+        )
+        further = (*access, *((Cell("More", here.link("/people", q=q, after=more)),) if more else ()))
         if rows or title == "People":
             yield Pane(title, head, rows, "Nobody's name begins so.", links=further)
 

@@ -19,6 +19,7 @@ from countersign.invocations import Door, Place
 from countersign.replies import Form, Reply
 
 from . import (
+    accesspages,
     asks,
     asofs,
     audits,
@@ -47,7 +48,7 @@ from .signins import try_link
 router = APIRouter(include_in_schema=False)
 ANSWER: Final = "a."
 _WORK: Final = (inboxes, runlists, runpages, asks, asofs, audits, keypages, sessionpages, signins, issuers)
-_STEERING: Final = (peoplepages, policypages, operationpages, numberpages, catalogues)
+_STEERING: Final = (peoplepages, accesspages, policypages, operationpages, numberpages, catalogues)
 Channel = Annotated[str, Query(max_length=40)]
 As = Annotated[str, Query(alias="as", max_length=64)]
 FormOf = Annotated[str, Query(max_length=100, description="A command whose form is open.")]

@@ -1,6 +1,7 @@
 """The commands Countersign ships, loaded through the entry point group like anybody's."""
 
 from .accesses import grant, link, revoke
+from .accessreviews import access_review
 from .alerts import alert_acknowledge, alert_resolve, alert_show, alerts
 from .breakings import break_it, review, reviews
 from .changes import edit_run, hand_over, take_back, withdraw_run
@@ -41,6 +42,7 @@ __all__ = [
     "access_list",
     "access_request",
     "access_return",
+    "access_review",
     "alert_acknowledge",
     "alert_resolve",
     "alert_show",

@@ -224,6 +224,7 @@ REQUESTS: Final[Mapping[str, Send]] = {
     "GET /people": page("/people"),
     "GET /people/{name}": page("/people/kim"),
     "GET /policy": page("/policy"),
+    "GET /access": page("/access"),
     "GET /numbers": page("/numbers"),
     "GET /numbers/{name}.csv": page("/numbers/days.csv"),
     "GET /catalogue": page("/catalogue"),

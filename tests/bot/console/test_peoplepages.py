@@ -49,10 +49,23 @@ async def test_policy_shows_its_rules_to_max_and_explains_to_everybody(web: Web)
     assert (await max_.client.get("/policy?compare=none")).status_code == 404
 
 
+async def test_who_has_what_is_shown_to_admins_with_the_way_to_a_review(web: Web) -> None:
+    max_, lin = await web.browser("max"), await web.browser("lin")
+    page = await max_.client.get("/access")
+    assert page.status_code == 200, page.text
+    assert re.search(r"group \w+", page.text), "what comes with a group is shown with it"
+    assert "not lately" in page.text
+    assert 'href="/ask?command=access+review"' in page.text
+    assert 'href="/access"' in (await max_.client.get("/people")).text
+    assert Page(page.text).wrong == []
+    assert (await lin.client.get("/access")).status_code == 403
+    assert 'href="/access' not in (await lin.client.get("/people")).text
+
+
 async def test_evil_names_are_inert(web: Web) -> None:
     max_ = await web.browser("max")
     for evil in CORPUS:
-        for path in ("/people", "/policy", "/people/x"):
+        for path in ("/people", "/policy", "/people/x", "/access"):
             page = await max_.client.get(path, params={"q": evil[:64], "after": evil[:64], "compare": evil[:64]})
             assert page.status_code in (200, 404)
             assert Page(page.text).wrong == [], (path, evil)
