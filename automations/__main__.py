@@ -1,10 +1,11 @@
 """The supervisor: `python -m automations` starts planning, executing and housekeeping processes and restarts any that exits.
 
 It imports everything once and forks: a killed worker is back in milliseconds, where importing its libraries anew costs more than a
-CPU-second. Until it forks it opens no connection and starts no thread. Commands are loaded after the fork, so a restarted worker has
-the newest.
+CPU-second. Until it forks it opens no connection and starts no thread. The hub's own commands are imported before the fork, as the rest
+of it is; those of others after it, so a restarted worker has the newest.
 """
 
+import gc
 import logging
 import os
 import signal
@@ -16,6 +17,7 @@ from types import FrameType
 from typing import Final
 from uuid import uuid4
 
+from commands.registries import load_own
 from store.settings import Settings, WrongSetting
 
 from .roles import run_role
@@ -54,6 +56,8 @@ class Supervisor:
         """Supervises until SIGTERM or SIGINT; returns 0, or 2 when a child says that a setting is wrong."""
         for one in (signal.SIGTERM, signal.SIGINT):
             signal.signal(one, self._end)
+        load_own()
+        gc.freeze()  # else each child's first collection writes to, and so copies, all that it shares with the others
         while not self._ending:
             for child in self._children:
                 if not child.pid and time.monotonic() >= child.due:
@@ -64,10 +68,10 @@ class Supervisor:
         return self._code
 
     def _start(self, child: Child) -> None:
-        child.started = time.monotonic()
+        child.started, own = time.monotonic(), os.getpid()
         child.pid = os.fork()
         if not child.pid:
-            os._exit(_become(self._settings, child))
+            os._exit(_become(self._settings, child, parent=own))
 
     def _reap(self) -> None:
         while any(child.pid for child in self._children):
@@ -109,7 +113,7 @@ class Supervisor:
                 os.kill(child.pid, what)
 
 
-def _become(settings: Settings, child: Child) -> int:
+def _become(settings: Settings, child: Child, *, parent: int) -> int:
     """The child's whole life. Nothing may escape: the supervisor's own frames are below."""
     os.setsid()
     for one in (signal.SIGTERM, signal.SIGINT):
@@ -117,7 +121,7 @@ def _become(settings: Settings, child: Child) -> int:
     if (comm := Path("/proc/self/comm")).exists():  # what `ps` and `top` show
         comm.write_text(f"cs-{child.role}"[:15])
     try:
-        return run_role(settings, child.role, child.slot)
+        return run_role(settings, child.role, child.slot, parent=parent)
     except BaseException:
         _log.exception("%s ended unexpectedly", child.role)
         return 1

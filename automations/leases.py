@@ -1,4 +1,7 @@
-"""Renews this process's leases from a thread with its own connection, and ends the process when its event loop is stuck."""
+"""Renews this process's leases from a thread with its own connection, and ends the process when its event loop is stuck.
+
+A worker begins by ending the leases of the one before it in its slot: the supervisor has seen that one die.
+"""
 
 import logging
 import os
@@ -10,11 +13,35 @@ from uuid import UUID
 
 import psycopg
 
-from store.claims import RENEW_PLAIN
-from store.databases import plain_url
+from store.claims import RELEASE_PLAIN, RENEW_PLAIN
+from store.databases import CONNECT_SECONDS, WORKER_OPTIONS, plain_url
 
 _log = logging.getLogger(__name__)
 STUCK_SECONDS: Final = 60.0
+AWAY_SECONDS: Final = 30.0
+AGAIN_SECONDS: Final = 0.2
+
+
+def end_dead(url: str, *, worker: str, parent: int) -> int:
+    """Ends the leases of the processes that were in this worker's slot before it, and wakes others for their runs; returns how many.
+
+    A Postgres that is away is waited for, so that a short outage does not end every worker of a host; raises psycopg.Error after
+    30 s, or at once when `parent`, the supervisor, is gone.
+    """
+    slot, until = worker.rpartition(":")[0] + ":", time.monotonic() + AWAY_SECONDS
+    waited = False
+    while True:
+        try:
+            with psycopg.connect(plain_url(url), autocommit=True, connect_timeout=CONNECT_SECONDS, options=WORKER_OPTIONS) as connection:
+                row = connection.execute(RELEASE_PLAIN, {"slot": slot, "but": worker}).fetchone()
+                return int(row[0]) if row else 0
+        except psycopg.OperationalError as error:
+            if time.monotonic() > until or os.getppid() != parent:
+                raise
+            if not waited:
+                _log.warning("Postgres is waited for: %s", type(error).__name__)
+                waited = True
+            time.sleep(AGAIN_SECONDS)
 
 
 class Leases(threading.Thread):

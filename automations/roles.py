@@ -40,7 +40,7 @@ from .housekeeping.taking import take_always
 from .housekeeping.verifying import verify_always
 from .housekeeping.waking import wake_free_always
 from .intakes import Intake
-from .leases import Leases
+from .leases import Leases, end_dead
 from .logs import set_up_logs
 from .planning import plan_runs
 from .services import Services, open_services
@@ -54,16 +54,20 @@ GRACE_SECONDS: Final = 8.0
 _WORK: Final[dict[str, tuple[Work, int, int]]] = {PLANNING: (plan_runs, 16, 4), EXECUTING: (execute_runs, 1, 0)}
 
 
-def run_role(settings: Settings, role: str, slot: str) -> int:
-    """Runs one role until SIGTERM; returns the exit code: 2 when a setting is wrong, which starting again would not mend."""
+def run_role(settings: Settings, role: str, slot: str, *, parent: int) -> int:
+    """Runs one role until SIGTERM, or until the process `parent` is not its parent any more, because nothing may be left behind.
+
+    Returns the exit code: 2 when a setting is wrong, which starting again would not mend.
+    """
     set_up_logs(settings.log_format, role=role)
     traces.begin(settings, role=role)
     name = f"{socket.gethostname()}/{slot}:{role}:{os.getpid()}-{uuid4().hex[:8]}"
     try:
+        end_dead(settings.database_url, worker=name, parent=parent)
         if role == "housekeeping":
-            asyncio.run(_keep_house(settings, name))
+            asyncio.run(_keep_house(settings, name, parent))
         else:
-            _work(settings, role, name)
+            _work(settings, role, name, parent)
     except (WrongRedis, PowerfulRole, RegistryError, IntegrationSettingWrong, TypeError) as error:
         _log.critical("%s", error)
         return 2
@@ -72,7 +76,7 @@ def run_role(settings: Settings, role: str, slot: str) -> int:
     return 0
 
 
-def _work(settings: Settings, role: str, name: str) -> None:
+def _work(settings: Settings, role: str, name: str, parent: int) -> None:
     """A Dramatiq worker whose consumer hands run ids to the intake of the event loop, where the work is done."""
     job, batch, hands = _WORK[role]
     hands = hands or settings.slots
@@ -93,7 +97,7 @@ def _work(settings: Settings, role: str, name: str) -> None:
     leases.watch(thread.loop)
     leases.start()
     running = [asyncio.run_coroutine_threadsafe(one, thread.loop) for one in (_say_alive(services, role), services.stay_current())]
-    _wait_for_the_end()
+    _wait_for_the_end(parent)
     for one in running:
         one.cancel()
     services.ending = True
@@ -113,9 +117,7 @@ async def _places(services: Services, ids: Sequence[UUID]) -> Mapping[UUID, tupl
 
 async def _begin(services: Services, role: str, name: str) -> None:
     await refuse_powerful_role(services.engine)
-    slot = name.rpartition(":")[0] + ":"
     async with transaction(services.engine) as session:
-        await release(session, slot=slot, but=name)
         await note_worker(session, name=name, role=role, versions=services.registry.versions, labels=services.labels)
 
 
@@ -138,7 +140,7 @@ async def _say_alive(services: Services, role: str) -> None:
             _log.warning("the worker could not say that it lives: %s", type(error).__name__)
 
 
-async def _keep_house(settings: Settings, name: str) -> None:
+async def _keep_house(settings: Settings, name: str, parent: int) -> None:
     services = open_services(settings, name=name, pool=5)
     await refuse_powerful_role(services.engine)
     broker = open_broker(settings.redis_url.get_secret_value())
@@ -163,7 +165,7 @@ async def _keep_house(settings: Settings, name: str) -> None:
         forget_always(services),
     ]
     tasks = [asyncio.create_task(one) for one in jobs]
-    waiting = asyncio.create_task(_until_ended(ended))
+    waiting = asyncio.create_task(_until_ended(ended, parent))
     done, _ = await asyncio.wait([*tasks, waiting], return_when=asyncio.FIRST_COMPLETED)
     for task in (*tasks, waiting):
         task.cancel()
@@ -173,19 +175,17 @@ async def _keep_house(settings: Settings, name: str) -> None:
         task.result()  # a job that ended by itself is a fault: the supervisor starts this process again
 
 
-async def _until_ended(ended: asyncio.Event) -> None:
-    """A signal, or the supervisor's death: nothing may be left behind."""
-    parent = os.getppid()
+async def _until_ended(ended: asyncio.Event, parent: int) -> None:
+    """A signal, or the supervisor's death."""
     while not ended.is_set() and os.getppid() == parent:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(ended.wait(), 1.0)
 
 
-def _wait_for_the_end() -> None:
+def _wait_for_the_end(parent: int) -> None:
     ended = threading.Event()
     for one in (signal.SIGTERM, signal.SIGINT):
         signal.signal(one, lambda *_: ended.set())
-    parent = os.getppid()
     while not ended.wait(1.0):
         if os.getppid() != parent:
             return

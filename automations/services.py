@@ -55,6 +55,7 @@ class Services:
     """This process is about to end: what is under way is finished, and no step begins any more."""
     _rulebook: tuple[float, Rulebook] | None = None
     _asked: float = 0.0
+    _first: asyncio.Lock = field(default_factory=asyncio.Lock)
     _switches: tuple[float, tuple[Switch, ...]] | None = None
 
     @property
@@ -92,9 +93,11 @@ class Services:
         known, now = self._rulebook, time.monotonic()
         if known is not None and now - self._asked < ASK_SECONDS:
             return known[1]
+        if known is None:
+            return await self._first_rulebook(session)
         self._asked = now
         digest = await find_digest(session)
-        if known is None or known[1].policy.digest != digest or now - known[0] > FRESH_SECONDS:
+        if known[1].policy.digest != digest or now - known[0] > FRESH_SECONDS:
             return await self._read_rulebook(session)
         return known[1]
 
@@ -107,7 +110,10 @@ class Services:
 
         A worker reads it in the background (`stay_current`), so that no work waits for that.
         """
-        if self._rulebook is None or time.monotonic() - self._rulebook[0] > seconds:
+        if self._rulebook is None:
+            async with self.reading() as session:
+                return await self._first_rulebook(session)
+        if time.monotonic() - self._rulebook[0] > seconds:
             async with self.reading() as session:
                 return await self._read_rulebook(session)
         return self._rulebook[1]
@@ -150,6 +156,11 @@ class Services:
             yield
         finally:
             self.held.difference_update(mine)
+
+    async def _first_rulebook(self, session: ReadSession) -> Rulebook:
+        """One reads it while the others wait: a worker that begins is handed many runs at once."""
+        async with self._first:
+            return self._rulebook[1] if self._rulebook is not None else await self._read_rulebook(session)
 
     async def _read_rulebook(self, session: ReadSession) -> Rulebook:
         known = self._rulebook[1] if self._rulebook else None

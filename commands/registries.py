@@ -1,5 +1,6 @@
 """Which commands there are: entry points, a folder of Python files, and whatever entry points load from settings (runbooks)."""
 
+import functools
 import hashlib
 import importlib.util
 import logging
@@ -17,6 +18,7 @@ from countersign.commands import STEPS, Command
 from countersign.steps import StepFunction
 
 GROUP: Final = "countersign.commands"
+OWN: Final = "countersign-server"
 MOST_SLASH_NAMES: Final = 48  # Slack allows 50 in a manifest; /countersign and /cs are two of them
 _log = logging.getLogger(__name__)
 
@@ -47,6 +49,13 @@ class Registry:
     @property
     def slash_names(self) -> tuple[str, ...]:
         return tuple(name for name, one in sorted(self.commands.items()) if one.slash)
+
+
+def load_own() -> None:
+    """Imports the commands that the hub itself brings, for processes forked from this one; anybody else's are left for them to import."""
+    for point in entry_points(group=GROUP):
+        if point.dist is not None and point.dist.name == OWN and isinstance(loaded := point.load(), ModuleType):
+            _package_version(loaded)
 
 
 def load_registry(*, folder: Path | None, runbooks: Path | None) -> Registry:
@@ -104,8 +113,12 @@ def _commands_in(values: Iterable[Any]) -> Iterator[Command]:
                 yield one
 
 
+@functools.cache
 def _package_version(module: ModuleType) -> str:
-    """SHA-256 over the Python files of the module's package, names included: the author's code and nobody else's."""
+    """SHA-256 over the Python files of the module's package, names included: the author's code and nobody else's.
+
+    Read once, at the import: a file that is replaced later is not what this process runs.
+    """
     file = Path(module.__file__ or "")
     files = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
     digest = hashlib.sha256()

@@ -10,8 +10,8 @@ from sqlalchemy import text
 
 from countersign.runs import RunId, RunStatus
 
-from .databases import ReadSession, WriteSession
-from .workers import OFFERED_SECONDS, offered
+from .databases import ReadSession, WriteSession, plain
+from .workers import OFFERED_SECONDS, offered, waking
 
 
 @dataclass(frozen=True)
@@ -99,16 +99,24 @@ RENEW_PLAIN: Final = (
 """Extends those of these leases that `worker` still holds; for the leases thread, which has a plain connection of its own."""
 
 
+_RELEASE: Final = text(f"""
+WITH ended AS (UPDATE runs SET lease_until = countersign_now() - interval '1 second'
+               WHERE starts_with(worker, :slot) AND worker <> :but AND lease_until > countersign_now() RETURNING id, label, status),
+woken AS (SELECT pg_notify('countersign_work', w) FROM
+          ({waking("plan", "ended WHERE status = 'planning'")}
+           UNION ALL {waking("execute", "ended WHERE status <> 'planning'")}) AS wakes)
+SELECT (SELECT count(*) FROM ended) AS ended, (SELECT count(*) FROM woken) AS woken
+""")  # noqa: S608  built from constants
+RELEASE_PLAIN: Final = plain(_RELEASE)
+"""What `release` does, for a process that has no session yet."""
+
+
 async def release(session: WriteSession, *, slot: str, but: str) -> int:
-    """Ends the leases of earlier processes of a supervised slot, which are known to be gone; `but` is the one living now."""
-    rows = await session.execute(
-        text(
-            "UPDATE runs SET lease_until = countersign_now() - interval '1 second'"
-            " WHERE starts_with(worker, :slot) AND worker <> :but AND lease_until > countersign_now() RETURNING 1"
-        ),
-        {"slot": slot, "but": but},
-    )
-    return len(rows.all())
+    """Ends the leases of earlier processes of a supervised slot, which are known to be gone, and wakes others for their runs.
+
+    `but` is the one living now. Returns how many there were.
+    """
+    return int((await session.execute(_RELEASE, {"slot": slot, "but": but})).one().ended)
 
 
 # Line by line through the index: however many runs wait in one line, no more of them are read than are wanted.

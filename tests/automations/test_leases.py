@@ -1,6 +1,7 @@
 """A worker that lives keeps its runs; one that is stuck lets go of them."""
 
 import asyncio
+import os
 import subprocess
 import sys
 import time
@@ -9,14 +10,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy import text
+import psycopg
+from sqlalchemy import make_url, text
 
-from automations.leases import Leases
+from automations.leases import Leases, end_dead
 from countersign.runs import RunStatus
 from store.claims import Claim, claim
-from store.databases import reading, transaction
+from store.databases import plain_url, reading, transaction
 from store.embedded import DatabaseUrls
 from tests.commands.desks import Desk, open_desk
+from tests.fakes.proxies import DelayingProxy
 from tests.forks import ROOT
 from tests.hubs import until
 
@@ -79,6 +82,32 @@ async def test_what_is_held_is_renewed_and_what_is_let_go_runs_out(database: Dat
             began = time.monotonic()
             await until(lambda: _late(began), seconds=5)
             assert await seconds_left(desk, dropped) > 30
+
+
+async def test_a_worker_ends_the_leases_of_the_one_before_it_and_others_hear_of_its_runs(database: DatabaseUrls, tmp_path: Path) -> None:
+    async with open_desk(database, tmp_path) as desk:
+        left, foreign = await desk.run(), await desk.run()
+        assert await held(desk, left, worker="host/own-1:executing:70-a", lease=60)
+        assert await held(desk, foreign, worker="host/own-11:executing:71-b", lease=60)
+        async with await psycopg.AsyncConnection.connect(plain_url(database.listen), autocommit=True) as listening:
+            await listening.execute("LISTEN countersign_work")
+            assert await asyncio.to_thread(end_dead, database.worker, worker="host/own-1:executing:72-c", parent=os.getppid()) == 1
+            heard = [notice.payload async for notice in listening.notifies(timeout=5, stop_after=1)]
+        assert heard == [f"execute {left}"]
+        assert await held(desk, left, worker="w3", lease=60)
+        assert not await held(desk, foreign, worker="w3", lease=60)
+
+
+async def test_a_worker_waits_for_a_postgres_that_is_away(database: DatabaseUrls) -> None:
+    url = make_url(database.worker)
+    async with DelayingProxy("127.0.0.1", int(str(url.query["port"]))) as wire:
+        await wire.refuse()
+        far = url.set(host="127.0.0.1", port=wire.port, query={}).render_as_string(hide_password=False)
+        waiting = asyncio.create_task(asyncio.to_thread(end_dead, far, worker="host/own-1:executing:72-c", parent=os.getppid()))
+        await asyncio.wait([waiting], timeout=0.5)
+        assert not waiting.done()
+        await wire.accept()
+        assert await asyncio.wait_for(waiting, 10) == 0
 
 
 async def _late(began: float) -> bool:

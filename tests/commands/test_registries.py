@@ -2,6 +2,7 @@
 
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
@@ -12,6 +13,7 @@ import pytest
 from commands import registries
 from commands.registries import MOST_SLASH_NAMES, Registry, RegistryError, Reloader, load_registry
 from tests.commands.samples import COMMANDS
+from tests.forks import ROOT
 
 ONE = '''
 from countersign import Context, Plan, Reply, command
@@ -159,3 +161,12 @@ async def one(ctx: Context) -> Plan:
     touched_later(path, 2)
     assert reloader.refresh()
     assert reloader.registry.steps[name] is not first.steps[name]
+
+
+def test_only_the_hubs_own_commands_are_imported_before_processes_are_forked() -> None:
+    body = (
+        "import sys; from commands.registries import load_own; load_own();"
+        " print(*sorted(name for name in ('commands.shipped', 'countersign_deploys') if name in sys.modules))"
+    )
+    ended = subprocess.run([sys.executable, "-c", body], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stdout.split() == ["commands.shipped"]
