@@ -27,9 +27,18 @@ class Fork:
     """A forked program, with as much of `subprocess.Popen` as stories use. It reads `typed`, and its output is added to the two files."""
 
     def __init__(
-        self, words: tuple[str, ...], environment: Mapping[str, str], out: Path, *, err: Path | None = None, typed: str = os.devnull
+        self,
+        words: tuple[str, ...],
+        environment: Mapping[str, str],
+        out: Path,
+        *,
+        err: Path | None = None,
+        typed: str = os.devnull,
+        program: Callable[[], Any] | None = None,
     ) -> None:
-        self._process = _FORKS.Process(target=_become, args=(words, dict(environment), typed, str(out), str(err or out)))
+        """`program` is what the first word stands for, unless that is one of the hub's own."""
+        program = program or _PROGRAMS[words[0]]
+        self._process = _FORKS.Process(target=_become, args=(program, words, dict(environment), typed, str(out), str(err or out)))
         self._process.start()
         assert self._process.pid is not None
         self.pid: int = self._process.pid
@@ -52,7 +61,7 @@ class Fork:
         return self._process.exitcode
 
 
-def _become(words: tuple[str, ...], environment: dict[str, str], *files: str) -> None:
+def _become(program: Callable[[], Any], words: tuple[str, ...], environment: dict[str, str], *files: str) -> None:
     """What `python -m` with these words does, with these files as its standard input, output and error output."""
     os.setsid()
     os.chdir(environment.get("HOME", ROOT) if words[0] == "countersign" else ROOT)
@@ -62,4 +71,4 @@ def _become(words: tuple[str, ...], environment: dict[str, str], *files: str) ->
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND if number else os.O_RDONLY, 0o600), number)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
     sys.argv = list(words)
-    sys.exit(_PROGRAMS[words[0]]())
+    sys.exit(program())

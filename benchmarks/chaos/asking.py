@@ -18,6 +18,7 @@ from benchmarks.chaos.grounds import Ground
 from benchmarks.chaos.sizes import Size
 
 ASKERS: Final = 6
+DECIDERS: Final = 3
 AGAIN_SECONDS: Final = 0.1
 # A client that gives up so soon often does so although its request was carried out: the reply is lost on the wire.
 IMPATIENT_SECONDS: Final = (0.002, 0.05)
@@ -54,13 +55,17 @@ class People:
             last = self.ended.is_set()
             with contextlib.suppress(SQLAlchemyError, OSError):
                 async with self.ground.engine.connect() as connection:
-                    waiting = (await connection.execute(_WAITING)).all()
-                for run_id, digest, name in waiting:
-                    verdict = "deny" if name.startswith("deny") else "approve"
-                    await self._answered("lin", f"/runs/{run_id}/decisions", {"verdict": verdict, "digest": digest})
+                    waiting = [(row.id, row.digest, row.name) for row in await connection.execute(_WAITING)]
+                cards = iter(waiting)
+                await asyncio.gather(*(self._decide(cards) for _ in range(DECIDERS)))
                 if last and not waiting:
                     return
             await asyncio.sleep(0.1)
+
+    async def _decide(self, cards: Iterator[tuple[UUID, str, str]]) -> None:
+        for run_id, digest, name in cards:
+            verdict = "deny" if name.startswith("deny") else "approve"
+            await self._answered("lin", f"/runs/{run_id}/decisions", {"verdict": verdict, "digest": digest})
 
     async def _ask(self, numbers: Iterator[int], began: float) -> None:
         for n in numbers:

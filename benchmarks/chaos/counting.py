@@ -18,9 +18,6 @@ from benchmarks.rounds import shown
 from store.verify_audit import verify
 
 SEALED_SECONDS: Final = 60
-RECOVERED_SECONDS: Final = 10.0
-ENOUGH: Final = 40
-"""So many make a percentile; the short storm has fewer."""
 _RUNS: Final = text("""
 SELECT r.id, r.status, r.command, r.outcome, r.arguments->>'name' AS name,
        EXISTS (SELECT FROM steps s WHERE s.run_id = r.id AND s.revision = r.revision AND s.state = 'calling') AS calling,
@@ -153,7 +150,7 @@ def _recovered(faults: Faults, claimed: Sequence[Row[Any]], report: Report) -> d
         elif not one.paused:
             report.counts["runs whose dead worker had just let go"] += 1
     dead = found["dead workers' runs"]
-    if len(dead) >= ENOUGH and percentile(dead, 95) > RECOVERED_SECONDS:
+    if dead and percentile(dead, 95) > report.size.recovered:
         report.wrong.append(f"runs of dead workers went on after {percentile(dead, 95):.1f} s at p95")
     return found
 

@@ -7,9 +7,10 @@ import random
 import signal
 import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -18,8 +19,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from automations.brokers import EXECUTING, PLANNING, WakingBroker, open_broker
-from benchmarks.chaos.grounds import Ground
+from benchmarks.chaos.grounds import Ground, has_ended
 from benchmarks.chaos.sizes import Size
+from tests.hubs import until
 
 HUNG_SECONDS: Final = 4.0
 FULL_SECONDS: Final = 3.0
@@ -53,7 +55,7 @@ class Faults:
     done: Counter[str] = field(default_factory=Counter)
     held: list[Held] = field(default_factory=list)
     timeline: list[tuple[float, float, str]] = field(default_factory=list)
-    _paused: set[int] = field(default_factory=set)
+    _in_hand: set[int] = field(default_factory=set)
     _postgres: asyncio.Lock = field(default_factory=asyncio.Lock)
     _redis: asyncio.Lock = field(default_factory=asyncio.Lock)
     _cut: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
@@ -96,29 +98,25 @@ class Faults:
         """SIGKILL of a process, of every role; it is held still for the moment in which is noted which runs it has."""
         if (victim := self._victim(self.dice.choice(ROLES))) is not None:
             pid, role = victim
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError), self._struck(pid):
                 os.kill(pid, signal.SIGSTOP)
                 await self._note_held(pid, paused=False)
                 os.kill(pid, signal.SIGKILL)
                 self.done[f"SIGKILL {role}"] += 1
+                await until(partial(asyncio.to_thread, has_ended, pid), what=f"{role} is dead")
 
     async def pause(self) -> None:
         """SIGSTOP of a process for longer than the lease; it then goes on and believes that it holds what it held."""
         wanted = self.dice.choice(ROLES)
         while (victim := self._victim(wanted)) is not None:
             pid, role = victim
-            self._paused.add(pid)
-            try:
+            with contextlib.suppress(ProcessLookupError), self._struck(pid):  # it had just died, or did so because its parent did
                 os.kill(pid, signal.SIGSTOP)
                 await self._note_held(pid, paused=True)
                 await asyncio.sleep(self.size.lease * 1.4)
                 os.kill(pid, signal.SIGCONT)
                 self.done[f"SIGSTOP {role}"] += 1
                 return
-            except ProcessLookupError:  # it had just died, or did so because its parent did
-                continue
-            finally:
-                self._paused.discard(pid)
 
     async def lose_redis(self) -> None:
         """Redis is killed and everything in it is gone."""
@@ -209,8 +207,17 @@ class Faults:
         file = self.ground.folder / "mines"
         return Counter(file.read_text().splitlines()) if file.exists() else Counter()
 
+    @contextlib.contextmanager
+    def _struck(self, pid: int) -> Iterator[None]:
+        """No other fault strikes it meanwhile: a process dies once."""
+        self._in_hand.add(pid)
+        try:
+            yield
+        finally:
+            self._in_hand.discard(pid)
+
     def _victim(self, role: str) -> tuple[int, str] | None:
-        living = [one for host in self.ground.hosts for one in host.processes() if one[0] not in self._paused]
+        living = [one for host in self.ground.hosts for one in host.processes() if one[0] not in self._in_hand]
         return self.dice.choice([one for one in living if one[1] == role] or living) if living else None
 
     async def _note_held(self, pid: int, *, paused: bool) -> None:

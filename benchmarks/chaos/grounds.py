@@ -2,8 +2,8 @@
 
 import asyncio
 import os
+import signal
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,7 +15,7 @@ from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from benchmarks.chaos.disks import Disk, small_disk
-from benchmarks.chaos.mines import ROOT
+from benchmarks.chaos.host import main as live
 from benchmarks.chaos.sizes import Size
 from kit.servers import Servers, running_servers
 from store.databases import transaction
@@ -24,6 +24,7 @@ from store.embedded.servers import free_port
 from store.tokens import issue_token
 from tests.fakes.ledgers import Ledger
 from tests.fakes.proxies import DelayingProxy
+from tests.forks import Fork
 from tests.hubs import World, disposing, until
 
 POLICY: Final = """
@@ -46,7 +47,7 @@ class Host:
     world: World
     skew: int
     port: int
-    process: "subprocess.Popen[bytes] | None" = None
+    process: Fork | None = None
 
     def start(self) -> None:
         """Starts it; when it answers is for the caller to find out."""
@@ -57,21 +58,13 @@ class Host:
             (self.folder / f"{role}.env").write_text("\n".join(own))
         plain = {name: value for name, value in os.environ.items() if not name.startswith("COUNTERSIGN_")}
         chaos = {name: value for name, value in self.world.extra.items() if name.startswith("CHAOS_")}
-        command = [sys.executable, "-m", "benchmarks.chaos.host", str(self.port)]
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                command,
-                env=plain | chaos | {"CHAOS_HOST": str(self.folder), "CHAOS_CLOCK": str(self.skew)},
-                cwd=ROOT,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        environment = plain | chaos | {"CHAOS_HOST": str(self.folder), "CHAOS_CLOCK": str(self.skew)}
+        self.process = Fork(("host", str(self.port)), environment, self.folder / "log", program=live)
 
     def stop(self) -> None:
         """Ends all of it."""
         if self.process is not None:
-            self.process.terminate()
+            self.process.send_signal(signal.SIGTERM)
             try:
                 self.process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
@@ -197,6 +190,14 @@ def _own_redis(folder: Path) -> Iterator[EmbeddedRedis]:
 def _children(pid: int) -> list[tuple[int, str]]:
     try:
         pids = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return [(int(one), Path(f"/proc/{one}/comm").read_text().strip().removeprefix("cs-")) for one in pids]
+        return [(int(one), Path(f"/proc/{one}/comm").read_text().strip().removeprefix("cs-")) for one in pids if not has_ended(int(one))]
     except OSError:  # one of them has ended meanwhile
         return []
+
+
+def has_ended(pid: int) -> bool:
+    """Whether nothing of it is left but what its parent has to be told."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] in "ZX"
+    except OSError:
+        return True

@@ -1,10 +1,9 @@
 """One machine of the hub: forks a web process and the supervisor of the workers, and starts again whichever ends, as systemd would.
 
-    python -m benchmarks.chaos.host PORT
-
 Each gets the environment that is its own from the files `web.env` and `worker.env`, one `NAME=value` a line, in the folder `CHAOS_HOST`.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -21,6 +20,7 @@ from automations.__main__ import main as work
 from benchmarks.chaos.clocks import set_clock
 from benchmarks.chaos.mines import Field, lay
 from bot.app import create_app
+from commands.registries import load_own
 
 LOOK_SECONDS: Final = 0.05
 PAUSE_SECONDS: Final = 0.1
@@ -40,6 +40,8 @@ class Host:
     def run(self) -> None:
         """Returns when all of it has ended."""
         signal.signal(signal.SIGTERM, self._end)
+        load_own()
+        gc.freeze()
         parent = os.getppid()
         while not self._ending and os.getppid() == parent:
             for name in self._programs:
@@ -106,5 +108,6 @@ def _take_environment(file: Path) -> None:
         os.environ[name] = value
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """The port of its web process is the second word of the command line."""
     Host(Path(os.environ["CHAOS_HOST"]), int(sys.argv[1])).run()
