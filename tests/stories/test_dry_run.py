@@ -31,6 +31,7 @@ MAY = [
 ]
 ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     "deploy": {"service": "api", "version": "v2", "env": "prod"},
+    "rollout": {"version": "v2", "env": "prod"},
     "deploys": {},
     "clear-cache": {"service": "api"},
     "maintenance": {"service": "web", "state": "on", "env": "prod"},

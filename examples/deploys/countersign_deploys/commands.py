@@ -1,14 +1,30 @@
-"""What people can ask: `deploy` plans a move that can be undone, `deploys` says what runs where."""
+"""What people can ask: `deploy` and `rollout` plan moves that can be undone, `deploys` says what runs where."""
 
 import asyncio
 from typing import Annotated, Final
 
-from countersign import Approval, Choices, Context, Field, Plan, PlanningContext, PlanRefused, Reply, StepFailed, command, step
+from countersign import (
+    Approval,
+    Choices,
+    Context,
+    Field,
+    Plan,
+    PlanningContext,
+    PlanRefused,
+    Reply,
+    Step,
+    StepFailed,
+    command,
+    each,
+    sequence,
+    step,
+)
 
 from .fleets import Fleet, configured_site
 from .sites import Env
 
 _MOST_NAMED: Final = 10
+_PROD: Final = Approval(by="deploy:approve", count=2, when={"env": "prod"})
 
 
 def known_services() -> list[str]:
@@ -33,7 +49,8 @@ Version = Annotated[str, Choices(source=known_versions)]
     risk="medium",
     slash=True,
     owner="platform",
-    approval=Approval(by="deploy:approve", count=2, when={"env": "prod"}),
+    approval=_PROD,
+    lock="deploy {env}",
 )
 async def deploy(ctx: PlanningContext, service: Service, version: Version, env: Env = Env.staging) -> Plan:
     """Move a service to a version.
@@ -46,15 +63,32 @@ async def deploy(ctx: PlanningContext, service: Service, version: Version, env: 
     now = await fleet.version(service, env)
     if now == version:
         raise PlanRefused(f"{service} in {env} runs {version} already.")
-    ctx.watch("current", now)
-    ctx.watch("release", await fleet.fingerprint(service, version))
-    moved = release(service, env, version)
+    moved, checked = await _move(ctx, service, env, version, now)
     return Plan(
         f"{service} in {env}: {now or 'nothing'} → {version}",
-        moved.undone_by(release(service, env, now)) if now else moved,
-        check_health(service, env, version),
+        moved,
+        checked,
         fields=(Field(label="Page", value=fleet.page(service, env)),),
         warning="" if now else f"{service} never ran in {env}, so there is nothing to go back to.",
+    )
+
+
+@command("rollout", permission="deploy:run", risk="medium", slash=True, owner="platform", approval=_PROD, lock="deploy {env}")
+async def rollout(ctx: PlanningContext, version: Version, env: Env = Env.staging) -> Plan:
+    """Move every service that has a release of this name to it, two at a time.
+
+    In prod two other people approve first. When one release is not healthy, all of them are taken back.
+    """
+    fleet = ctx.use(Fleet)
+    runs = {service: await fleet.version(service, env) for service in await fleet.services() if version in await fleet.releases(service)}
+    behind = {service: now for service, now in runs.items() if now != version}
+    if not behind:
+        raise PlanRefused(f"Every service that has a release {version} runs it in {env} already." if runs else f"No service has {version}.")
+    moves = [await _move(ctx, service, env, version, now) for service, now in behind.items()]
+    return Plan(
+        f"{', '.join(behind)} in {env} → {version}",
+        each(moves, lambda steps: sequence(*steps), at_once=2),
+        fields=tuple(Field(label=f"Page of {service}", value=fleet.page(service, env)) for service in behind),
     )
 
 
@@ -94,6 +128,14 @@ async def check_health(ctx: Context, service: str, env: Env, version: str) -> No
             await asyncio.sleep(pause)
         await fleet.check(service, env, version)
         await ctx.progress(done + 1, checks, f"{fleet.page(service, env)} is well")
+
+
+async def _move(ctx: PlanningContext, service: str, env: Env, version: str, now: str | None) -> tuple[Step, Step]:
+    """The release, with the way back to what runs `now`, and the look at whether it is well; with the facts that both rest on."""
+    ctx.watch(f"current {service}", now)
+    ctx.watch(f"release {service}", await ctx.use(Fleet).fingerprint(service, version))
+    moved = release(service, env, version)
+    return moved.undone_by(release(service, env, now)) if now else moved, check_health(service, env, version)
 
 
 def _refuse_unknown(what: str, name: str, known: list[str]) -> None:

@@ -69,7 +69,7 @@ async def test_the_plan_shows_the_change_and_how_it_is_taken_back(planning: Call
     assert first["undo"]["idempotent"]
     assert second["name"].endswith(".check_health")
     assert second["undo"] is None
-    assert plan["watched"]["current"] == "v1"
+    assert plan["watched"]["current api"] == "v1"
 
 
 async def test_planning_moves_nothing_and_is_the_same_twice(planning: Callable[[], PlanningContext], site: Site) -> None:

@@ -51,6 +51,27 @@ async def test_prod_needs_two_others(fleet: Site, cast: tuple[Member, Member, Me
     assert fleet.current("api", Env.prod) == "v2"
 
 
+async def test_a_rollout_moves_every_service_that_has_the_release(fleet: Site, cast: tuple[Member, Member, Member]) -> None:
+    ada, lin, kim = cast
+    run = await ada.say("/rollout v3 env=prod")
+    assert run.summary == "api, web in prod → v3"
+    await lin.approve(run)
+    await kim.approve(run)
+    assert run.succeeded, run.outcome
+    assert {fleet.current(service, Env.prod) for service in ("api", "web")} == {"v3"}
+    again = await ada.say("/rollout v3 env=prod")
+    assert (again.status, again.outcome) == ("failed", "Every service that has a release v3 runs it in prod already.")
+
+
+async def test_one_sick_service_takes_the_whole_rollout_back(fleet: Site, cast: tuple[Member, Member, Member]) -> None:
+    ada, _, _ = cast
+    await ada.say("/deploy api v2")
+    run = await ada.say("/rollout broken")
+    assert run.status == "rolled_back"
+    assert "has no index.html" in run.outcome
+    assert (fleet.current("api", Env.staging), fleet.current("web", Env.staging)) == ("v2", "v1")
+
+
 async def test_a_denied_deploy_moves_nothing(fleet: Site, cast: tuple[Member, Member, Member]) -> None:
     ada, lin, kim = cast
     run = await ada.say("/deploy web v3 env=prod")
