@@ -99,6 +99,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         stack.push_async_callback(asyncio.to_thread, traces.end)
         hub = await stack.enter_async_context(open_hub(app.state.settings))
         app.state.hub, app.state.room, app.state.refusals = hub, Room(hub), Refusals(hub)
+        stack.push_async_callback(app.state.pulse.close)
         app.state.logs = Changes(hub, "countersign_log")
         app.state.workloads = Remembered(hub)
         counting = asyncio.create_task(app.state.refusals.run())

@@ -20,6 +20,7 @@ ANSWER_SECONDS: Final = 2.0
 PAUSES: Final = (0.0, 0.3)
 _END_SECONDS: Final = 1.0
 _current: ContextVar["Deadline | None"] = ContextVar("deadline", default=None)
+_under_way: "set[_Attempt[Any]]" = set()
 _abandoned: set[asyncio.Task[Any]] = set()
 
 
@@ -51,7 +52,7 @@ class Deadline:
     `achieved` says what has been committed for it, so that a later failure is not told as "nothing was done".
     """
 
-    def __init__(self, seconds: float = ANSWER_SECONDS) -> None:
+    def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._ends: float | None = None
         self.over = False
@@ -69,14 +70,16 @@ class Deadline:
         return NotShown(self.achieved) if self.achieved else NothingDone()
 
 
-def answering(seconds: float = ANSWER_SECONDS) -> AbstractContextManager[Deadline]:
+def answering(seconds: float = 0.0) -> AbstractContextManager[Deadline]:
     """The deadline of the request that is being answered: the one running in this context, else a new one until the block ends.
+
+    A new one is over after `seconds`, or after ANSWER_SECONDS.
 
     A door opens it around everything one request needs (who is it, what are the rules, do it), so that the parts share one budget. Tasks
     started in the block and outliving it get budgets of their own.
     """
     running = _current.get()
-    return _Own(seconds) if running is None or running.over else nullcontext(running)
+    return _Own(seconds or ANSWER_SECONDS) if running is None or running.over else nullcontext(running)
 
 
 class _Own:
@@ -108,8 +111,10 @@ async def read(engine: AsyncEngine, work: Callable[[ReadSession], Awaitable[T]])
     return await _within_deadline(lambda: _Attempt(engine, work, commits=False), "")
 
 
-async def forgotten() -> None:
-    """Returns when no transaction that was given up is still ending; for whoever closes the engine."""
+async def given_up(engine: AsyncEngine) -> None:
+    """Gives up what is still under way on this engine, and returns when nothing is still ending; for whoever closes it."""
+    for one in [one for one in _under_way if one.is_on(engine)]:
+        one.give_up()
     if _abandoned:
         await asyncio.wait(set(_abandoned), timeout=2 * _END_SECONDS)
 
@@ -146,22 +151,28 @@ class _Attempt(Generic[T]):
         self._engine = engine if commits else engine.execution_options(isolation_level="AUTOCOMMIT")
         self._work, self._commits = work, commits
         self._driver: Driver | None = None
+        self._task: asyncio.Task[T] | None = None
         self._given_up = False
         self.committing = False
+
+    def is_on(self, engine: AsyncEngine) -> bool:
+        return self._engine.pool is engine.pool
 
     async def within(self, deadline: Deadline) -> T:
         """What `work` returned, committed. Raises _Late when the time is over; the connection is then cut off, which waits for nobody."""
         if not deadline.left:
             raise _Late
-        task = asyncio.ensure_future(self._run())
+        self._task = task = asyncio.ensure_future(self._run())
+        _under_way.add(self)
+        task.add_done_callback(lambda _: _under_way.discard(self))
         try:
             done, _ = await asyncio.wait({task}, timeout=deadline.left)
         except asyncio.CancelledError:
-            self._abandon(task)
+            self.give_up()
             raise
-        if done:
+        if done and not (self._given_up and (task.cancelled() or task.exception())):
             return task.result()
-        self._abandon(task)
+        self.give_up()
         raise _Late
 
     async def _run(self) -> T:
@@ -181,14 +192,16 @@ class _Attempt(Generic[T]):
         if self._given_up:
             sever(driver)
 
-    def _abandon(self, task: "asyncio.Future[T]") -> None:
+    def give_up(self) -> None:
         """Cancelling would first ask the silent server to cancel, for up to 10 s; a severed connection frees its place at once."""
+        if self._task is None or self._given_up:
+            return
         self._given_up = True
         if self._driver is None:
-            task.cancel()
+            self._task.cancel()
         else:
             sever(self._driver)
-        kept = asyncio.ensure_future(_ended(task))
+        kept = asyncio.ensure_future(_ended(self._task))
         _abandoned.add(kept)
         kept.add_done_callback(_abandoned.discard)
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import Context
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -33,7 +33,7 @@ from store.runs import Born, NewRun
 from store.secrets import Keys, Sealer
 from store.settings import Settings
 
-from .deadlines import NotConfirmed, NothingDone, answering, committed, forgotten, read
+from .deadlines import NotConfirmed, NothingDone, answering, committed, given_up, read
 from .notices import Notices
 from .presses import Press, press
 from .writers import Writer, run_writer, stop
@@ -72,6 +72,7 @@ class Hub:
         self._rulebook: tuple[float, Rulebook] | None = None
         self._people: OrderedDict[Account, tuple[float, Person]] = OrderedDict()
         self._looking: dict[Account, asyncio.Task[Person | None]] = {}
+        self._readings: set[asyncio.Task[Any]] = set()
         self._changes = 0
         self._salt = os.urandom(32)
         self._unconfirmed: dict[bytes, tuple[float, str]] = {}
@@ -82,7 +83,7 @@ class Hub:
         if self._rulebook is not None and time.monotonic() - self._rulebook[0] < FRESH_SECONDS:
             return self._rulebook[1]
         if self._reading is None or self._reading.done():
-            self._reading = _for_all(self._read_rulebook())
+            self._reading = self._for_all(self._read_rulebook())
         return await _shared(self._reading)
 
     async def person(self, account: Account) -> Person | None:
@@ -92,7 +93,7 @@ class Hub:
             return found[1]
         looking = self._looking.get(account)
         if looking is None:
-            looking = self._looking[account] = _for_all(self._look_up(account))
+            looking = self._looking[account] = self._for_all(self._look_up(account))
             looking.add_done_callback(lambda _: self._looking.pop(account, None))
         return await _shared(looking)
 
@@ -201,6 +202,21 @@ class Hub:
         self._rulebook = self._reading = None
         self._people.clear()
 
+    def _for_all(self, reading: Coroutine[None, None, T]) -> "asyncio.Task[T]":
+        """A reading that belongs to nobody's request: it has its own deadline, and nobody's leaving ends it."""
+        task = asyncio.create_task(reading, context=Context())
+        task.add_done_callback(lambda one: one.cancelled() or one.exception())
+        self._readings.add(task)
+        task.add_done_callback(self._readings.discard)
+        return task
+
+    async def close(self) -> None:
+        """Ends what is still being read for whoever asks next."""
+        if readings := set(self._readings):
+            for one in readings:
+                one.cancel()
+            await asyncio.wait(readings)
+
 
 @asynccontextmanager
 async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
@@ -218,20 +234,14 @@ async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
         hub.writer.close()
         await stop(writing, seconds=1)
         await stop(listening)
-        await forgotten()
+        await hub.close()
+        await given_up(engine)
         await engine.dispose()
         await own.dispose()
 
 
 def _said(status: RunStatus, *, fresh: bool) -> str:
     return "accepted; its plan follows." if fresh else f"this request was accepted before; it is {status.replace('_', ' ')} now."
-
-
-def _for_all(reading: Coroutine[None, None, T]) -> "asyncio.Task[T]":
-    """A reading that belongs to nobody's request: it has its own deadline, and nobody's leaving ends it."""
-    task = asyncio.create_task(reading, context=Context())
-    task.add_done_callback(lambda one: one.cancelled() or one.exception())
-    return task
 
 
 async def _shared(task: "asyncio.Task[T]") -> T:

@@ -28,15 +28,18 @@ def database(servers: Servers) -> DatabaseUrls:
     return servers.fresh_database()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_database(servers: Servers) -> DatabaseUrls:
-    """One migrated database for tests that mind only their own rows: making one takes longer than most of them."""
+    """One migrated database for a file's tests that mind only their own rows: making one takes longer than most of them."""
     return servers.fresh_database()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def bot_database(servers: Servers) -> DatabaseUrls:
-    """Another shared one, for tests that open a `kit` bot: a bot does every work that is due, whoever asked for it."""
+    """Another one, for a file's tests that open a `kit` bot: a bot does every work that is due, whoever asked for it.
+
+    No longer than a file's: who enrols a passkey, for one, changes for good what the hub asks of everybody.
+    """
     return servers.fresh_database()
 
 

@@ -1,13 +1,19 @@
-"""Whose turn it is when several processes share the tests: the longest files begin first, and what minds the clock runs alone, at last."""
+"""Whose turn it is when several processes share the tests: the longest files begin first, and what minds the clock runs alone, at last.
+
+Doors have patience with all others: a machine that is busy with several tests must not make an answer late.
+"""
 
 import fcntl
 import os
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
+from unittest.mock import patch
 
 import pytest
+
+from bot import deadlines
 
 LONGEST: Final = (
     "tests/stories/test_chaos.py",
@@ -33,6 +39,7 @@ LONGEST: Final = (
     "tests/store/test_verify_audit.py",
 )
 """Each takes more than ten seconds of a core. Begun last, one of them would be one process's work while the others had none."""
+PATIENCE_SECONDS: Final = 60.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -47,10 +54,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Outside of the time limit, which begins when it is the test's turn."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        return (yield)
-    with turn(item.config.cache.mkdir("turns"), alone=item.get_closest_marker("alone") is not None):
-        return (yield)
+    alone = item.get_closest_marker("alone") is not None
+    with nullcontext() if alone else patience():
+        if "PYTEST_XDIST_WORKER" not in os.environ:
+            return (yield)
+        with turn(item.config.cache.mkdir("turns"), alone=alone):
+            return (yield)
+
+
+@contextmanager
+def patience() -> Iterator[None]:
+    """Meanwhile the doors of this process take longer until they say that the database does not answer."""
+    with patch.object(deadlines, "ANSWER_SECONDS", PATIENCE_SECONDS):
+        yield
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from bot.hubs import Hub
+from countersign.errors import CountersignError
 from store.audits import find_changes
 from store.databases import ReadSession
 
@@ -48,6 +49,12 @@ class Pulse:
                 yield True
                 await asyncio.sleep(LEAST_SECONDS if run else max(LEAST_SECONDS, SECONDS_A_PAGE * len(self._watchers)))
 
+    async def close(self) -> None:
+        """Ends the look that is under way, before the database is let go."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait({self._looking})
+
     @contextmanager
     def _watching(self, run: UUID | None) -> Iterator[asyncio.Event]:
         watcher = (run, asyncio.Event())
@@ -72,7 +79,8 @@ class Pulse:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._noticed.wait(), QUIET_SECONDS)
             self._noticed.clear()
-            self._wake(await self._changed())
+            with suppress(CountersignError):  # a database that does not answer is asked again
+                self._wake(await self._changed())
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _changed(self) -> set[UUID | None]:

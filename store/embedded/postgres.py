@@ -21,6 +21,9 @@ from store.embedded.servers import EmbeddedError, EmbeddedServer, Launch, free_p
 SUPERUSER = "postgres"
 OWNER, WORKER, WEB = ROLES = ("countersign_owner", "countersign_worker", "countersign_web")
 DATABASE = "countersign"
+# A test session opens thousands of connections to hundreds of databases: stretching the password took 1.8 of each connection's 5.6 ms,
+# and every minute each database had a worker that looked for what to vacuum. The passwords are random and as long as a key.
+_FOR_TESTS = {"scram_iterations": "1", "autovacuum_naptime": "10min"}
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +140,8 @@ class EmbeddedPostgres:
             "timezone": "UTC",
             "cluster_name": "countersign",
         }
+        if not self._durable:
+            settings |= _FOR_TESTS
         return [
             str(home.programs() / "postgres"),
             "-D",
