@@ -1,7 +1,7 @@
 """The preformatted lines of a card: its steps and how far they are, what has changed, the preview and the end of the log."""
 
 from collections.abc import Container, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from countersign.runs import RunStatus
 from countersign.shapes import outline, shape_of
@@ -9,6 +9,9 @@ from store.journals import Phase, StepState
 
 from .stepmarks import Mark, missed
 from .storyfacts import ASKING, Facts
+
+_CUT: Final = ("the steps", "the changes", "the preview")
+"""What the parts before the log are called where they are cut."""
 
 
 def code_of(facts: Facts, *, room: int, details: bool) -> str:
@@ -36,7 +39,7 @@ def _fitted(parts: Sequence[Sequence[str]], room: int) -> list[list[str]]:
         elif n == len(parts) - 1:
             fitted.append(list(part[-size:]))
         else:
-            fitted.append([*part[: size - 1], f"… and {len(part) - size + 1} more"])
+            fitted.append([*part[: size - 1], f"… and {len(part) - size + 1} more of {_CUT[n]}"])
     return fitted
 
 

@@ -53,7 +53,7 @@ def _headers(row: ArtifactRow) -> dict[str, str]:
     return {
         "content-disposition": f'attachment; filename="{row.name}"',
         "content-length": str(row.size),
-        "content-security-policy": "default-src 'none'; sandbox",
+        "content-security-policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
         "etag": f'"{row.sha256}"',
         "x-accel-buffering": "no",
     }

@@ -161,7 +161,8 @@ async def picture(caller: Reader, reference: str) -> Response:
 
     drawn = await read_visible(caller.hub, caller.person, reference, find, door=Door.api, trace=caller.trace)
     # A picture has no business with scripts or other addresses, whatever a browser is made to take it for.
-    return Response(drawn, media_type="image/svg+xml", headers={"content-security-policy": "default-src 'none'; sandbox"})
+    strict = {"content-security-policy": "default-src 'none'; frame-ancestors 'none'; sandbox"}
+    return Response(drawn, media_type="image/svg+xml", headers=strict)
 
 
 @router.post("/{reference}/decisions", openapi_extra=documented(NewDecision))

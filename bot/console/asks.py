@@ -1,6 +1,6 @@
 """Ask: the commands one may run, and a form for each, with what policy says about it before it is sent."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final
 from uuid import uuid4
 
@@ -24,6 +24,7 @@ from .sessions import posted
 
 router = APIRouter(include_in_schema=False)
 ANSWER: Final = "a."
+SHIPPED: Final = "commands.shipped"
 PLACE: Final = Place("console")
 Name = Annotated[str, Query(alias="command", max_length=100)]
 
@@ -34,7 +35,7 @@ async def show(request: Request, name: Name = "") -> Response:
     frame = await framed(request, here, "/ask")
     if not name:
         commands = frame.rulebook.listed_for(here.visitor.person, _wanted())
-        return framed_page(request, "commands.html", frame, commands=commands, rooms=_by_first_word(commands))
+        return framed_page(request, "commands.html", frame, commands=commands, shelves=_shelves(commands))
     given = {one.removeprefix(ANSWER): value[:500] for one, value in request.query_params.items() if one.startswith(ANSWER)}
     command = _command(frame, here.visitor.person, name)
     told = await _explained(request, frame, command, given)
@@ -123,12 +124,10 @@ async def _explained(request: Request, frame: Frame, command: Command, given: Ma
     return await hub.read(explain)
 
 
-def _by_first_word(commands: list[Command]) -> dict[str, list[Command]]:
-    """Commands that begin with the same word stand together."""
-    found: dict[str, list[Command]] = {}
-    for one in commands:
-        found.setdefault(one.name.partition(" ")[0], []).append(one)
-    return found
+def _shelves(commands: Sequence[Command]) -> dict[str, list[Command]]:
+    """What this hub was set up for stands first, and then what every hub can do."""
+    own, shipped = [[one for one in commands if one.origin.startswith(SHIPPED) == ours] for ours in (False, True)]
+    return {"What you run here": own, "Runs, people and policy": shipped}
 
 
 def _wanted() -> Wanted:

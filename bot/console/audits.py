@@ -1,5 +1,6 @@
 """The record, for those who may read it: search over everything, how the chain stands, one event with its proof of inclusion."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
@@ -48,7 +49,8 @@ async def show(request: Request) -> Response:
     chain, runs, lag = await hub.read(around)
     more = f"{rows[SHOWN - 1].cursor.at_us}.{rows[SHOWN - 1].cursor.seq}" if len(rows) > SHOWN else ""
     values: dict[str, Any] = {"rows": rows[:SHOWN], "runs": runs, "chain": chain, "lag": lag, "more": more, "before": before}
-    return framed_page(request, "audit.html", frame, given=given, told=told, **values)
+    narrowed = any(value for name, value in given.items() if name != "q")
+    return framed_page(request, "audit.html", frame, given=given, narrowed=narrowed, told=told, **values)
 
 
 @router.get("/audit/events/{event_id}")
@@ -98,9 +100,8 @@ def told(row: AuditRow) -> str:
     arguments = detail.pop("arguments", None)
     words = [str(detail.pop("command", ""))]
     words += [f"{name}={_short(value)}" for name, value in arguments.items()] if isinstance(arguments, dict) else []
-    left = {name: value for name, value in detail.items() if name not in _QUIET and value not in ("", None, [], {})}
-    words += [f"{name}: {_short(value)}" for name, value in left.items()]
-    return " ".join(filter(None, words))[:300]
+    left = sorted((name for name, value in detail.items() if name not in _QUIET and value not in _NOTHING), key=_rank)
+    return " · ".join(filter(None, [" ".join(words).strip(), *(f"{name}: {_short(detail[name])}" for name in left)]))[:300]
 
 
 async def reading_of(request: Request, here: Here, **detail: str) -> Frame:
@@ -140,7 +141,26 @@ def _cursor(value: str) -> Cursor | None:
 
 
 def _short(value: Any) -> str:
-    return str(value)[:80]
+    return _worded(value)[:80]
 
 
+def _worded(value: Any) -> str:
+    """A value as a person would write it; what is sealed is not shown."""
+    if isinstance(value, dict):
+        sealed = any(name.startswith("$") for name in value)
+        return "••••••" if sealed else ", ".join(f"{name}={_worded(one)}" for name, one in value.items() if one not in _NOTHING)
+    if isinstance(value, list):
+        return " ".join(map(_worded, value))
+    return value[:12] if isinstance(value, str) and _DIGEST.fullmatch(value) else str(value)
+
+
+def _rank(name: str) -> int:
+    """What a person reads first stands first, and what only programs compare last."""
+    return _FIRST.index(name) if name in _FIRST else len(_FIRST) + (name in _LAST)
+
+
+_FIRST: Final = ("because", "outcome", "reason", "verdict", "error")
+_LAST: Final = ("digest", "shown", "task", "message", "revision", "attempt", "position")
+_NOTHING: Final[tuple[Any, ...]] = ("", None, [], {}, False)
+_DIGEST: Final = re.compile("[0-9a-f]{64}")
 _QUIET: Final = frozenset({"trace", "origins", "place", "policy", "code", "door", "request", "id"})

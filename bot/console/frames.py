@@ -87,6 +87,10 @@ class Here:
         told = _told(abs(seconds))
         return f"{told} ago" if seconds >= 0 else f"in {told}"
 
+    def lasting(self, seconds: float) -> str:
+        """So long, in one unit."""
+        return _told(seconds)
+
 
 @dataclass(frozen=True)
 class Section:

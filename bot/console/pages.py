@@ -142,6 +142,11 @@ def _hashed(path: Path) -> str:
     return f"{path.stem}.{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}{path.suffix}"
 
 
+def _version(*shown: object) -> str:
+    """Another one whenever what is shown is another: a vote changes a card and moves no run."""
+    return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
+
+
 def _key() -> str:
     return secrets.token_urlsafe(16)
 
@@ -151,4 +156,4 @@ _STATIC: Final = {hashed: (_FOLDER / "static" / name).read_bytes() for name, has
 _ENVIRONMENT: Final = Environment(
     loader=FileSystemLoader(_FOLDER / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
-_ENVIRONMENT.globals |= {"static": lambda name: Markup("/static/") + _STATIC_NAMES[name], "new_key": _key}
+_ENVIRONMENT.globals |= {"static": lambda name: Markup("/static/") + _STATIC_NAMES[name], "new_key": _key, "version_of": _version}

@@ -63,6 +63,7 @@ async def show(request: Request) -> Response:
         before=before,
         lag=round(lag) if lag > LATE_SECONDS else 0,
         given=given,
+        narrowed=any(value for name, value in given.items() if name != "q"),
         given_only={name: value for name, value in given.items() if value},
         choices=_choices(frame.rulebook),
         coming=await _coming(hub, frame) if request.query_params.get("coming") == "1" else None,

@@ -7,6 +7,8 @@ let reading = false;
 let stale = false;
 
 window.countersign = { keep, parse, place, tell };
+// Where a row of links is longer than a phone is wide, the one for this page is in view.
+for (const one of document.querySelectorAll("nav [aria-current]")) one.parentElement.scrollLeft = one.offsetLeft - one.parentElement.offsetLeft - 48;
 document.addEventListener("submit", send);
 document.addEventListener("keydown", onKey);
 if (region) {

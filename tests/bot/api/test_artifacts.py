@@ -39,7 +39,7 @@ async def test_whatever_is_in_it_a_file_is_saved_and_not_shown(world: World) -> 
             answer = await client.get(f"{path}/{run}/artifacts/a%20(1).html")
             assert (answer.status_code, answer.content) == (200, PAGE)
             assert answer.headers["content-disposition"] == 'attachment; filename="a (1).html"'
-            assert answer.headers["content-security-policy"] == "default-src 'none'; sandbox"
+            assert answer.headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'; sandbox"
             assert answer.headers["x-content-type-options"] == "nosniff"
             assert answer.headers["cache-control"] == "no-store"
         page = (await browser.get(f"/runs/{run}")).text
