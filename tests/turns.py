@@ -24,6 +24,8 @@ LONGEST: Final = (
     "tests/machines/test_first_half.py",
     "tests/machines/test_second_half.py",
     "tests/matrix/test_matrix.py",
+    "tests/stories/test_every_page.py",
+    "tests/stories/test_scripts_are_text.py",
     "tests/stories/test_room_in_chromium.py",
     "tests/stories/test_stale.py",
     "tests/stories/test_forged_requests.py",

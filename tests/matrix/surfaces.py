@@ -5,12 +5,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from slack_bolt.app.async_app import AsyncApp
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from typer import Typer
 
 from bot.api import callers
-from bot.app import Application
 from bot.cli.apps import app as command_line
 from bot.hooks import PREFIX
 from bot.presses import _HANDLERS as INTENTS
@@ -28,7 +29,7 @@ EXAMPLES = "countersign_deploys"
 """Commands of the example plugin, which a hub need not have."""
 
 
-def routes_of(app: Application) -> dict[str, str]:
+def routes_of(app: FastAPI) -> dict[str, str]:
     """`METHOD /path` of every route, those of mounted applications included, and where its code is."""
     found = {f"POST {PATH}": "the Slack door, which the application hands the path to"}
     found[f"POST {PREFIX}{{id}}"] = "the door for other systems, which the application hands the path to"
@@ -39,6 +40,15 @@ def routes_of(app: Application) -> dict[str, str]:
         else:
             for method in sorted(set(typing.cast(Route, route).methods or ()) - {"HEAD"}):
                 found[f"{method} {path}"] = str(where)
+    return found
+
+
+def parameters_of(app: FastAPI) -> dict[str, list[str]]:
+    """The names of the query parameters that each `GET /path` declares."""
+    found: dict[str, list[str]] = {}
+    for path, route in _routes(app.router.routes, ""):
+        if isinstance(route, APIRoute) and "GET" in (route.methods or ()):
+            found[f"GET {path}"] = [one.alias for one in route.dependant.query_params]
     return found
 
 

@@ -11,7 +11,7 @@ from store.settings import PREFIX, Settings
 from tests.rules.measures import ROOT, tracked_files
 
 # Read by the command line or by `countersign up` alone, and one that scripts of runbooks are given.
-TOOLS = {"URL", "TOKEN", "WORKER_DATABASE_URL", "ARTIFACTS_DIR"}
+TOOLS = {"URL", "TOKEN", "WORKER_DATABASE_URL", "ARTIFACTS_DIR", "PICTURES"}
 ROOMS = "tests|docs|examples|benchmarks|store|bot|commands|automations|integrations|countersign|kit"
 
 

@@ -1,5 +1,6 @@
 """Reading a page as a browser does, for what must not be on it."""
 
+from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
 _TAGS = """
@@ -33,3 +34,58 @@ class Page(HTMLParser):
         if self.lasttag == "script" and data.strip() and "<script" in (self.get_starttag_text() or "").lower():
             self.wrong.append(f"inline script {data[:40]}")
         self.text += data
+
+
+@dataclass
+class Form:
+    """A form as it was found: what it would send if nobody touched it, which of its fields are written into, and its buttons."""
+
+    method: str
+    action: str
+    fields: dict[str, str] = field(default_factory=dict)
+    written: set[str] = field(default_factory=set)
+    buttons: set[tuple[str, str]] = field(default_factory=set)
+
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """What tells one form from another of its kind on another row or card."""
+        told = ("command", "intent", "which")
+        return (self.method, self.action, *(self.fields.get(name, "") for name in told), *sorted(self.written))
+
+    def filled(self, words: str) -> dict[str, str]:
+        """Sent with these words in every field that somebody writes into."""
+        return self.fields | dict.fromkeys(self.written, words)
+
+
+class Forms(HTMLParser):
+    """The forms of a page at an address."""
+
+    def __init__(self, html: str, address: str) -> None:
+        super().__init__()
+        self.found: list[Form] = []
+        self._address, self._select = address, ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attributes}
+        if tag == "form":
+            self.found.append(Form(given.get("method", "get"), given.get("action", self._address)))
+        elif self.found and given.get("name"):
+            self._field(self.found[-1], tag, given)
+        elif self.found and tag == "option" and self._select:
+            self.found[-1].fields.setdefault(self._select, given.get("value", ""))
+
+    def _field(self, form: Form, tag: str, given: dict[str, str]) -> None:
+        name, kind = given["name"], given.get("type", "text")
+        if tag == "button":
+            form.buttons.add((name, given.get("value", "")))
+        elif tag == "select":
+            self._select = name
+        elif tag in ("input", "textarea"):
+            form.fields[name] = given.get("value", "")
+            if kind != "hidden":
+                form.written.add(name)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "select":
+            self._select = ""

@@ -1,0 +1,233 @@
+"""A hub in which everything has happened that a page can show: runs that ended in every way and wait for everything, and more."""
+
+import hashlib
+import hmac
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+import httpx
+from sqlalchemy import text
+
+from automations.housekeeping.indexing import index_once
+from automations.housekeeping.sealing import signer_of
+from automations.services import Services
+from countersign.invocations import Door, Invocation, Place
+from countersign.runs import RunStatus
+from kit.authenticators import Key
+from kit.bots import Bot, Member, RunHandle
+from kit.fixtures import open_bot
+from store.databases import reading, transaction
+from store.deliveries import put_off
+from store.embedded import DatabaseUrls
+from store.messages import NewMessage, add_messages
+from store.passkeys import NewPasskey, add_passkey
+from store.sealing import Signer, seal
+from tests.bot.webs import Web, served
+from tests.hubs import World
+from tests.stories.alarms import notification
+from tests.stories.shops import COMMANDS, POLICY
+
+SECRET: Final = "8f742231b10e8888abcd99yyyzzz85a5"
+_PLACES: Final = {
+    "succeeded": "SELECT max(number) FROM runs WHERE status = 'succeeded' AND command = 'ship' AND arguments ->> 'env' = 'prod'",
+    "deciding": "SELECT max(number) FROM runs WHERE command = 'ship' AND arguments ->> 'service' = 'search'",
+    "critical": "SELECT max(number) FROM runs WHERE command = 'wipe'",
+    "event": "SELECT id FROM audit_events WHERE kind = 'decision:approve' ORDER BY at_us DESC LIMIT 1",
+    "policy": "SELECT digest FROM policies ORDER BY applied_at LIMIT 1",
+}
+
+
+@dataclass
+class Gallery:
+    """The hub, the people and what they write; `words` stands wherever somebody or something can write freely."""
+
+    web: Web
+    bot: Bot
+    words: str = ""
+    planted: list[str] = field(default_factory=list)
+    places: dict[str, str] = field(default_factory=dict)
+
+    def member(self, name: str) -> Member:
+        return Member(self.bot, name)
+
+    def said(self, ordinary: str = "", *, longest: int = 500) -> str:
+        """What somebody writes: something ordinary, and where a gallery has words, these after it."""
+        if not self.words:
+            return ordinary
+        head = ordinary or f"note {len(self.planted)}"
+        self.planted.append(head)
+        return f"{head} {self.words}"[:longest]
+
+    async def order(self, who: str, command: str, **arguments: Any) -> None:
+        """Has somebody say what answers at once."""
+        given = {name: str(value) for name, value in arguments.items()}
+        place = Place("room", "", "ops")
+        invocation = Invocation(key=str(uuid4()), door=Door.browser, place=place, command=command, arguments=given)
+        answer = await self.bot.hub.submit(await self.bot.person(who), invocation)
+        assert not answer.refused, answer.reply.text
+        await self.bot.refresh()
+
+    async def one(self, query: str, **values: Any) -> Any:
+        async with reading(self.bot.owner) as session:
+            return (await session.execute(text(query), values)).scalar_one()
+
+
+@asynccontextmanager
+async def open_gallery(urls: DatabaseUrls, folder: Path, *, words: str = "") -> AsyncIterator[Gallery]:
+    """The hub behind a real server, furnished; `words` stand wherever somebody or something can write."""
+    commands = folder / "commands"
+    commands.mkdir()
+    (commands / "shop.py").write_text(COMMANDS)
+    world = World(urls, "", folder, POLICY, {"COUNTERSIGN_COMMANDS": str(commands)})
+    async with open_bot(urls, folder, commands=commands) as bot:
+        for policy in (POLICY.replace("count: 2", "count: 1"), POLICY):
+            bot.policy_file(policy)
+            await bot.person("ada")
+        async with served(world) as web:
+            gallery = Gallery(web, bot, words)
+            await furnish(gallery)
+            yield gallery
+
+
+async def furnish(gallery: Gallery) -> None:
+    """Has all of it happen, in the order in which it would."""
+    await _ended_well(gallery)
+    await _ended_badly(gallery)
+    await _from_outside(gallery)
+    await _by_the_clock(gallery)
+    await _under_way(gallery)
+    await _around(gallery)
+    await keep_record(gallery.bot.services)
+    await _find_places(gallery)
+
+
+async def keep_record(services: Services) -> None:
+    """Seals and indexes what was recorded, as housekeepers do."""
+    signer = signer_of(services.settings)
+    while await _sealed(services, signer):
+        pass
+    while await index_once(services):
+        pass
+
+
+async def _sealed(services: Services, signer: Signer) -> bool:
+    async with services.transaction() as session:
+        return await seal(session, signer) is not None
+
+
+async def _find_places(gallery: Gallery) -> None:
+    """Where everything is: of runs the latest of each status, and what other addresses name."""
+    async with reading(gallery.bot.owner) as session:
+        rows = await session.execute(text("SELECT status, max(number) AS number FROM runs WHERE command <> 'wipe' GROUP BY status"))
+        gallery.places |= {row.status: str(row.number) for row in rows}
+    for name, query in _PLACES.items():
+        gallery.places[name] = str(await gallery.one(query))
+    gallery.places["link"] = await gallery.web.token("link", "ada", scopes=())
+
+
+async def ship(gallery: Gallery, *, version: str = "v2", env: str = "staging", service: str = "api", who: str = "ada") -> RunHandle:
+    note = gallery.said("spring sale")
+    return await gallery.member(who).submit("ship", service=service, version=version, env=env, note=note)
+
+
+async def _ended_well(gallery: Gallery) -> None:
+    ada, lin, kim = (gallery.member(name) for name in ("ada", "lin", "kim"))
+    await ship(gallery)
+    run = await ship(gallery, env="prod")
+    number = await gallery.one("SELECT number FROM runs WHERE id = :id", id=run.id)
+    await gallery.order("lin", "ask", number=number, question=gallery.said("Did you tell support?"))
+    await gallery.order("ada", "answer", number=number, text=gallery.said("Yes, an hour ago."))
+    await gallery.order("kim", "comment", number=number, text=gallery.said("Friday again, folks."))
+    await lin.approve(run, reason=gallery.said("looks right"))
+    await kim.approve(run, reason=gallery.said("go"))
+    assert run.succeeded, run.outcome
+    await ada.submit("status", note=gallery.said())
+    await ada.submit("delegate", person="lin", duration="2d")
+
+
+async def _ended_badly(gallery: Gallery) -> None:
+    ada, lin = gallery.member("ada"), gallery.member("lin")
+    back, stuck, refused = [await ship(gallery, version=version) for version in ("v9", "v8", "v0")]
+    assert (back.status, stuck.status, refused.status) == (RunStatus.rolled_back, RunStatus.rollback_failed, RunStatus.failed)
+    denied = await ship(gallery, env="prod", service="web", version="v3")
+    await lin.deny(denied, reason=gallery.said("Not on a Friday: support is at the summer party."))
+    given_up = await ship(gallery, env="prod", service="web", version="v4")
+    await ada.cancel(given_up)
+    unclear = await ada.submit("pay out", amount="120 EUR", note=gallery.said("order 4711"))
+    assert unclear.status is RunStatus.interrupted, unclear.outcome
+
+
+async def _from_outside(gallery: Gallery) -> None:
+    """A trigger that runs a command, one that shows alerts, and deliveries that were refused."""
+    max_, lin = gallery.member("max"), gallery.member("lin")
+    given = {"sender": "github", "account": "night-shift", "run": "ship", "secret": SECRET}
+    mapping = "service='api'; version=payload.version; note=payload.note"
+    for command, name, how in (
+        ("trigger add", "releases", given | {"mapping": mapping}),
+        ("trigger alerts", "prometheus", {"sender": "bearer", "channel": "#incidents", "secret": SECRET}),
+    ):
+        run = await max_.submit(command, name=name, **how)
+        await lin.approve(run)
+        assert run.succeeded, run.outcome
+    gallery.web.hub.forget()
+    async with gallery.web.client() as sender:
+        await _deliver(gallery, sender)
+    await gallery.bot.settle()
+
+
+async def _deliver(gallery: Gallery, sender: httpx.AsyncClient) -> None:
+    releases, alerts = [await gallery.one("SELECT id FROM triggers WHERE name = :name", name=one) for one in ("releases", "prometheus")]
+    for payload in ({"version": "v3", "note": gallery.said("from the release page")}, {"note": gallery.said("without a version")}):
+        body = json.dumps(payload).encode()
+        right, wrong = "sha256=" + hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest(), "sha256=" + "0" * 64
+        delivery = gallery.said(f"delivery {payload.get('version', 'none')}", longest=60)
+        headers = {"content-type": "application/json", "x-github-event": "release", "x-github-delivery": delivery}
+        for signature in (right, wrong):
+            await sender.post(f"/hooks/{releases}", content=body, headers={**headers, "x-hub-signature-256": signature})
+    for group, instance in (("api", "db-7"), (gallery.said("checkout", longest=100), gallery.said("edge-2", longest=100))):
+        body = notification(instance, group=group, severity=gallery.said("critical", longest=100))
+        headers = {"content-type": "application/json", "authorization": f"Bearer {SECRET}"}
+        told = await sender.post(f"/hooks/{alerts}", content=body, headers=headers)
+        assert told.status_code == 202, told.text
+
+
+async def _by_the_clock(gallery: Gallery) -> None:
+    max_ = gallery.member("max")
+    why = gallery.said("Customers read it at breakfast.")
+    for name, when, what in (("nightly-status", "30 2 * * *", "status"), ("weekly-ship", "0 9 * * mon", "ship api v3")):
+        run = await max_.submit("schedule add", name=name, when=when, what=what, account="night-shift", why=why)
+        assert run.succeeded, run.outcome
+    await max_.submit("schedule pause", name="weekly-ship", why=why)
+
+
+async def _under_way(gallery: Gallery) -> None:
+    ada, max_ = gallery.member("ada"), gallery.member("max")
+    for city in ("Oslo", "Oslo"):
+        await ada.submit("move house", city=city, note=gallery.said())
+    await ada.submit("restock", season="autumn", note=gallery.said())
+    await ada.submit("pick", note=gallery.said())
+    await ada.submit("rotate", service="api")
+    half = await ship(gallery, env="prod", service="web", version="v5")
+    await gallery.member("lin").approve(half)
+    await ship(gallery, env="prod", service="search", version="v2", who="lin")
+    await max_.submit("wipe", what=gallery.said("customer 4711"), password="not-to-be-seen", note=gallery.said())
+    await max_.submit("grant", person="eve", role="deployer")
+    await gallery.member("max").ask("ship api v7 env=prod", dry_run=True)
+
+
+async def _around(gallery: Gallery) -> None:
+    """A command that is stopped, messages that cannot be delivered, and a key of Lin's."""
+    await gallery.order("max", "stop command", name="pay out", reason=gallery.said("The bank is being moved."))
+    run = await gallery.one("SELECT id FROM runs WHERE command = 'ship' ORDER BY number DESC LIMIT 1")
+    message = NewMessage(UUID(str(run)), "card", "slack", "T1", "C0GONE", card={"title": "ship", "fallback": "ship"})
+    key = Key("localhost", b"lin")
+    async with transaction(gallery.bot.services.engine) as session:
+        label = gallery.said("phone", longest=40)
+        await add_passkey(session, NewPasskey(uuid4(), key.id, key.data, "lin", label, key.rp_id, 0, None))
+        await add_messages(session, [message])
+        await put_off(session, message.id, seconds=0, error=gallery.said("channel_not_found"), unclear=False, dead=True)
