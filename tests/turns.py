@@ -1,4 +1,5 @@
-"""Whose turn it is when several processes share the tests: the longest files begin first, and what minds the clock runs alone, at last.
+"""Whose turn it is when several processes share the tests: the longest files begin first, and what minds the clock runs at last: what takes
+the whole machine alone, and what mostly waits beside its like.
 
 Doors have patience with all others: a machine that is busy with several tests must not make an answer late.
 """
@@ -42,13 +43,14 @@ LONGEST: Final = (
 )
 """Each takes more than ten seconds of a core. Begun last, one of them would be one process's work while the others had none."""
 PATIENCE_SECONDS: Final = 60.0
+_KINDS: Final = ("", "quiet", "alone")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {name: position for position, name in enumerate(LONGEST)}
 
-    def place(item: pytest.Item) -> tuple[bool, int]:
-        return item.get_closest_marker("alone") is not None, order.get(item.nodeid.partition("::")[0], len(LONGEST))
+    def place(item: pytest.Item) -> tuple[int, int]:
+        return _KINDS.index(kind_of(item)), order.get(item.nodeid.partition("::")[0], len(LONGEST))
 
     items.sort(key=place)
 
@@ -56,11 +58,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Outside of the time limit, which begins when it is the test's turn."""
-    alone = item.get_closest_marker("alone") is not None
-    with nullcontext() if alone else patience():
+    kind = kind_of(item)
+    with nullcontext() if kind else patience():
         if "PYTEST_XDIST_WORKER" not in os.environ:
             return (yield)
-        with turn(item.config.cache.mkdir("turns"), alone=alone):
+        with turn(item.config.cache.mkdir("turns"), kind):
             return (yield)
 
 
@@ -71,12 +73,22 @@ def patience() -> Iterator[None]:
         yield
 
 
+def kind_of(item: pytest.Item) -> str:
+    """`alone`, `quiet`, or nothing for a test that minds no clock."""
+    return next((one for one in _KINDS[1:] if item.get_closest_marker(one)), "")
+
+
 @contextmanager
-def turn(folder: Path, *, alone: bool) -> Iterator[None]:
-    """Until every other test has ended, if this one runs alone; otherwise at once, unless one that runs alone does or waits."""
-    with (folder / "door").open("w") as door, (folder / "room").open("w") as room:
+def turn(folder: Path, kind: str) -> Iterator[None]:
+    """Waits until no test of another kind is running, nor any at all if this one runs alone; whoever waits is the next."""
+    with (folder / "door").open("w") as door, (folder / "loud").open("w") as loud, (folder / "quiet").open("w") as quiet:
+        own, other = (quiet, loud) if kind == "quiet" else (loud, quiet)
         fcntl.flock(door, fcntl.LOCK_EX)
-        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        if not alone:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        if kind == "alone":
+            fcntl.flock(own, fcntl.LOCK_EX)
+        else:
+            fcntl.flock(other, fcntl.LOCK_UN)
+            fcntl.flock(own, fcntl.LOCK_SH)
             fcntl.flock(door, fcntl.LOCK_UN)
         yield

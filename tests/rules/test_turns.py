@@ -15,20 +15,21 @@ def test_the_longest_files_exist(name: str) -> None:
     assert (ROOT / name).is_file()
 
 
-def test_some_share_the_room_and_one_has_it_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["alone", "quiet"])
+def test_some_share_the_room_and_what_minds_the_clock_has_it(tmp_path: Path, kind: str) -> None:
     entered, leave = Event(), Event()
 
     def alone() -> None:
-        with turn(tmp_path, alone=True):
+        with turn(tmp_path, kind):
             entered.set()
             leave.wait(10)
 
     def together() -> bool:
-        with turn(tmp_path, alone=False):
+        with turn(tmp_path, ""):
             return entered.is_set()
 
     with ThreadPoolExecutor(3) as pool:
-        with turn(tmp_path, alone=False):
+        with turn(tmp_path, ""):
             assert pool.submit(together).result(10) is False
             first = pool.submit(alone)
             assert not entered.wait(0.1)
@@ -38,3 +39,17 @@ def test_some_share_the_room_and_one_has_it_alone(tmp_path: Path) -> None:
         leave.set()
         first.result(10)
         assert later.result(10)
+
+
+def test_quiet_ones_share_the_room_which_none_has_who_runs_alone(tmp_path: Path) -> None:
+    def enter(kind: str) -> None:
+        with turn(tmp_path, kind):
+            pass
+
+    with ThreadPoolExecutor(3) as pool:
+        with turn(tmp_path, "quiet"):
+            pool.submit(enter, "quiet").result(10)
+            alone = pool.submit(enter, "alone")
+            with pytest.raises(TimeoutError):
+                alone.result(0.1)
+        alone.result(10)
