@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -45,8 +46,8 @@ class Gate:
         if services.ending:
             return LEFT
         if (bearing := self._recent()) is not None:
-            async with services.statement() as session:
-                begun = await begin_step_unchanged(session, key, bearing, name=step["name"], worker=services.name)
+            begin_now = partial(begin_step_unchanged, key=key, bearing=bearing, name=step["name"], worker=services.name)
+            begun = await services.insist(begin_now)
             if begun is not None:
                 return begun
         halt = await self.look()
@@ -90,8 +91,7 @@ class Gate:
 
 async def begin(work: Work, key: StepKey, step: Mapping[str, Any]) -> Begun:
     """Records the intent to call without asking anything; raises LostClaim."""
-    async with work.services.statement() as session:
-        return await begin_step(session, key, name=step["name"], worker=work.services.name)
+    return await work.services.insist(partial(begin_step, key=key, name=step["name"], worker=work.services.name))
 
 
 async def stopped(work: Work, session: ReadSession) -> str:

@@ -3,11 +3,11 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,7 +19,7 @@ from commands.rulebooks import Rulebook, read_rulebook
 from commands.switches import stopped_integrations
 from countersign.labels import labels_in
 from integrations.catalogs import Catalog
-from store.databases import ReadSession, WriteSession, open_engine, reading, transaction
+from store.databases import ReadSession, WriteSession, open_engine, reading, transaction, trouble_of
 from store.objects import Objects
 from store.policies import find_digest
 from store.secrets import Keys, Opener, Sealer
@@ -30,8 +30,10 @@ from .connections import Connections
 from .redactions import Redactor, secrets_of_environment
 
 _log = logging.getLogger(__name__)
+Found = TypeVar("Found")
 FRESH_SECONDS: Final = 2.0
 ASK_SECONDS: Final = 0.25
+INSIST_SECONDS: Final = 60.0
 
 
 @dataclass
@@ -141,6 +143,22 @@ class Services:
         """For one statement that is its own transaction, which saves two round trips."""
         async with AsyncSession(self.engine.execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False) as session:
             yield WriteSession(ReadSession(session))
+
+    async def insist(self, write: Callable[[WriteSession], Awaitable[Found]], *, alone: bool = True) -> Found:
+        """Writes what only this worker knows, again and again for a minute while Postgres is away or in trouble.
+
+        `alone`: it is one statement. What is written has to bear that it had been committed before and only the answer was lost.
+        """
+        until = time.monotonic() + INSIST_SECONDS
+        while True:
+            try:
+                async with self.statement() if alone else self.transaction() as session:
+                    return await write(session)
+            except (SQLAlchemyError, OSError) as error:
+                if trouble_of(error) is None or time.monotonic() > until:
+                    raise
+                _log.warning("Postgres is waited for: %s", type(error).__name__)
+                await asyncio.sleep(ASK_SECONDS)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[ReadSession]:

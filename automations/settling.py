@@ -1,6 +1,7 @@
 """settling: how a worker lets go of a run that it holds, by a move or by giving it back, and what the journal says about it."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from countersign.runs import RunStatus
@@ -35,9 +36,8 @@ async def settle(
         result=result,
         detail=detail or {},
     )
-    async with work.services.transaction() as session:
-        if not await move(session, [wanted]):
-            raise LostClaim
+    if not await work.services.insist(partial(move, moves=[wanted]), alone=False):
+        raise LostClaim
 
 
 async def give_back(work: Work, because: str) -> None:

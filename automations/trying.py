@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from countersign.retries import Retrying
 from countersign.tasks import ASK
+from store.databases import WriteSession
 from store.journals import Begun, Phase, StepKey, StepState, adopt_step, end_step, find_wait
 from store.secrets import keep_secrets
 from store.waits import Waiting, WaitKind
@@ -88,13 +89,13 @@ def _named(key: StepKey) -> str:
 
 async def _end(work: Work, key: StepKey, outcome: Outcome, wait: float | None) -> None:
     state = StepState.waiting if wait is not None else _STATES.get(outcome.how, StepState.failed)
-    if not outcome.sealed:
-        async with work.services.statement() as session:
-            await end_step(session, key, state=state, result=outcome.result, error=outcome.error, wait=wait)
-        return
-    async with work.services.transaction() as session:
+
+    async def write(session: WriteSession) -> None:
         await end_step(session, key, state=state, result=outcome.result, error=outcome.error, wait=wait)
-        await keep_secrets(session, work.run.id, outcome.sealed)
+        if outcome.sealed:
+            await keep_secrets(session, work.run.id, outcome.sealed)
+
+    await work.services.insist(write, alone=not outcome.sealed)
 
 
 def _wait(retry: Retrying | None, begun: Begun, outcome: Outcome) -> float | None:

@@ -88,25 +88,30 @@ SELECT :run_id, :revision, :position, :phase, :name, 'calling', :attempt, :worke
 ON CONFLICT (run_id, revision, position, phase) DO UPDATE
 SET state = 'calling', attempt = excluded.attempt, worker = excluded.worker, started_at = countersign_now(), ended_at = NULL, error = '',
     due_at = NULL,
-    tries = CASE WHEN steps.state IN ('calling', 'waiting') THEN steps.tries + 1 ELSE 1 END,
+    tries = CASE WHEN {again} THEN steps.tries WHEN steps.state IN ('calling', 'waiting') THEN steps.tries + 1 ELSE 1 END,
     since = CASE WHEN steps.state IN ('calling', 'waiting') THEN steps.since ELSE countersign_now() END,
-    earlier = steps.earlier || jsonb_build_array(jsonb_build_object('started_at', steps.started_at, 'ended_at', steps.ended_at,
-              'worker', steps.worker, 'state', steps.state, 'error', steps.error))
+    earlier = CASE WHEN {again} THEN steps.earlier ELSE steps.earlier || jsonb_build_array(jsonb_build_object(
+              'started_at', steps.started_at, 'ended_at', steps.ended_at, 'worker', steps.worker, 'state', steps.state,
+              'error', steps.error)) END
 WHERE steps.state <> 'done' RETURNING tries, extract(epoch FROM countersign_now() - since) AS seconds
 """
-_BEGIN_CLAIMED = text(_BEGIN.format(where=FENCE))
-_BEGIN_UNCHANGED = text(_BEGIN.format(where=f"{FENCE} AND {_UNCHANGED}"))
+# The same begin once more, because its first answer was lost: no other try has been made.
+_AGAIN: Final = "steps.state = 'calling' AND steps.attempt = excluded.attempt"
+_BEGIN_CLAIMED = text(_BEGIN.format(where=FENCE, again=_AGAIN))
+_BEGIN_UNCHANGED = text(_BEGIN.format(where=f"{FENCE} AND {_UNCHANGED}", again=_AGAIN))
 _END = text(f"""
 WITH ended AS (UPDATE steps SET state = :state, ended_at = countersign_now(), result = cast(:result AS jsonb), error = :error,
                       due_at = countersign_now() + cast(:wait AS float) * interval '1 second'
                WHERE run_id = :run_id AND revision = :revision AND position = :position AND phase = :phase AND attempt = :attempt
-                 AND {FENCE} RETURNING run_id, name, tries),
+                 AND {FENCE} AND NOT (state = :state AND ended_at IS NOT NULL) RETURNING run_id, name, tries),
 noted AS (INSERT INTO audit_events (id, canonical) SELECT gen_random_uuid(), json_build_object('kind', 'step:' || cast(:state AS text),
           'actor', 'countersign', 'run', e.run_id, 'detail', jsonb_strip_nulls(jsonb_build_object('step', e.name, 'position',
           cast(:position AS int), 'phase', cast(:phase AS text), 'attempt', cast(:attempt AS int), 'try', nullif(e.tries, 1),
           'again_in', cast(:wait AS float), 'error', nullif(cast(:error AS text), ''))))::text
           FROM ended e)
 SELECT 1 FROM ended
+UNION ALL SELECT 1 FROM steps WHERE run_id = :run_id AND revision = :revision AND position = :position AND phase = :phase
+          AND attempt = :attempt AND state = :state AND ended_at IS NOT NULL
 """)  # noqa: S608  built from constants
 _PROGRESS = text(f"""
 UPDATE steps SET progress = cast(:progress AS jsonb) WHERE run_id = :run_id AND revision = :revision AND position = :position
@@ -179,7 +184,10 @@ async def begin_step_unchanged(session: WriteSession, key: StepKey, bearing: Bea
 async def end_step(
     session: WriteSession, key: StepKey, *, state: StepState, result: Any = None, error: str = "", wait: float | None = None
 ) -> None:
-    """Records how the call ended, and in how many seconds it is due again if it waits; raises LostClaim when the claim has ended."""
+    """Records how the call ended, and in how many seconds it is due again if it waits; raises LostClaim when the claim has ended.
+
+    Said a second time, because the first answer was lost, it changes nothing.
+    """
     values = {"state": state, "result": None if result is None else Jsonb(result), "error": error, "wait": wait}
     row = await session.execute(_END, values_of(key) | values)
     if row.first() is None:

@@ -139,6 +139,7 @@ class EmbeddedPostgres:
             "synchronous_commit": "on",
             "timezone": "UTC",
             "cluster_name": "countersign",
+            "max_connections": "200",  # two busy hosts want more than the usual hundred
         }
         if not self._durable:
             settings |= _FOR_TESTS
