@@ -124,6 +124,7 @@ async def _furnish(made: Ground, size: Size, seed: int) -> None:
         "COUNTERSIGN_COMMANDS": str(COMMANDS),
         "COUNTERSIGN_LEASE_SECONDS": str(size.lease),
         "COUNTERSIGN_EXECUTING_PROCESSES": "2",
+        "COUNTERSIGN_SLOTS": "4",  # of two hosts on two cores: a worker takes no more than it can carry out, and leaves less when it dies
         "CHAOS_LEDGER": made.ledger.url,
         "CHAOS_SEED": str(seed),
         "CHAOS_MINES": str(size.mines),

@@ -57,7 +57,7 @@ SHORT: Final = Size(
 )
 LONG: Final = Size(
     name="long",
-    seconds=630,
+    seconds=780,
     runs=10_000,
     kills=1_010,
     pauses=205,

@@ -135,6 +135,7 @@ COURSES = {
     "unsure": lambda: [careful(3, False)],
     "declared": lambda: [declared(3)],
     "dawdle": lambda: [dawdle()],
+    "once only": lambda: [once_only("a")],
 }
 
 

@@ -1,15 +1,20 @@
 """A worker that dies while several steps of a run are under way: what another one makes of the journal."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
-from sqlalchemy import text
+import pytest
+from sqlalchemy import make_url, text
 
 from countersign.replies import Reply
 from kit.bots import Bot, Member, RunHandle
+from kit.fixtures import open_bot
 from store.databases import reading, transaction
+from store.embedded import DatabaseUrls
 from store.runs import search_runs
 from tests.automations.carts import traced
+from tests.fakes.proxies import DelayingProxy
 from tests.hubs import until
 
 
@@ -75,3 +80,28 @@ async def test_a_guard_and_a_child_outlive_their_worker(crew: Bot, ada: Member, 
         await crew.later("61s")
     assert run.succeeded
     assert traced(trace).count("+a") == traced(trace).count("+b") == 1
+
+
+async def test_what_a_living_worker_knows_is_written_when_postgres_is_back(
+    bot_database: DatabaseUrls, trace: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    near = make_url(bot_database.worker)
+    async with DelayingProxy("127.0.0.1", int(str(near.query["port"]))) as wire:
+        far = near.set(host="127.0.0.1", port=wire.port, query={}).render_as_string(hide_password=False)
+        async with open_bot(replace(bot_database, worker=far), tmp_path, commands=trace.parent / "commands") as crew:
+            (ada,) = crew.cast("ada", may=["cart:fill"])
+            working = asyncio.create_task(ada.say("course how='once only'"))
+
+            async def called() -> bool:
+                return "?a" in traced(trace)
+
+            async def waiting() -> bool:
+                return "Postgres is waited for" in caplog.text
+
+            await until(called, what="the call is under way")
+            await wire.refuse()
+            await until(waiting, what="the call has ended and cannot be written down")
+            await wire.accept()
+            run = await working
+            assert run.succeeded, run.outcome
+    assert traced(trace) == ["?a", "+a"]

@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 
 from countersign.runs import RunStatus
+from store.audits import find_trail
 from store.databases import WriteSession, reading, transaction
 from store.journals import (
     LostClaim,
@@ -42,6 +43,22 @@ async def test_a_step_is_begun_reported_and_ended(tables: Tables) -> None:
         assert (row.state, row.result, row.error, row.progress) == ("done", {"moved": [1]}, "", {"done": 1, "total": 2, "note": "half"})
         assert [one.line for one in await find_lines(session, run)] == ["one", "two"]
         assert [one.line for one in await find_lines(session, run, last=1)] == ["two"]
+
+
+async def test_what_is_said_again_because_the_answer_was_lost_changes_nothing(tables: Tables) -> None:
+    run, key = await executing(tables)
+    for _ in range(2):
+        async with transaction(tables.worker) as session:
+            begun = await begin_step(session, key, name="a.move", worker="w1")
+        assert begun.tries == 1
+    for _ in range(2):
+        async with transaction(tables.worker) as session:
+            await end_step(session, key, state=StepState.done, result="moved")
+    async with reading(tables.web) as session:
+        (row,) = await find_steps(session, run, revision=1)
+        assert (row.state, row.result, row.tries, row.earlier) == ("done", "moved", 1, [])
+        told = [event.kind for event in await find_trail(session, run)]
+    assert told.count("step:done") == 1
 
 
 @pytest.mark.parametrize("how", ["reclaimed", "moved on", "cancelled"])
