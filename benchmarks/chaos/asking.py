@@ -42,7 +42,6 @@ class People:
     dice: random.Random
     asked: dict[UUID, str] = field(default_factory=dict)
     happened: Counter[str] = field(default_factory=Counter)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def ask_all(self) -> None:
         """All runs, spread evenly over the time."""
@@ -50,16 +49,13 @@ class People:
         await asyncio.gather(*(self._ask(numbers, began) for _ in range(ASKERS)))
 
     async def decide(self) -> None:
-        """Approves, denies the `deny-…`, leaves the `keep-…` alone; until it has ended and nothing is left."""
+        """Approves, denies the `deny-…`, leaves the `keep-…` alone, until cancelled: what was asked for last is planned later."""
         while True:
-            last = self.ended.is_set()
             with contextlib.suppress(SQLAlchemyError, OSError):
                 async with self.ground.engine.connect() as connection:
                     waiting = [(row.id, row.digest, row.name) for row in await connection.execute(_WAITING)]
                 cards = iter(waiting)
                 await asyncio.gather(*(self._decide(cards) for _ in range(DECIDERS)))
-                if last and not waiting:
-                    return
             await asyncio.sleep(0.1)
 
     async def _decide(self, cards: Iterator[tuple[UUID, str, str]]) -> None:

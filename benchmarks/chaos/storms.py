@@ -35,13 +35,13 @@ async def rage(folder: Path, size: Size, *, seed: int) -> Report:
         faults = Faults(made, size, random.Random(seed))
         people = People(made, size, random.Random(seed + 1))
         async with asyncio.TaskGroup() as storm:
-            storm.create_task(people.decide())
+            deciding = storm.create_task(people.decide())
             async with asyncio.TaskGroup() as group:
                 group.create_task(people.ask_all())
                 group.create_task(faults.strike())
-            people.ended.set()
             asked = time.monotonic() - began
             await _calm(made)
+            deciding.cancel()
         quiet = time.monotonic() - began
         report = await count(made, size, people, faults, seed=seed)
         report.seconds = {"start": started, "storm": asked - started, "until all was quiet": quiet - asked}
