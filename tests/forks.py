@@ -37,7 +37,6 @@ class Fork:
         program: Callable[[], Any] | None = None,
     ) -> None:
         """`program` is what the first word stands for, unless that is one of the hub's own."""
-        program = program or _PROGRAMS[words[0]]
         self._process = _FORKS.Process(target=_become, args=(program, words, dict(environment), typed, str(out), str(err or out)))
         self._process.start()
         assert self._process.pid is not None
@@ -61,7 +60,7 @@ class Fork:
         return self._process.exitcode
 
 
-def _become(program: Callable[[], Any], words: tuple[str, ...], environment: dict[str, str], *files: str) -> None:
+def _become(program: Callable[[], Any] | None, words: tuple[str, ...], environment: dict[str, str], *files: str) -> None:
     """What `python -m` with these words does, with these files as its standard input, output and error output."""
     os.setsid()
     os.chdir(environment.get("HOME", ROOT) if words[0] == "countersign" else ROOT)
@@ -71,4 +70,4 @@ def _become(program: Callable[[], Any], words: tuple[str, ...], environment: dic
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND if number else os.O_RDONLY, 0o600), number)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
     sys.argv = list(words)
-    sys.exit(program())
+    sys.exit((program or _PROGRAMS[words[0]])())

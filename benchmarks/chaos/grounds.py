@@ -61,10 +61,15 @@ class Host:
         environment = plain | chaos | {"CHAOS_HOST": str(self.folder), "CHAOS_CLOCK": str(self.skew)}
         self.process = Fork(("host", str(self.port)), environment, self.folder / "log", program=live)
 
-    def stop(self) -> None:
-        """Ends all of it."""
+    def end(self) -> None:
+        """Lets all of it end."""
         if self.process is not None:
             self.process.send_signal(signal.SIGTERM)
+
+    def stop(self) -> None:
+        """Returns when all of it has ended."""
+        self.end()
+        if self.process is not None:
             try:
                 self.process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
@@ -113,6 +118,8 @@ async def ground(folder: Path, size: Size, *, seed: int) -> AsyncIterator[Ground
         for host in made.hosts:
             stack.callback(host.stop)
             host.start()
+        for host in made.hosts:  # called first: no host waits for the other's end
+            stack.callback(host.end)
         for client in (one for clients in made.clients.values() for one in clients):
             stack.push_async_callback(client.aclose)
         await until(lambda: _answering(made), seconds=START_SECONDS, what=f"both hosts answer (their logs are in {folder})")

@@ -244,7 +244,7 @@ class Fleet:
 
     def __str__(self) -> str:
         counts = ", ".join(f"{n} {what}" for what, n in sorted(self.counts.items()))
-        return f"{len(self.asked)} runs, {len(self.stops)} restarts, the slowest stop {max(self.stops):.1f} s; {counts}"
+        return f"{len(self.asked)} runs, {len(self.stops)} restarts, the slowest stop {max(self.stops, default=0):.1f} s; {counts}"
 
 
 @asynccontextmanager
