@@ -12,11 +12,11 @@ import pytest_asyncio
 from playwright.async_api import Page, ViewportSize, expect
 
 from kit.servers import Servers
-from tests.stories.browsers import Chromium, chromium, come_in, find_chromium
+from tests.stories.browsers import LEAVING, Chromium, chromium, collected, come_in, find_chromium
 from tests.stories.galleries import Gallery, keep_record, open_gallery
 from tests.stories.tours import FIRST, OTHERS, PAGES, Stop, shown
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), LEAVING]
 WIDE: Final[ViewportSize] = {"width": 1280, "height": 900}
 PHONE: Final[ViewportSize] = {"width": 390, "height": 844}
 AXE: Final = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
@@ -96,6 +96,7 @@ async def tour(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> As
     pictures = Path(os.environ.get("COUNTERSIGN_PICTURES") or tmp_path_factory.mktemp("pictures"))
     async with open_gallery(servers.fresh_database(), tmp_path_factory.mktemp("gallery")) as gallery, chromium() as browser:
         yield Tour(gallery, browser, pictures)
+    collected()
 
 
 async def test_every_page_is_on_the_tour(tour: Tour) -> None:
