@@ -53,7 +53,7 @@ SHORT: Final = Size(
     cuts=3,
     mines=0.000_5,
     interrupted=0.10,
-    recovered=30.0,
+    recovered=60.0,
 )
 LONG: Final = Size(
     name="long",
