@@ -1,25 +1,43 @@
 """Connections of the driver itself, for the hottest statements: SQLAlchemy's session costs such a one more than Postgres does."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import psycopg
 from psycopg.rows import dict_row
 
-from store.databases import CONNECT_SECONDS, WORKER_OPTIONS, Driver, plain_url
+from store.databases import CONNECT_SECONDS, WORKER_OPTIONS, Driver, WriteDriver, plain_url
 
 Found = TypeVar("Found")
+FEW: Final = 4
 
 
 class Connections:
     """A worker's connections; the one used last is used first, because it has our statements prepared. One in trouble is closed."""
 
-    def __init__(self, url: str, *, name: str) -> None:
+    def __init__(self, url: str, *, name: str, statements: int = FEW) -> None:
+        """At most so many `statements` at once: each takes about a millisecond, however many steps are under way."""
         self._url, self._name = plain_url(url), name
         self._free: list[Driver] = []
         self._commits: set[asyncio.Task[None]] = set()
+        self._room = asyncio.Semaphore(statements)
+
+    @asynccontextmanager
+    async def statement(self) -> AsyncIterator[WriteDriver]:
+        """A connection for one statement, which is committed when it is answered. Raises psycopg.Error."""
+        async with self._room:
+            connection = self._free.pop() if self._free else await self._connect()
+            try:
+                await connection.set_autocommit(True)
+                yield WriteDriver(connection)
+                await connection.set_autocommit(False)
+            except BaseException:
+                self._drop(connection)
+                raise
+            self._free.append(connection)
 
     async def begin(self, work: Callable[[Driver], Awaitable[Found]]) -> tuple[Found, asyncio.Task[None]]:
         """Works in a transaction: what the work found, and the commit, which is under way and has to be waited for.

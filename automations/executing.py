@@ -22,7 +22,7 @@ from store import traces
 from store.approvals import find_request
 from store.breaks import open_review
 from store.claims import Claim, claim
-from store.databases import WriteSession
+from store.databases import ReadSession, WriteSession
 from store.journals import LostClaim, StepState, find_start, find_steps, mark_start
 from store.people import find_all_people, find_people
 from store.runs import Move, RunRow, find_runs, move
@@ -54,7 +54,7 @@ async def execute_runs(services: Services, ids: Sequence[UUID]) -> int:
     async with services.reading() as session:
         rulebook = await services.current_rulebook(session)
     ids = await without_held(services, ids, planning=False)
-    async with services.transaction() as session:
+    async with services.statement() as session:
         claims = await claim(
             session,
             ids,
@@ -76,7 +76,7 @@ async def execute_runs(services: Services, ids: Sequence[UUID]) -> int:
 
 async def _held(services: Services, rulebook: Rulebook, one: Claim) -> None:
     with services.holding([one.run_id]):
-        async with services.transaction() as session:
+        async with services.reading() as session:
             work = await _work(services, session, one, rulebook)
         note_claim(work.run, one)
         await note_approval(work.run, one, services)
@@ -97,7 +97,7 @@ async def _execute(services: Services, rulebook: Rulebook, work: Work, one: Clai
         await give_turn_back(work)
 
 
-async def _work(services: Services, session: WriteSession, one: Claim, rulebook: Rulebook) -> Work:
+async def _work(services: Services, session: ReadSession, one: Claim, rulebook: Rulebook) -> Work:
     run = (await find_runs(session, [one.run_id]))[one.run_id]
     person = (await find_people(session, [run.asker]))[run.asker]
     secrets = await find_secrets(session, run.id, services.opener)

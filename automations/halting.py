@@ -15,10 +15,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from commands.authorizing import Refused
 from commands.switches import against_run
 from store.databases import ReadSession
-from store.journals import Bearing, Begun, StepKey, begin_step, begin_step_unchanged, find_bearing
+from store.journals import Bearing, Begun, Finished, StepKey, begin_step, begin_step_unchanged, find_bearing
 from store.switches import Held
 
 from .calling import Ended, Outcome, Work
+from .journaling import write_end
 from .makingplans import may_go_on
 from .parking import paused
 
@@ -40,16 +41,18 @@ class Gate:
     _looked: float = 0.0
     _bearing: Bearing | None = None
 
-    async def begin(self, key: StepKey, step: Mapping[str, Any]) -> Begun | Outcome:
-        """Records the intent to call, or says why the step may not begin. Raises LostClaim."""
+    async def begin(self, key: StepKey, step: Mapping[str, Any], after: Finished | None = None) -> Begun | Outcome:
+        """Records the intent to call, or says why the step may not begin; and that the step before it is done. Raises LostClaim."""
         services = self.work.services
-        if services.ending:
-            return LEFT
-        if (bearing := self._recent()) is not None:
-            begin_now = partial(begin_step_unchanged, key=key, bearing=bearing, name=step["name"], worker=services.name)
-            begun = await services.insist(begin_now)
+        if not services.ending and (bearing := self._recent()) is not None:
+            begin_now = partial(begin_step_unchanged, key=key, bearing=bearing, name=step["name"], worker=services.name, after=after)
+            begun = await services.insist_alone(begin_now)
             if begun is not None:
                 return begun
+        elif after is not None:
+            await write_end(services, after)
+        if services.ending:
+            return LEFT
         halt = await self.look()
         return await begin(self.work, key, step) if halt is None else halt
 
@@ -72,7 +75,7 @@ class Gate:
         work = self.work
         rulebook = await work.services.current_rulebook(session)
         if rulebook.policy.digest != bearing.policy:
-            rulebook = await work.services.recent_rulebook(seconds=0)
+            rulebook = await work.services.newest_rulebook(session)
         if bearing.cancelled_by is not None:
             return Outcome(Ended.cancelled, error="before it began")
         if bearing.paused_by is not None:
@@ -91,7 +94,7 @@ class Gate:
 
 async def begin(work: Work, key: StepKey, step: Mapping[str, Any]) -> Begun:
     """Records the intent to call without asking anything; raises LostClaim."""
-    return await work.services.insist(partial(begin_step, key=key, name=step["name"], worker=work.services.name))
+    return await work.services.insist_alone(partial(begin_step, key=key, name=step["name"], worker=work.services.name))
 
 
 async def stopped(work: Work, session: ReadSession) -> str:

@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from countersign.artifacts import Artifact
-from store.journals import LostClaim, StepKey, note_progress
+from store.journals import Finished, LostClaim, StepKey, StepState, end_step, note_progress
 from store.logs import LOG_LINES_KEPT, add_lines
 
 from .artifacts import keep
@@ -19,6 +20,11 @@ from .services import Services
 FLUSH_SECONDS: Final = 0.25
 PROGRESS_SECONDS: Final = 0.5
 LONGEST_LINE: Final = 4_000
+
+
+async def write_end(services: Services, finished: Finished) -> None:
+    """Records that a step is done; raises LostClaim."""
+    await services.insist_alone(partial(end_step, key=finished.key, state=StepState.done, result=finished.result))
 
 
 @dataclass

@@ -26,6 +26,7 @@ from store.settings import Settings
 from store.workers import note_worker
 
 from .brokers import EXECUTING, PLANNING, WrongRedis, check_redis, open_broker, queue_of
+from .connections import FEW
 from .executing import execute_runs
 from .housekeeping.dispatching import Dispatcher
 from .housekeeping.following import follow_always
@@ -80,7 +81,9 @@ def _work(settings: Settings, role: str, name: str, parent: int) -> None:
     """A Dramatiq worker whose consumer hands run ids to the intake of the event loop, where the work is done."""
     job, batch, hands = _WORK[role]
     hands = hands or settings.slots
-    services = open_services(settings, name=name, pool=hands + 4)
+    # A run that is carried out needs plain statements most of the time; together they are no more connections than places and a few.
+    pool = hands + FEW if role == PLANNING else hands // 4 + FEW
+    services = open_services(settings, name=name, pool=pool, statements=max(FEW, hands // 8))
     intake = Intake(lambda ids: job(services, ids), batch=batch, hands=hands, places=partial(_places, services))
 
     def take(ids: list[UUID]) -> None:

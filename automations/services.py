@@ -4,12 +4,13 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final, TypeVar
 from uuid import UUID
 
+import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
@@ -19,18 +20,19 @@ from commands.rulebooks import Rulebook, read_rulebook
 from commands.switches import stopped_integrations
 from countersign.labels import labels_in
 from integrations.catalogs import Catalog
-from store.databases import ReadSession, WriteSession, open_engine, reading, transaction, trouble_of
+from store.databases import ReadSession, WriteDriver, WriteSession, open_engine, reading, transaction, trouble_of
 from store.objects import Objects
 from store.policies import find_digest
 from store.secrets import Keys, Opener, Sealer
 from store.settings import Settings
 from store.switches import Switch, find_switches
 
-from .connections import Connections
+from .connections import FEW, Connections
 from .redactions import Redactor, secrets_of_environment
 
 _log = logging.getLogger(__name__)
 Found = TypeVar("Found")
+Through = TypeVar("Through")
 FRESH_SECONDS: Final = 2.0
 ASK_SECONDS: Final = 0.25
 INSIST_SECONDS: Final = 60.0
@@ -103,6 +105,10 @@ class Services:
             return await self._read_rulebook(session)
         return known[1]
 
+    async def newest_rulebook(self, session: ReadSession) -> Rulebook:
+        """The rulebook, read whole at this moment."""
+        return await self._read_rulebook(session)
+
     async def current_switches(self, session: ReadSession) -> tuple[Switch, ...]:
         """The kill switches that are on at this moment; stops the integrations that they name."""
         return self._noted(await find_switches(session))
@@ -144,21 +150,22 @@ class Services:
         async with AsyncSession(self.engine.execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False) as session:
             yield WriteSession(ReadSession(session))
 
-    async def insist(self, write: Callable[[WriteSession], Awaitable[Found]], *, alone: bool = True) -> Found:
-        """Writes what only this worker knows, again and again for a minute while Postgres is away or in trouble.
+    @asynccontextmanager
+    async def plain_statement(self) -> AsyncIterator[WriteDriver]:
+        """The same without SQLAlchemy's session, for what is done for each step. Raises psycopg.Error."""
+        async with self.connections.statement() as driver:
+            yield driver
 
-        `alone`: it is one statement. What is written has to bear that it had been committed before and only the answer was lost.
+    async def insist(self, write: Callable[[WriteSession], Awaitable[Found]]) -> Found:
+        """Writes what only this worker knows in a transaction, again and again for a minute while Postgres is away or in trouble.
+
+        What is written has to bear that it had been committed before and only the answer was lost.
         """
-        until = time.monotonic() + INSIST_SECONDS
-        while True:
-            try:
-                async with self.statement() if alone else self.transaction() as session:
-                    return await write(session)
-            except (SQLAlchemyError, OSError) as error:
-                if trouble_of(error) is None or time.monotonic() > until:
-                    raise
-                _log.warning("Postgres is waited for: %s", type(error).__name__)
-                await asyncio.sleep(ASK_SECONDS)
+        return await _insist(self.transaction, write)
+
+    async def insist_alone(self, write: Callable[[WriteDriver], Awaitable[Found]]) -> Found:
+        """The same for one statement that is its own transaction."""
+        return await _insist(self.plain_statement, write)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[ReadSession]:
@@ -202,8 +209,21 @@ class Services:
         await self.engine.dispose()
 
 
-def open_services(settings: Settings, *, name: str, pool: int) -> Services:
-    """Loads commands and keys and opens the engine; connections are made on first use."""
+async def _insist(opened: Callable[[], AbstractAsyncContextManager[Through]], write: Callable[[Through], Awaitable[Found]]) -> Found:
+    until = time.monotonic() + INSIST_SECONDS
+    while True:
+        try:
+            async with opened() as through:
+                return await write(through)
+        except (SQLAlchemyError, psycopg.Error, OSError) as error:
+            if trouble_of(error) is None or time.monotonic() > until:
+                raise
+            _log.warning("Postgres is waited for: %s", type(error).__name__)
+            await asyncio.sleep(ASK_SECONDS)
+
+
+def open_services(settings: Settings, *, name: str, pool: int, statements: int = FEW) -> Services:
+    """Loads commands and keys and opens the engine; connections are made on first use, so many for sessions and for plain statements."""
     keys = Keys(settings.data_dir / "keys")
     registry = load_registry(folder=settings.commands, runbooks=settings.runbooks)
     shown = f"countersign-{name}"[:60]
@@ -211,7 +231,7 @@ def open_services(settings: Settings, *, name: str, pool: int) -> Services:
         settings=settings,
         name=name,
         engine=open_engine(settings.database_url, name=shown, pool=pool, door=False),
-        connections=Connections(settings.database_url, name=shown),
+        connections=Connections(settings.database_url, name=shown, statements=statements),
         sealer=keys.sealer(),
         opener=keys.opener(),
         hook_sealer=keys.hook_sealer(),

@@ -36,7 +36,7 @@ async def settle(
         result=result,
         detail=detail or {},
     )
-    if not await work.services.insist(partial(move, moves=[wanted]), alone=False):
+    if not await work.services.insist(partial(move, moves=[wanted])):
         raise LostClaim
 
 

@@ -2,12 +2,13 @@
 
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from countersign.retries import Retrying
 from countersign.tasks import ASK
 from store.databases import WriteSession
-from store.journals import Begun, Phase, StepKey, StepState, adopt_step, end_step, find_wait
+from store.journals import Begun, Finished, Phase, StepKey, StepState, adopt_step, end_step, find_wait
 from store.secrets import keep_secrets
 from store.waits import Waiting, WaitKind
 
@@ -21,6 +22,11 @@ SHORT_SECONDS: Final = 10.0
 _STATES: Final = {Ended.done: StepState.done, Ended.held: StepState.not_done, Ended.parked: StepState.waiting}
 
 Begin = Callable[[StepKey, Mapping[str, Any]], Awaitable[Begun | Outcome]]
+HoldBack = Callable[[Finished], bool]
+
+
+def _never(_: Finished) -> bool:
+    return False
 
 
 def key_of(work: Work, position: int, phase: Phase) -> StepKey:
@@ -28,9 +34,20 @@ def key_of(work: Work, position: int, phase: Phase) -> StepKey:
 
 
 async def take_step(
-    work: Work, key: StepKey, step: Mapping[str, Any], results: Mapping[int, Any], *, begin: Begin, watch: Watch, waits: bool = False
+    work: Work,
+    key: StepKey,
+    step: Mapping[str, Any],
+    results: Mapping[int, Any],
+    *,
+    begin: Begin,
+    watch: Watch,
+    waits: bool = False,
+    held_back: HoldBack = _never,
 ) -> Outcome:
-    """Begins, calls and records the end, as often as the step says; `waits` is for one that waits already. Raises LostClaim."""
+    """Begins, calls and records the end, as often as the step says; `waits` is for one that waits already. Raises LostClaim.
+
+    That it is done is left to who says that it is `held_back`: he records it with what comes next.
+    """
     if step["name"] == ASK.name:
         return await _take_task(work, key, step, results, begin=begin, waits=waits)
     if step.get("submits"):
@@ -47,6 +64,8 @@ async def take_step(
             return begun
         outcome = await call_step(work, key, step, results, watch)
         again = _wait(retry, begun, outcome)
+        if outcome.how is Ended.done and not outcome.sealed and held_back(Finished(key, outcome.result)):
+            return outcome
         if outcome.how is not Ended.unclear:
             await _end(work, key, outcome, again)
         if again is None:
@@ -90,12 +109,13 @@ def _named(key: StepKey) -> str:
 async def _end(work: Work, key: StepKey, outcome: Outcome, wait: float | None) -> None:
     state = StepState.waiting if wait is not None else _STATES.get(outcome.how, StepState.failed)
 
-    async def write(session: WriteSession) -> None:
-        await end_step(session, key, state=state, result=outcome.result, error=outcome.error, wait=wait)
-        if outcome.sealed:
-            await keep_secrets(session, work.run.id, outcome.sealed)
+    end = partial(end_step, key=key, state=state, result=outcome.result, error=outcome.error, wait=wait)
 
-    await work.services.insist(write, alone=not outcome.sealed)
+    async def end_and_keep(session: WriteSession) -> None:
+        await end(session)
+        await keep_secrets(session, work.run.id, outcome.sealed)
+
+    await (work.services.insist(end_and_keep) if outcome.sealed else work.services.insist_alone(end))
 
 
 def _wait(retry: Retrying | None, begun: Begun, outcome: Outcome) -> float | None:

@@ -1,18 +1,20 @@
 """walking: a plan's steps in their shape, from wherever the journal says that they are."""
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 from countersign.shapes import Node, chosen, shape_of
 from countersign.values import REF_KEY
-from store.journals import Begun, Phase, StepKey, StepRow, StepState
+from store.journals import Begun, Finished, Phase, StepKey, StepRow, StepState
 from store.waits import Waiting
 
 from .calling import Ended, Outcome, Work
 from .guarding import watch_step
 from .halting import Gate, Watch, begin
+from .journaling import write_end
 from .settling import steps_of
 from .trying import key_of, take_step
 
@@ -23,6 +25,17 @@ class Stop:
 
     position: int
     outcome: Outcome
+
+
+@dataclass
+class Ahead:
+    """The node that comes next in a row, taken by whoever asks first whether there is one."""
+
+    left: Iterator[Node]
+
+    @cached_property
+    def node(self) -> Node | None:
+        return next(self.left, None)
 
 
 @dataclass
@@ -40,6 +53,7 @@ class Walk:
         self._rows = {row.position: row for row in self.rows if row.phase == Phase.do}
         self._guards = {row.position: row.state for row in self.rows if row.phase == Phase.guard}
         self._gate = Gate(self.work)
+        self._after: dict[int, Finished] = {}
         self.results |= {row.position: row.result for row in self._rows.values() if row.state == StepState.done}
 
     async def go(self) -> None:
@@ -57,10 +71,10 @@ class Walk:
             if row.state == StepState.calling:
                 await self._take(row.position)
 
-    async def _node(self, node: Node) -> bool:
+    async def _node(self, node: Node, ahead: Ahead | None = None) -> bool:
         """Whether it is done, so that what comes after it may begin."""
         if isinstance(node, int):
-            if node not in self.results and (self.stops or not await self._take(node)):
+            if node not in self.results and (self.stops or not await self._take(node, ahead)):
                 return False
             return await self._guarded(node)
         if "branch" in node:
@@ -69,21 +83,23 @@ class Walk:
             return await self._beside(node["parallel"], at_once=node["at_once"])
         return await self._in_order(node["sequence"])
 
-    async def _in_order(self, nodes: Iterable[Node]) -> bool:
-        for node in nodes:
-            if not await self._node(node):
-                return False
-        return True
+    async def _in_order(self, nodes: Sequence[Node]) -> bool:
+        return await self._row(iter(nodes), strict=True)
 
     async def _beside(self, nodes: Sequence[Node], *, at_once: int) -> bool:
         """The nodes beside each other; all that were begun have ended when it returns."""
-        room = asyncio.Semaphore(at_once)
+        left = iter(nodes)
+        return all(await _together([self._row(left, strict=False) for _ in nodes[:at_once]]))
 
-        async def one(node: Node) -> bool:
-            async with room:
-                return await self._node(node)
-
-        return all(await _together([one(node) for node in nodes]))
+    async def _row(self, left: Iterator[Node], *, strict: bool) -> bool:
+        """Those that are left and nobody else has taken, one after the other; a `strict` row ends at the first that is not done."""
+        well, ahead = True, Ahead(left)
+        while (well or not strict) and (node := ahead.node) is not None:
+            ahead = Ahead(left)
+            well = await self._node(node, ahead) and well
+            if isinstance(node, int) and (after := self._after.pop(node, None)):
+                await write_end(self.work.services, after)  # it was not begun after all
+        return well
 
     async def _branch(self, node: dict[str, Any]) -> bool:
         try:
@@ -94,13 +110,14 @@ class Walk:
             return False
         return side is None or await self._node(side)
 
-    async def _take(self, position: int) -> bool:
+    async def _take(self, position: int, ahead: Ahead | None = None) -> bool:
         work, row = self.work, self._rows.get(position)
         waits = row is not None and row.state == StepState.waiting
         if waits and (halt := await self._gate.look()) is not None:
             return self._went_well(position, halt)
         key, step = key_of(work, position, Phase.do), steps_of(work)[position]
-        outcome = await take_step(work, key, step, self.results, begin=self._begin, watch=self._watch, waits=waits)
+        held = partial(self._held_back, ahead)
+        outcome = await take_step(work, key, step, self.results, begin=self._begin, watch=self._watch, waits=waits, held_back=held)
         if outcome.how is Ended.done:
             self.results[position] = outcome.result
         return self._went_well(position, outcome)
@@ -124,10 +141,20 @@ class Walk:
             self._watch.awake.set()
         return outcome.how is Ended.done
 
+    def _held_back(self, ahead: Ahead | None, finished: Finished) -> bool:
+        """Whether a step begins at once behind it, for the first time: the statement that begins that says that this one is done."""
+        if ahead is None or self.stops or steps_of(self.work)[finished.key.position].get("guard"):
+            return False
+        if not isinstance(then := ahead.node, int) or then in self._rows:
+            return False
+        self._after[then] = finished
+        return True
+
     async def _begin(self, key: StepKey, step: Mapping[str, Any]) -> Begun | Outcome:
         """Nothing begins, or begins again, once something has stopped the run, but what was under way when its worker died is finished."""
+        after = None if self.stops else self._after.pop(key.position, None)
         if not self.stops:
-            return await self._gate.begin(key, step)
+            return await self._gate.begin(key, step, after)
         if (row := self._rows.get(key.position)) is not None and row.state == StepState.calling:
             return await begin(self.work, key, step)
         return Outcome(Ended.failed, error="was not begun again")

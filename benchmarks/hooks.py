@@ -1,6 +1,7 @@
 """How fast deliveries to a trigger are taken: written durably before the 202, at 64 connections and at 150 a second.
 
-Two sides: the web process alone, and at the lower rate with all workers, where each delivery starts a run on the same machine.
+The other side is a route of FastAPI that checks the signature and inserts one row: no limits, no record, and nothing that it starts. Ours
+is measured twice: the web process alone, and at the lower rate with all workers, where each delivery starts a run on the same machine.
 """
 
 import asyncio
@@ -13,15 +14,22 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from uuid import UUID, uuid4
 
+import psycopg
+
 from benchmarks import programs
 from benchmarks.errors import BenchmarkError
+from benchmarks.hubs import OURS
 from benchmarks.loads import Load, percentile, spaced, sustained
-from benchmarks.machines import require_durable
+from benchmarks.machines import libpq_url, require_durable
 from benchmarks.ours import Countersign
+from benchmarks.processes import Child
 from benchmarks.programs import Options
+from benchmarks.rivals import UVICORN
 from benchmarks.rounds import Figure, interleaved
 from benchmarks.services import Services
+from benchmarks.sides import bare_hook
 from store.databases import ReadSession, WriteSession, open_engine, reading
+from store.embedded.servers import free_port
 from store.hookdeliveries import find_deliveries
 from store.runs import NewRun, create
 from store.secrets import Keys
@@ -38,6 +46,8 @@ PACED = f"deliveries taken at {HALF}/s, 1/s"
 P99 = f"p99 at {HALF}/s, ms"
 P50 = f"p50 at {HALF}/s, ms"
 NOT_OK = "deliveries that were not 202"
+WITH_WORKERS = ", with workers"
+BARE = "bare FastAPI"
 POLICY = """
 profile: strict
 people: {ada: {email: ada@example.test, groups: [staff]}}
@@ -53,51 +63,14 @@ class HookedHub:
     def __init__(self, services: Services, *, workers: bool) -> None:
         self.trigger = uuid4()
         self.hub = Countersign(services, workers=workers, fill=self._fill, policy=POLICY)
-        self.name = "with workers" if workers else "web alone"
-        self._workers, self._url = workers, ""
+        self.url = ""
 
     async def start(self) -> None:
         addresses = await self.hub.start()
         require_durable(addresses.database_urls)
-        self._url = addresses.slack_url.replace("/slack/events", f"/hooks/{self.trigger}")
+        self.url = addresses.slack_url.replace("/slack/events", f"/hooks/{self.trigger}")
 
-    async def sample(self, *, seconds: float) -> Mapping[str, float]:
-        """One round; with workers only at the lower rate, and it ends when they have worked on everything."""
-        busy = None if self._workers else await sustained(self._url, self._signed(MOST), connections=CONNECTIONS, seconds=seconds)
-        walks = await asyncio.gather(*(self._walk(seconds) for _ in range(WALKERS)))
-        if self._workers:
-            await self._settled()
-        latencies = [one for walk in walks for one in walk.latencies]
-        fast = {} if busy is None else {RATE: busy.rate}
-        return fast | {
-            PACED: sum(walk.rate for walk in walks),
-            P99: percentile(latencies, 99) * 1_000,
-            P50: percentile(latencies, 50) * 1_000,
-            NOT_OK: (busy.not_ok if busy else 0.0) + sum(walk.not_ok for walk in walks),
-        }
-
-    async def _walk(self, seconds: float) -> Load:
-        pause = WALKERS / HALF * 0.88  # the rest is the wait for the answer
-        await asyncio.sleep(secrets.randbelow(1_000) / 1_000 * pause)
-        return await spaced(self._url, self._signed(int(seconds / pause)), pause=pause)
-
-    def _signed(self, count: int) -> Sequence[bytes]:
-        """Whole requests, no two alike."""
-        batch = secrets.token_hex(6)
-        host = self._url.split("/")[2]
-        path = self._url.split(host)[1]
-        made = []
-        for n in range(count):
-            body = json.dumps({"action": "published", "release": {"tag_name": f"v{n}", "id": f"{batch}-{n}"}, "more": "x" * 1_500}).encode()
-            signature = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
-            head = (
-                f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nX-GitHub-Event: release\r\n"
-                f"X-GitHub-Delivery: {batch}-{n}\r\nX-Hub-Signature-256: sha256={signature}\r\nContent-Length: {len(body)}\r\n\r\n"
-            )
-            made.append(head.encode() + body)
-        return made
-
-    async def _settled(self) -> None:
+    async def settled(self) -> None:
         assert self.hub.urls is not None
         engine = open_engine(self.hub.urls.worker, name="bench", pool=1, door=False)
         deadline = time.monotonic() + SETTLING_SECONDS
@@ -142,17 +115,97 @@ class HookedHub:
         )
 
 
+class BareHook:
+    """`benchmarks.sides.bare_hook` in one uvicorn process."""
+
+    def __init__(self, services: Services) -> None:
+        self._services, self.url = services, ""
+        self._child: Child | None = None
+
+    async def start(self) -> None:
+        self._services.postgres.create_database("bare_hook")
+        url = self._services.postgres.urls_for("bare_hook").owner
+        require_durable([url])
+        with psycopg.connect(libpq_url(url)) as connection:
+            connection.execute(bare_hook.TABLE)
+        port = free_port(None)
+        self._child = Child(
+            [*UVICORN, "--port", str(port), "--factory", "benchmarks.sides.bare_hook:create_app"],
+            environment={"BENCH_DATABASE_URL": libpq_url(url), "BENCH_HOOK_SECRET": SECRET},
+            log=self._services.folder / "bare-hook.log",
+        )
+        await self._child.listens(port)
+        self.url = f"http://127.0.0.1:{port}/hooks/releases"
+
+    async def stop(self) -> None:
+        """End uvicorn."""
+        if self._child:
+            self._child.stop()
+
+
+async def _sample(url: str, seconds: float) -> Mapping[str, float]:
+    """One round of a web process alone."""
+    busy = await sustained(url, _signed(url, MOST), connections=CONNECTIONS, seconds=seconds)
+    paced = await _paced(url, seconds)
+    return {RATE: busy.rate, PACED: paced[PACED], P99: paced[P99], P50: paced[P50], NOT_OK: busy.not_ok + paced[NOT_OK]}
+
+
+async def _ours(alone: HookedHub, whole: HookedHub, seconds: float) -> Mapping[str, float]:
+    """The same, and at the lower rate with workers; it ends when they have worked on everything."""
+    web = await _sample(alone.url, seconds)
+    paced = await _paced(whole.url, seconds)
+    await whole.settled()
+    return {**web, **{f"{name}{WITH_WORKERS}": value for name, value in paced.items()}}
+
+
+async def _paced(url: str, seconds: float) -> Mapping[str, float]:
+    walks = await asyncio.gather(*(_walk(url, seconds) for _ in range(WALKERS)))
+    latencies = [one for walk in walks for one in walk.latencies]
+    return {
+        PACED: sum(walk.rate for walk in walks),
+        P99: percentile(latencies, 99) * 1_000,
+        P50: percentile(latencies, 50) * 1_000,
+        NOT_OK: float(sum(walk.not_ok for walk in walks)),
+    }
+
+
+async def _walk(url: str, seconds: float) -> Load:
+    pause = WALKERS / HALF * 0.88  # the rest is the wait for the answer
+    await asyncio.sleep(secrets.randbelow(1_000) / 1_000 * pause)
+    return await spaced(url, _signed(url, int(seconds / pause)), pause=pause)
+
+
+def _signed(url: str, count: int) -> Sequence[bytes]:
+    """Whole requests, no two alike."""
+    batch = secrets.token_hex(6)
+    host = url.split("/")[2]
+    path = url.split(host)[1]
+    made = []
+    for n in range(count):
+        body = json.dumps({"action": "published", "release": {"tag_name": f"v{n}", "id": f"{batch}-{n}"}, "more": "x" * 1_500}).encode()
+        signature = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nX-GitHub-Event: release\r\n"
+            f"X-GitHub-Delivery: {batch}-{n}\r\nX-Hub-Signature-256: sha256={signature}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        made.append(head.encode() + body)
+    return made
+
+
 async def measure(services: Services, options: Options) -> list[Figure]:
     """The figures of both sides; no time is spent on workers while the web is measured alone."""
-    sides = [HookedHub(services, workers=workers) for workers in (False, True)]
+    alone, whole, bare = HookedHub(services, workers=False), HookedHub(services, workers=True), BareHook(services)
     try:
-        for side in sides:
+        for side in (alone, whole, bare):
             await side.start()
-            await side.sample(seconds=0.5)
-        return await interleaved({side.name: partial(side.sample, seconds=options.seconds) for side in sides}, rounds=options.rounds)
+        await _ours(alone, whole, 0.5)
+        await _sample(bare.url, 0.5)
+        sides = {OURS: partial(_ours, alone, whole, options.seconds), BARE: partial(_sample, bare.url, options.seconds)}
+        return await interleaved(sides, rounds=options.rounds)
     finally:
-        for side in sides:
-            await side.hub.stop()
+        await alone.hub.stop()
+        await whole.hub.stop()
+        await bare.stop()
 
 
 if __name__ == "__main__":

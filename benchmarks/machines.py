@@ -53,6 +53,17 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     return spent / 1e9
 
 
+def busy_seconds() -> float:
+    """Time that all processors have spent on anything, and not idle or waiting for a disk (proc(5): stat), in seconds."""
+    told = [int(one) for one in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return (sum(told) - told[3] - told[4]) / os.sysconf("SC_CLK_TCK")
+
+
+def processors() -> int:
+    """How many there are for us."""
+    return len(os.sched_getaffinity(0))
+
+
 def _processor() -> str:
     names = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return names[0] if names else platform.machine()

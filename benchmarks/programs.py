@@ -52,7 +52,11 @@ async def _run(programs: Sequence[Program], options: Options, closing: Callable[
         print(machine_line(database_url=shared.postgres.superuser_url, redis_url=shared.redis.url, folder=shared.folder))
         print(f"Medians of {options.rounds} interleaved rounds [lowest-highest]; x = the first side's multiple of the other, per round.")
         for program in programs:
-            measured = await program(shared, options)
+            try:
+                measured = await program(shared, options)
+            except BenchmarkError as error:
+                print(f"{program.__module__}: not measured: {error}", flush=True)
+                continue
             print(*(figure.line() for figure in measured), sep="\n", flush=True)
             figures += measured
     if closing:

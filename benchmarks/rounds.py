@@ -1,7 +1,7 @@
 """Sides measured in turn, round after round, so that a busy minute of the machine hits all of them alike."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 Sampler = Callable[[], Awaitable[Mapping[str, float]]]
@@ -23,10 +23,11 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One quantity, unit included in its name: for each side that has it, one value for each round."""
+    """One quantity, unit included in its name: for each side that has it, one value for each round; for each `missing` side, why."""
 
     name: str
     rounds: Mapping[str, Sequence[float]]
+    missing: Mapping[str, str] = field(default_factory=dict)
 
     def spread(self, side: str) -> Spread:
         """The values of one side."""
@@ -46,6 +47,7 @@ class Figure:
         for other in others:
             ratio = self.ratio(first, over=other)
             cells.append(f"{other} {_shown(self.spread(other))}" + (f" = {_shown(ratio)}x" if ratio else ""))
+        cells += [f"{other} not measured: {why}" for other, why in self.missing.items()]
         return f"{self.name}: " + " | ".join(cells)
 
 

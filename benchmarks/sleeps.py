@@ -1,20 +1,20 @@
-"""(f) Sleeps of 0.1 s, 2 to 20 at once: which share of the ceiling is reached, as runs of their own and as steps of one plan.
+"""(f) Sleeps of 0.1 s, 2 to 20 at once, against the ceiling of ten a second for each place: as runs of their own, and as steps of one plan.
 
-The ceiling is ten a second for each place. A sample is as many sleeps as take five seconds at the ceiling; `--whole` makes it 10,000.
+A sample is as many sleeps as take three seconds at the ceiling, from 60 to 600 of them; `--whole` makes it 10,000. Whether the
+processors were full shows beside it: a run of its own is asked, planned, planned again, audited and carried out for each sleep.
 """
 
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
-from functools import partial
 from uuid import UUID
 
 from sqlalchemy import text
 
 from benchmarks import programs
 from benchmarks.errors import BenchmarkError
-from benchmarks.machines import cpu_seconds
+from benchmarks.hubs import OURS
+from benchmarks.machines import busy_seconds, processors
 from benchmarks.ours import Countersign
 from benchmarks.programs import Options
 from benchmarks.rounds import Figure, interleaved
@@ -23,14 +23,12 @@ from benchmarks.steps import CountersignSteps
 from store.databases import reading
 
 PLACES = (2, 5, 10, 20)
-SECONDS = 5
+SECONDS = 3
 WHOLE = 10_000
 MOST_STEPS = 2_000
 SLEEP = 0.1
 ENDED_SECONDS = 900.0
-RUNS = "sleeps as runs, share of the ceiling, %"
-STEPS = "sleeps as steps of one plan, share of the ceiling, %"
-CPU = "processors taken meanwhile, % of both (runs)"
+CEILING = "ceiling"
 COMMANDS = """
 '''Sleep a little.'''
 
@@ -53,30 +51,45 @@ _ENDED = text("SELECT count(*) FROM runs WHERE id = ANY(:ids) AND status = 'succ
 _SPAN = text("SELECT extract(epoch FROM max(ended_at) - min(started_at)) FROM steps WHERE run_id = ANY(:ids) AND position >= 0")
 
 
+def as_runs(places: int) -> str:
+    """The name of the figure."""
+    return f"sleeps as runs, {places} at once, 1/s"
+
+
+def as_steps(places: int) -> str:
+    """The name of the figure."""
+    return f"sleeps as steps of one plan, {places} at once, 1/s"
+
+
+def busy(places: int) -> str:
+    """The name of the figure: all processes of the machine."""
+    return f"processors busy during the runs, {places} at once, %"
+
+
 class Dormitory(CountersignSteps):
     """A hub whose one executing worker has so many places."""
 
     def __init__(self, services: Services, places: int, *, sleeps: int) -> None:
         super().__init__(services, commands=COMMANDS, command="doze")
         self.hub = Countersign(services, web=False, commands=COMMANDS, settings={"COUNTERSIGN_SLOTS": str(places)})
-        self.name, self.places, self._sleeps = f"{places} at once", places, sleeps
+        self.places, self._sleeps = places, sleeps
 
     async def sample(self) -> Mapping[str, float]:
-        """Both shares, and what the runs took of the processors."""
-        pids = self.hub.all_pids()
-        began, spent = time.monotonic(), cpu_seconds(pids)
+        """Sleeps a second, both ways, and how busy the processors were with the runs."""
+        began, spent = time.monotonic(), busy_seconds()
         runs = await self._span(await self.ask(self._sleeps))
-        cpu = (cpu_seconds(pids) - spent) / (time.monotonic() - began)
+        taken = (busy_seconds() - spent) / (time.monotonic() - began) / processors()
         most = min(self._sleeps, MOST_STEPS)
         steps = await self._span(await self.ask(1, {"count": most, "at_once": self.places}))
-        return {RUNS: self._share(self._sleeps, runs), STEPS: self._share(most, steps), CPU: 50 * cpu}
+        return {as_runs(self.places): self._sleeps / runs, as_steps(self.places): most / steps, busy(self.places): 100 * taken}
+
+    async def ceiling(self) -> Mapping[str, float]:
+        """No more than this is possible with so many places."""
+        return {as_runs(self.places): self.places / SLEEP, as_steps(self.places): self.places / SLEEP}
 
     async def warm(self) -> None:
         """Every connection is there."""
-        await self._span(await self.ask(self.places))
-
-    def _share(self, sleeps: int, seconds: float) -> float:
-        return 100 * sleeps * SLEEP / self.places / seconds
+        await self._span(await self.ask(2 * self.places))
 
     async def _span(self, ids: Sequence[UUID]) -> float:
         """Seconds from the beginning of the first sleep to the end of the last."""
@@ -86,19 +99,22 @@ class Dormitory(CountersignSteps):
             while (await session.execute(_ENDED, {"ids": list(ids)})).scalar_one() < len(ids):
                 if time.monotonic() > deadline:
                     raise BenchmarkError("The sleepers did not wake up.")
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(0.1)
             return float((await session.execute(_SPAN, {"ids": list(ids)})).scalar_one())
 
 
 async def measure(services: Services, options: Options) -> list[Figure]:
-    """One hub for each number of places, measured in turn."""
-    async with AsyncExitStack() as stack:
-        hubs = [Dormitory(services, places, sleeps=WHOLE if options.whole else SECONDS * 10 * places) for places in PLACES]
-        for one in hubs:
-            stack.push_async_callback(one.stop)
+    """One hub after the other, each with a number of places of its own: idle ones would take processors from the one that is measured."""
+    figures: list[Figure] = []
+    for places in PLACES:
+        one = Dormitory(services, places, sleeps=WHOLE if options.whole else round(SECONDS * places / SLEEP))
+        try:
             await one.start()
             await one.warm()
-        return await interleaved({one.name: partial(one.sample) for one in hubs}, rounds=options.rounds)
+            figures += await interleaved({OURS: one.sample, CEILING: one.ceiling}, rounds=options.rounds)
+        finally:
+            await one.stop()
+    return figures
 
 
 if __name__ == "__main__":

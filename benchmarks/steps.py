@@ -9,6 +9,7 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from uuid import UUID, uuid4
 
@@ -29,7 +30,7 @@ from store.runs import NewRun, create
 
 STEPS = 40
 RUNS_A_ROUND = 10
-LOOK_SECONDS = 0.005
+LOOK_SECONDS = 0.002
 ENDED_SECONDS = 60.0
 DBOS, PREFECT = "DBOS", "Prefect"
 WHOLE = f"{STEPS} light steps, asked to done, median, ms"
@@ -129,22 +130,25 @@ async def measure(services: Services, options: Options) -> list[Figure]:
         for one in rivals:
             stack.push_async_callback(one.stop)
         await ours.start()
-        rivals = [one for one in rivals if await _started(one)]
+        missing = {one.name: why for one in rivals if (why := await _missing(one))}
+        rivals = [one for one in rivals if one.name not in missing]
         require_durable([one.database_url for one in rivals])
         for _ in range(3):  # connections, caches and the first compilations
             await ours.run()
             for one in rivals:
                 await one.run()
-        return await interleaved({OURS: partial(_ours, ours), **{one.name: partial(_theirs, one) for one in rivals}}, rounds=options.rounds)
+        sides = {OURS: partial(_ours, ours), **{one.name: partial(_theirs, one) for one in rivals}}
+        whole, alone = await interleaved(sides, rounds=options.rounds)
+        return [replace(whole, missing=missing), alone]
 
 
-async def _started(side: Rival) -> bool:
+async def _missing(side: Rival) -> str:
+    """Why it did not start; empty when it has."""
     try:
         await side.start()
     except BenchmarkError as error:
-        print(f"{side.name} was not measured: {error}")
-        return False
-    return True
+        return str(error)
+    return ""
 
 
 async def _ours(side: CountersignSteps) -> Mapping[str, float]:

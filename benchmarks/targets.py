@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks import acks, approvals, audit_verify, handovers, results
+from benchmarks import acks, approvals, audit_verify, handovers, hooks, results, sleeps, steps, storms
 from benchmarks.hubs import OURS
 from benchmarks.rounds import Figure, shown
 from benchmarks.sides.blmove import Blmove
@@ -23,7 +23,7 @@ class Target:
         asked = f"{self.bound} {shown(self.limit)}" + (f"x {self.over}" if self.over else "")
         value = self._value(figures)
         if value is None:
-            return self.figure, asked, "-", "not measured"
+            return self.figure, asked, "-", ": ".join(filter(None, ["not measured", self._why(figures)]))
         met = value >= self.limit if self.bound == "at least" else value <= self.limit
         return self.figure, asked, shown(value) + ("x" if self.over else ""), "met" if met else "MISSED"
 
@@ -33,6 +33,10 @@ class Target:
                 spread = figure.ratio(OURS, over=self.over) if self.over else figure.spread(OURS)
                 return spread.median if spread else None
         return None
+
+    def _why(self, figures: Sequence[Figure]) -> str:
+        """Why the other side is missing, if somebody said so."""
+        return next((one.missing.get(self.over or "", "") for one in figures if one.name == self.figure), "")
 
 
 TARGETS = (
@@ -51,6 +55,18 @@ TARGETS = (
     Target(approvals.INBOX_P99, "at most", 50),
     Target(approvals.EDITED, "at most", 2),
     Target(approvals.NOT_OK, "at most", 0),
+    Target(steps.WHOLE, "at most", 0.9, over=steps.DBOS),
+    Target(steps.WHOLE, "at most", 0.1, over=steps.PREFECT),
+    *(Target(sleeps.as_steps(places), "at least", 0.95, over=sleeps.CEILING) for places in sleeps.PLACES),
+    *(Target(sleeps.as_runs(places), "at least", 0.95, over=sleeps.CEILING) for places in sleeps.PLACES),
+    Target(hooks.RATE, "at least", 300),
+    Target(f"{hooks.P99}{hooks.WITH_WORKERS}", "at most", 100),
+    Target(hooks.NOT_OK, "at most", 0),
+    Target(storms.POSTS, "at most", storms.GROUPS),
+    Target(storms.WHOLE, "at least", storms.GROUPS),
+    Target(storms.LOST, "at most", 0),
+    Target(storms.GIVEN_UP, "at most", 0),
+    Target(storms.APPROVAL, "at most", 5),
 )
 
 

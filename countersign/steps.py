@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, ClassVar, Final, Generic, Literal, ParamSpec, Self, TypeVar
 
 from .arguments import Duration
@@ -14,6 +15,7 @@ from .values import REF_KEY, written, written_json
 P = ParamSpec("P")
 R = TypeVar("R")
 Positions = Mapping[int, int]
+_signature = lru_cache(maxsize=1_000)(inspect.signature)  # of each function once: a plan may call it a thousand times
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class StepFunction(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> "Step":
         try:
-            _, *given = inspect.signature(self.function).bind_partial(None, *args, **kwargs).arguments.items()
+            _, *given = _signature(self.function).bind_partial(None, *args, **kwargs).arguments.items()
         except TypeError as error:
             raise TypeError(f"{self.name}: {error}") from None
         later = {name: value for name, value in given if _refers(value)}

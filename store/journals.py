@@ -8,13 +8,14 @@ from types import SimpleNamespace
 from typing import Any, Final
 from uuid import UUID
 
+from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 from sqlalchemy import ForeignKey, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .bases import Base, Stamp
-from .databases import ReadSession, WriteSession
+from .databases import ReadSession, WriteDriver, WriteSession, driver_under, plain
 from .messages import Priority
 from .people import Person, people_named, person_of
 
@@ -95,24 +96,31 @@ SET state = 'calling', attempt = excluded.attempt, worker = excluded.worker, sta
               'error', steps.error)) END
 WHERE steps.state <> 'done' RETURNING tries, extract(epoch FROM countersign_now() - since) AS seconds
 """
-# The same begin once more, because its first answer was lost: no other try has been made.
-_AGAIN: Final = "steps.state = 'calling' AND steps.attempt = excluded.attempt"
-_BEGIN_CLAIMED = text(_BEGIN.format(where=FENCE, again=_AGAIN))
-_BEGIN_UNCHANGED = text(_BEGIN.format(where=f"{FENCE} AND {_UNCHANGED}", again=_AGAIN))
-_END = text(f"""
-WITH ended AS (UPDATE steps SET state = :state, ended_at = countersign_now(), result = cast(:result AS jsonb), error = :error,
-                      due_at = countersign_now() + cast(:wait AS float) * interval '1 second'
-               WHERE run_id = :run_id AND revision = :revision AND position = :position AND phase = :phase AND attempt = :attempt
-                 AND {FENCE} AND NOT (state = :state AND ended_at IS NOT NULL) RETURNING run_id, name, tries),
+_ENDED: Final = f"""
+ended AS (UPDATE steps SET state = :state, ended_at = countersign_now(), result = cast(:result AS jsonb), error = :error,
+                 due_at = countersign_now() + cast(:wait AS float) * interval '1 second'
+          WHERE run_id = :run_id AND revision = :revision AND position = :ended AND phase = :ended_phase AND attempt = :attempt
+            AND {FENCE} AND NOT (state = :state AND ended_at IS NOT NULL) RETURNING run_id, name, tries),
 noted AS (INSERT INTO audit_events (id, canonical) SELECT gen_random_uuid(), json_build_object('kind', 'step:' || cast(:state AS text),
           'actor', 'countersign', 'run', e.run_id, 'detail', jsonb_strip_nulls(jsonb_build_object('step', e.name, 'position',
-          cast(:position AS int), 'phase', cast(:phase AS text), 'attempt', cast(:attempt AS int), 'try', nullif(e.tries, 1),
+          cast(:ended AS int), 'phase', cast(:ended_phase AS text), 'attempt', cast(:attempt AS int), 'try', nullif(e.tries, 1),
           'again_in', cast(:wait AS float), 'error', nullif(cast(:error AS text), ''))))::text
-          FROM ended e)
-SELECT 1 FROM ended
-UNION ALL SELECT 1 FROM steps WHERE run_id = :run_id AND revision = :revision AND position = :position AND phase = :phase
-          AND attempt = :attempt AND state = :state AND ended_at IS NOT NULL
-""")  # noqa: S608  built from constants
+          FROM ended e),
+known AS (SELECT 1 FROM ended UNION ALL SELECT 1 FROM steps WHERE run_id = :run_id AND revision = :revision AND position = :ended
+          AND phase = :ended_phase AND attempt = :attempt AND state = :state AND ended_at IS NOT NULL)
+"""  # noqa: S608  built from constants
+# The same begin once more, because its first answer was lost: no other try has been made.
+_AGAIN: Final = "steps.state = 'calling' AND steps.attempt = excluded.attempt"
+_FOLLOWS: Final = f"EXISTS (SELECT FROM known) AND {FENCE} AND {_UNCHANGED}"
+_BEGIN_CLAIMED: Final = plain(text(_BEGIN.format(where=FENCE, again=_AGAIN)))
+_BEGIN_UNCHANGED: Final = plain(text(_BEGIN.format(where=f"{FENCE} AND {_UNCHANGED}", again=_AGAIN)))
+_END: Final = plain(text(f"WITH {_ENDED} SELECT 1 FROM known"))  # noqa: S608  built from constants
+_END_AND_BEGIN: Final = plain(
+    text(  # built from constants
+        f"WITH {_ENDED}, begun AS ({_BEGIN.format(where=_FOLLOWS, again=_AGAIN)})"  # noqa: S608
+        " SELECT b.tries, b.seconds FROM known LEFT JOIN begun b ON true"
+    )
+)
 _PROGRESS = text(f"""
 UPDATE steps SET progress = cast(:progress AS jsonb) WHERE run_id = :run_id AND revision = :revision AND position = :position
 AND phase = :phase AND attempt = :attempt AND {FENCE} RETURNING 1
@@ -163,35 +171,66 @@ async def find_bearing(session: ReadSession, run_id: UUID) -> Bearing:
     )
 
 
-async def begin_step(session: WriteSession, key: StepKey, *, name: str, worker: str) -> Begun:
-    """Records the intent to call; raises LostClaim when the worker's claim has ended or the step is done already."""
-    row = (await session.execute(_BEGIN_CLAIMED, values_of(key) | {"name": name, "worker": worker})).first()
+@dataclass(frozen=True)
+class Finished:
+    """A step that is done, which nothing says yet: the beginning of the step after it does."""
+
+    key: StepKey
+    result: Any
+
+
+async def begin_step(through: WriteSession | WriteDriver, key: StepKey, *, name: str, worker: str) -> Begun:
+    """Records the intent to call; raises LostClaim when the worker's claim has ended or the step is done already.
+
+    This and what follows raise the driver's own errors.
+    """
+    row = await _first(through, _BEGIN_CLAIMED, values_of(key) | {"name": name, "worker": worker})
     if row is None:
         raise LostClaim
-    return Begun(row.tries, float(row.seconds))
+    return Begun(row[0], float(row[1]))
 
 
-async def begin_step_unchanged(session: WriteSession, key: StepKey, bearing: Bearing, *, name: str, worker: str) -> Begun | None:
+async def begin_step_unchanged(
+    through: WriteSession | WriteDriver, key: StepKey, bearing: Bearing, *, name: str, worker: str, after: Finished | None = None
+) -> Begun | None:
     """The same in one statement with a look at what has changed since: None when something has, or the claim has ended.
 
-    Nobody has cancelled, no kill switch is on, and the policy in force and the asker are those of `bearing`.
+    Nobody has cancelled, no kill switch is on, and the policy in force and the asker are those of `bearing`. That the step before it
+    is done is recorded by the same statement, and whatever has changed; then it raises LostClaim when the claim has ended.
     """
     values = values_of(key) | {"name": name, "worker": worker, "policy": bearing.policy, "asker": bearing.asker}
-    row = (await session.execute(_BEGIN_UNCHANGED, values)).first()
-    return Begun(row.tries, float(row.seconds)) if row else None
+    if after is None:
+        row = await _first(through, _BEGIN_UNCHANGED, values)
+    elif (row := await _first(through, _END_AND_BEGIN, values | _end_of(after.key, StepState.done, after.result, "", None))) is None:
+        raise LostClaim
+    return Begun(row[0], float(row[1])) if row and row[0] is not None else None
 
 
 async def end_step(
-    session: WriteSession, key: StepKey, *, state: StepState, result: Any = None, error: str = "", wait: float | None = None
+    through: WriteSession | WriteDriver,
+    key: StepKey,
+    *,
+    state: StepState,
+    result: Any = None,
+    error: str = "",
+    wait: float | None = None,
 ) -> None:
     """Records how the call ended, and in how many seconds it is due again if it waits; raises LostClaim when the claim has ended.
 
     Said a second time, because the first answer was lost, it changes nothing.
     """
-    values = {"state": state, "result": None if result is None else Jsonb(result), "error": error, "wait": wait}
-    row = await session.execute(_END, values_of(key) | values)
-    if row.first() is None:
+    if await _first(through, _END, values_of(key) | _end_of(key, state, result, error, wait)) is None:
         raise LostClaim
+
+
+def _end_of(key: StepKey, state: StepState, result: Any, error: str, wait: float | None) -> dict[str, Any]:
+    told = None if result is None else Jsonb(result)
+    return {"ended": key.position, "ended_phase": key.phase, "state": state, "result": told, "error": error, "wait": wait}
+
+
+async def _first(through: WriteSession | WriteDriver, statement: str, values: dict[str, Any]) -> tuple[Any, ...] | None:
+    async with (await driver_under(through)).cursor(row_factory=tuple_row) as cursor:
+        return await (await cursor.execute(statement, values)).fetchone()
 
 
 async def note_progress(session: WriteSession, key: StepKey, progress: dict[str, Any]) -> None:

@@ -13,6 +13,9 @@ from typing import Any, Final
 import greenlet  # type: ignore[import-untyped]
 from sqlalchemy.engine.default import DefaultDialect
 
+from store import journals
+from store.databases import WriteDriver, WriteSession
+
 ROOT: Final = Path(__file__).parents[2]
 ROOMS: Final = ("automations", "bot", "commands", "store")
 EAGER: Final = 20
@@ -64,6 +67,15 @@ def lay(mines: Field) -> None:
         if alone:
             mines.pass_by("after the statement of")
 
+    first = journals._first  # the journal's statements go to the driver itself
+
+    async def mined(through: WriteSession | WriteDriver, statement: str, values: dict[str, Any]) -> tuple[Any, ...] | None:
+        mines.pass_by("before the statement of")
+        row = await first(through, statement, values)
+        mines.pass_by("after the statement of")
+        return row
+
+    journals._first = mined
     DefaultDialect.do_commit = do_commit  # type: ignore[method-assign]
     DefaultDialect.do_execute = do_execute  # type: ignore[method-assign]
 

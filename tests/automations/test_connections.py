@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from automations.connections import Connections
+from automations.connections import FEW, Connections
 from countersign.runs import RunStatus
 from store.databases import transaction
 from store.embedded import DatabaseUrls
@@ -91,3 +91,28 @@ async def test_a_server_that_goes_away_costs_one_claim(tables: Tables, connectio
     (taken,), commit = await take(connections, runs[2])
     await commit
     assert taken.run.attempt == 1
+
+
+async def ask(connections: Connections, statement: str) -> int:
+    async with connections.statement() as driver:
+        (row,) = await (await driver.execute(statement)).fetchall()
+    return int(row["n"])
+
+
+async def test_statements_beside_each_other_commit_each_by_itself_over_few_connections(connections: Connections) -> None:
+    transactions = await asyncio.gather(*(ask(connections, "SELECT pg_current_xact_id()::text AS n") for _ in range(40)))
+    assert len(set(transactions)) == 40
+    assert len({await ask(connections, "SELECT pg_backend_pid() AS n") for _ in range(40)}) == 1
+    pids = await asyncio.gather(*(ask(connections, "SELECT pg_backend_pid() AS n FROM pg_sleep(0.01)") for _ in range(40)))
+    assert len(set(pids)) == FEW
+
+
+async def test_a_connection_on_which_a_statement_failed_or_was_cut_off_is_not_used_again(connections: Connections) -> None:
+    first = await ask(connections, "SELECT pg_backend_pid() AS n")
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        await ask(connections, "SELECT 1/0 AS n")
+    second = await ask(connections, "SELECT pg_backend_pid() AS n")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await ask(connections, "SELECT 1 AS n FROM pg_sleep(5)")
+    assert len({first, second, await ask(connections, "SELECT pg_backend_pid() AS n")}) == 3

@@ -44,6 +44,12 @@ def test_a_target_is_met_missed_or_not_measured() -> None:
     assert [row[3] for row in rows] == ["met", "MISSED", "MISSED", "not measured", "not measured"]
 
 
+def test_a_missing_side_is_named_with_the_reason() -> None:
+    figure = Figure("rate", {OURS: [30]}, missing={"Bolt": "it could not be installed"})
+    assert figure.line() == f"rate: {OURS} 30 [30-30] | Bolt not measured: it could not be installed"
+    assert Target("rate", "at least", 3, over="Bolt").row([figure])[2:] == ("-", "not measured: it could not be installed")
+
+
 def test_without_our_side_no_target_is_called_met() -> None:
     table = verdict([])
     assert table.count("not measured") == len(TARGETS)

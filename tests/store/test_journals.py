@@ -1,6 +1,7 @@
 """The journal: intent before effect, and a worker whose claim has ended writes nothing any more."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -9,12 +10,15 @@ from countersign.runs import RunStatus
 from store.audits import find_trail
 from store.databases import WriteSession, reading, transaction
 from store.journals import (
+    Finished,
     LostClaim,
     Phase,
     StepKey,
     StepState,
     begin_step,
+    begin_step_unchanged,
     end_step,
+    find_bearing,
     find_steps,
     note_progress,
     settle_steps,
@@ -22,6 +26,8 @@ from store.journals import (
 from store.logs import add_lines, find_lines
 from store.runs import Move
 from tests.store.tables import Tables
+
+POLICY = "INSERT INTO policies (digest, body, applied_by, in_force) VALUES ('journals', '', 'max', true) ON CONFLICT DO NOTHING"
 
 
 async def executing(tables: Tables) -> tuple[UUID, StepKey]:
@@ -47,18 +53,48 @@ async def test_a_step_is_begun_reported_and_ended(tables: Tables) -> None:
 
 async def test_what_is_said_again_because_the_answer_was_lost_changes_nothing(tables: Tables) -> None:
     run, key = await executing(tables)
+    await tables.execute(POLICY)
     for _ in range(2):
         async with transaction(tables.worker) as session:
             begun = await begin_step(session, key, name="a.move", worker="w1")
         assert begun.tries == 1
     for _ in range(2):
         async with transaction(tables.worker) as session:
-            await end_step(session, key, state=StepState.done, result="moved")
+            bearing = await find_bearing(session, run)
+            after = Finished(key, "moved")
+            following = await begin_step_unchanged(session, replace(key, position=1), bearing, name="a.next", worker="w1", after=after)
+        assert following is not None
+        assert following.tries == 1
+    for _ in range(2):
+        async with transaction(tables.worker) as session:
+            await end_step(session, replace(key, position=1), state=StepState.done, result="moved")
     async with reading(tables.web) as session:
-        (row,) = await find_steps(session, run, revision=1)
-        assert (row.state, row.result, row.tries, row.earlier) == ("done", "moved", 1, [])
+        rows = await find_steps(session, run, revision=1)
+        assert [(row.state, row.result, row.tries, row.earlier) for row in rows] == [("done", "moved", 1, [])] * 2
         told = [event.kind for event in await find_trail(session, run)]
-    assert told.count("step:done") == 1
+    assert told.count("step:done") == 2
+
+
+@pytest.mark.parametrize("changed", ["", "cancelled_by = 'max'", "paused_by = 'max'"])
+async def test_one_statement_ends_a_step_and_begins_the_next_one_unless_something_changed(tables: Tables, changed: str) -> None:
+    run, key = await executing(tables)
+    following = replace(key, position=1)
+    await tables.execute(POLICY)
+    async with transaction(tables.worker) as session:
+        await begin_step(session, key, name="a.move", worker="w1")
+        bearing = await find_bearing(session, run)
+    if changed:
+        await tables.execute(f"UPDATE runs SET {changed} WHERE id = :run", run=run)  # noqa: S608
+    async with transaction(tables.worker) as session:
+        begun = await begin_step_unchanged(session, following, bearing, name="a.next", worker="w1", after=Finished(key, {"moved": [1]}))
+    async with reading(tables.web) as session:
+        first, *others = await find_steps(session, run, revision=1)
+    assert (first.state, first.result, first.ended_at is not None) == ("done", {"moved": [1]}, True)
+    assert (begun is not None, [(one.position, one.state) for one in others]) == ((False, []) if changed else (True, [(1, "calling")]))
+    record = "SELECT canonical::jsonb -> 'detail' FROM audit_events WHERE kind = 'step:done' AND run_id = :run"
+    assert [one[0] for one in await tables.execute(record, run=run)] == [
+        {"step": "a.move", "position": 0, "phase": "do", "attempt": key.attempt}
+    ]
 
 
 @pytest.mark.parametrize("how", ["reclaimed", "moved on", "cancelled"])
@@ -66,6 +102,7 @@ async def test_an_old_worker_writes_nothing(tables: Tables, how: str) -> None:
     run, key = await executing(tables)
     async with transaction(tables.worker) as session:
         await begin_step(session, key, name="a.move", worker="w1")
+        bearing = await find_bearing(session, run)
     if how == "reclaimed":
         await tables.execute("UPDATE runs SET lease_until = countersign_now() - interval '1 second' WHERE id = :run", run=run)
         assert await tables.claimed(run, worker="w2")
@@ -74,6 +111,9 @@ async def test_an_old_worker_writes_nothing(tables: Tables, how: str) -> None:
     writes: list[Callable[[WriteSession], Awaitable[object]]] = [
         lambda session: begin_step(session, key, name="a.move", worker="w1"),
         lambda session: end_step(session, key, state=StepState.done, result="mine"),
+        lambda session: begin_step_unchanged(
+            session, replace(key, position=1), bearing, name="a.next", worker="w1", after=Finished(key, "mine")
+        ),
         lambda session: note_progress(session, key, {"done": 1}),
         lambda session: add_lines(session, key, ["I was here"]),
     ]
