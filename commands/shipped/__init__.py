@@ -9,6 +9,7 @@ from .conversations import answer_about, ask_about, comment_on
 from .decisions import approve, cancel_run, deny, pause_run, unpause_run
 from .delegations import delegate, delegate_for, undelegate
 from .explanations import explain
+from .exports import export
 from .grants import access_extend, access_list, access_request, access_return
 from .helps import show_help, whoami
 from .histories import audit, run, runs
@@ -61,6 +62,7 @@ __all__ = [
     "diff",
     "edit_run",
     "explain",
+    "export",
     "grant",
     "hand_over",
     "inbox",
