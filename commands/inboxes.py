@@ -1,9 +1,9 @@
 """An inbox: what this person may decide now and has not, most urgent first; and the reviews that wait for somebody like them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 from sqlalchemy import text
@@ -17,6 +17,7 @@ from store.databases import ReadSession
 from store.delegations import find_delegations
 from store.people import Person, find_all_people, find_people
 from store.runs import RunRow, find_runs
+from store.searches import matching
 from store.targets import Earlier
 
 from .audiences import Audience, audience_of
@@ -29,6 +30,8 @@ from .voting import Ballot, may_see, read_ballots, rule_of
 
 # How often more requests are read when some of those read turn out not to wait for this person after all.
 _ROUNDS: Final = 5
+_SEARCHED: Final = 100
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -58,24 +61,38 @@ class Review:
     row: ReviewRow
 
 
-async def waiting_for(session: ReadSession, rulebook: Rulebook, person: Person, *, limit: int = 20, after: Place | None = None) -> Inbox:
+async def waiting_for(
+    session: ReadSession, rulebook: Rulebook, person: Person, *, limit: int = 20, after: Place | None = None, words: str = ""
+) -> Inbox:
     """At most `limit` open requests that this person may decide now and has not, by when their time is over.
+
+    With `words`, each of which begins one of the run's, only those among the most urgent 500.
 
     What it costs depends on how many audiences open requests have and on how many are shown, not on how many requests ever were.
     """
     person = (await find_people(session, [person.name])).get(person.name, person)
     audiences = await _audiences(session, rulebook, person)
     found: list[Waiting] = []
+    size = _SEARCHED if words else limit
     for _ in range(_ROUNDS):
-        pairs = await find_pending(session, audiences, person=person.name, after=after, limit=limit)
-        for one in await _decidable(session, rulebook, person, pairs):
+        pairs = await find_pending(session, audiences, person=person.name, after=after, limit=size)
+        kept = await with_words(session, pairs, words, number=lambda pair: pair[1].number)
+        for one in await _decidable(session, rulebook, person, kept):
             found.append(one)
             if len(found) == limit:
                 return Inbox(found, _place(one.request, one.run))
-        if len(pairs) < limit:
+        if len(pairs) < size:
             return Inbox(found)
         after = _place(*pairs[-1])
     return Inbox(found, after)
+
+
+async def with_words(session: ReadSession, items: Sequence[T], words: str, *, number: Callable[[T], int]) -> Sequence[T]:
+    """Those of the items whose run has these words; all of them without words."""
+    if not words.strip() or not items:
+        return items
+    known = await matching(session, [number(one) for one in items], words)
+    return [one for one in items if number(one) in known]
 
 
 async def reviews_for(session: ReadSession, rulebook: Rulebook, person: Person) -> list[Review]:

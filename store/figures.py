@@ -42,6 +42,38 @@ SELECT c.name AS command, l.asked, l.good, l.bad, l.last_at FROM unnest(cast(:na
 """)  # noqa: S608  built from constants
 
 
+_SAVINGS: Final = text(f"""
+SELECT to_char(created_at AT TIME ZONE :zone, 'YYYY-MM') AS month, command, asker, count(*) FILTER (WHERE status = 'succeeded') AS good,
+       count(*) FILTER (WHERE status = ANY(:bad)) AS bad
+FROM runs WHERE {_SINCE} AND command = ANY(:commands) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+""")  # noqa: S608  built from constants
+_APPROVALS: Final = text(f"""
+SELECT count(*) FILTER (WHERE q.state IN ('approved', 'denied')) AS decided, count(*) FILTER (WHERE q.state = 'denied') AS denied,
+       count(*) FILTER (WHERE q.state = 'expired') AS expired,
+       extract(epoch FROM percentile_cont(0.5) WITHIN GROUP (ORDER BY q.closed_at - q.opened_at)
+         FILTER (WHERE q.state IN ('approved', 'denied'))) AS median,
+       extract(epoch FROM percentile_cont(0.9) WITHIN GROUP (ORDER BY q.closed_at - q.opened_at)
+         FILTER (WHERE q.state IN ('approved', 'denied'))) AS nine_of_ten
+FROM approval_requests q JOIN (SELECT id FROM runs WHERE {_SINCE}) r ON r.id = q.run_id WHERE q.via = ''
+""")  # noqa: S608  built from constants
+_ENDS: Final = text(f"SELECT status, count(*) AS asked FROM runs WHERE {_SINCE} GROUP BY 1 ORDER BY 1")  # noqa: S608
+
+
+async def find_savings(session: ReadSession, since: datetime, *, zone: str, commands: Sequence[str]) -> list[Any]:
+    """By month of the zone, these commands, and who asked: month, command, asker, good (succeeded), bad; without dry runs."""
+    return await _rows(session, _SAVINGS, since, zone=zone, commands=list(commands)) if commands else []
+
+
+async def find_approvals(session: ReadSession, since: datetime) -> Any:
+    """Of requests about runs of that time: decided, denied, expired, and the median and nine_of_ten of their seconds, if any."""
+    return (await session.execute(_APPROVALS, {"since": since})).one()
+
+
+async def find_ends(session: ReadSession, since: datetime) -> dict[str, int]:
+    """How many runs of that time are in each status now; without dry runs."""
+    return {row.status: row.asked for row in await session.execute(_ENDS, {"since": since})}
+
+
 async def find_days(session: ReadSession, since: datetime, *, zone: str) -> list[Any]:
     """For each day of the zone with runs: day, good, bad, asked; dry runs are left out."""
     return await _rows(session, _DAYS, since, zone=zone)
@@ -58,7 +90,7 @@ async def find_deciders(session: ReadSession, since: datetime) -> list[Any]:
     return list(rows.all())
 
 
-async def _rows(session: ReadSession, statement: Any, since: datetime, **more: str) -> list[Any]:
+async def _rows(session: ReadSession, statement: Any, since: datetime, **more: Any) -> list[Any]:
     values = {"since": since, "good": [one.value for one in _GOOD], "bad": [one.value for one in _BAD], **more}
     return list((await session.execute(statement, values)).all())
 

@@ -106,6 +106,12 @@ async def find_numbers(
     return list(await session.scalars(_RUNS, {**words.values(), **values}))
 
 
+async def matching(session: ReadSession, numbers: Sequence[int], typed: str) -> set[int]:
+    """Those of a few runs that have these words, as they are now."""
+    rows = await session.scalars(_MATCHING, {**Words(typed).values(), "numbers": list(numbers)})
+    return set(rows)
+
+
 async def find_places(
     session: ReadSession, words: Words, *, before: tuple[int, int] | None, since_us: int | None, until_us: int | None, limit: int
 ) -> list[tuple[int, int]]:
@@ -158,4 +164,5 @@ SELECT * FROM countersign_search_runs({QUERY}, least(cast(:before AS bigint),
     CASE WHEN cast(:since AS timestamptz) IS NULL THEN 0 ELSE countersign_number_at(cast(:since AS timestamptz) - interval '1 minute') END,
     coalesce(cast(:since AS timestamptz), '-infinity'), coalesce(cast(:until AS timestamptz), 'infinity'), :limit)
 """)  # noqa: S608  built from constants
+_MATCHING: Final = text(f"SELECT r.number FROM runs r WHERE r.number = ANY(:numbers) AND countersign_run_words(r) @@ {QUERY}")  # noqa: S608
 _EVENTS: Final = text(f"SELECT at_us, seq FROM countersign_search_events({QUERY}, :at_us, :seq, :since, :until, :limit)")  # noqa: S608

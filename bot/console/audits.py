@@ -13,6 +13,7 @@ from bot.api.stories import NO_SUCH_RUN
 from bot.auditing import may_read, microseconds, read_event, read_record
 from bot.hubs import Hub
 from commands.authorizing import Refused
+from commands.views import FILTERS, ViewPage
 from countersign.invocations import Door
 from store.audits import AuditEvent, AuditEventRow, AuditRow, Cursor, Sought, record
 from store.databases import ReadSession, WriteSession
@@ -23,24 +24,27 @@ from store.verifications import Chain, ask_check, find_chain
 
 from .frames import Frame, Here, day_of, framed, here_of
 from .pages import framed_page
+from .savedviews import find_saved, saved_of
 from .sessions import posted
 
 router = APIRouter(include_in_schema=False)
 SHOWN: Final = 50
-FILTERS: Final = ("q", "kind", "actor", "run", "since", "until")
 
 
 @router.get("/audit")
 async def show(request: Request) -> Response:
-    given = {name: request.query_params.get(name, "").strip()[:200] for name in FILTERS}
+    given = {name: request.query_params.get(name, "").strip()[:200] for name in FILTERS[ViewPage.audit]}
     here = await here_of(request, "/audit", **given)
     hub: Hub = request.app.state.hub
+    frame = await framed(request, here, "/audit")
+    views, instead = await find_saved(request, frame, ViewPage.audit)
+    if instead is not None:
+        return instead
     before = _cursor(request.query_params.get("before", ""))
     sought = await hub.read(lambda session: _sought(session, here, given))
     rows = await read_record(hub, here.visitor.person, sought, door=Door.browser, trace=here.visitor.trace, before=before, limit=SHOWN + 1)
     if isinstance(rows, Refused):
         raise refused(rows.reason, rows.sentence)
-    frame = await framed(request, here, "/audit")
 
     async def around(session: ReadSession) -> tuple[Chain, Mapping[UUID, RunRow], float]:
         runs = await find_runs(session, list({one.run for one in rows if one.run}))
@@ -50,7 +54,8 @@ async def show(request: Request) -> Response:
     more = f"{rows[SHOWN - 1].cursor.at_us}.{rows[SHOWN - 1].cursor.seq}" if len(rows) > SHOWN else ""
     values: dict[str, Any] = {"rows": rows[:SHOWN], "runs": runs, "chain": chain, "lag": lag, "more": more, "before": before}
     narrowed = any(value for name, value in given.items() if name != "q")
-    return framed_page(request, "audit.html", frame, given=given, narrowed=narrowed, told=told, **values)
+    values |= {"narrowed": narrowed, "told": told, "saved": saved_of(here, ViewPage.audit, views, given)}
+    return framed_page(request, "audit.html", frame, given=given, **values)
 
 
 @router.get("/audit/events/{event_id}")

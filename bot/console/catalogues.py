@@ -46,6 +46,7 @@ def _marks(one: Command, used: Any) -> tuple[Cell, ...]:
     found = (
         ("unused", not ours and not used.asked),
         ("ownerless", not ours and not one.owner),
+        (f"deprecated: {one.deprecated}", bool(one.deprecated)),
         ("mostly failing", used.bad > used.good and used.bad >= FEW),
     )
     return tuple(Cell(words, tone="bad") for words, so in found if so)

@@ -5,16 +5,19 @@ import io
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from bot.api.problems import Problem
 from bot.hubs import Hub
+from commands.rulebooks import Rulebook
+from commands.savings import Saving, by_command, by_group, by_month, estimates
 from store.databases import ReadSession
-from store.figures import find_commands, find_days, find_deciders
+from store.figures import find_commands, find_days, find_deciders, find_savings
 from store.levels import DECISION, find_levels
+from store.people import find_people
 
 from .frames import Frame, framed, here_of
 from .pages import framed_page
@@ -55,6 +58,7 @@ class Span:
     session: ReadSession
     since: datetime
     zone: str
+    rulebook: Rulebook
 
 
 Read = Callable[[Span], Awaitable[Chart]]
@@ -67,7 +71,9 @@ async def show(request: Request, days: Days = 14) -> Response:
     since = frame.rulebook.now() - timedelta(days=days)
 
     async def read(session: ReadSession) -> dict[str, Chart]:
-        return {name: await chart(Span(session, since, frame.here.zone.key)) for name, chart in _CHARTS.items()}
+        return {
+            name: await chart(Span(session, since, frame.here.zone.key, frame.rulebook)) for name, chart in _charts(frame.rulebook).items()
+        }
 
     return framed_page(request, "numbers.html", frame, charts=await hub.read(read), days=days, spans=(7, 14, 30, MOST_DAYS), bars=BARS)
 
@@ -75,12 +81,12 @@ async def show(request: Request, days: Days = 14) -> Response:
 @router.get("/numbers/{name}.csv")
 async def export(request: Request, name: str, days: Days = 14) -> Response:
     frame = await _allowed(request, days)
-    chart = _CHARTS.get(name)
+    chart = (_CHARTS | dict(_SAVED)).get(name)
     if chart is None:
         raise Problem(404, "not_found", "There is no chart of this name.")
     hub: Hub = request.app.state.hub
     since = frame.rulebook.now() - timedelta(days=days)
-    found = await hub.read(lambda session: chart(Span(session, since, frame.here.zone.key)))
+    found = await hub.read(lambda session: chart(Span(session, since, frame.here.zone.key, frame.rulebook)))
     disposition = f'attachment; filename="{name}.csv"'
     return Response(as_csv(found), media_type="text/csv; charset=utf-8", headers={"content-disposition": disposition})
 
@@ -141,7 +147,42 @@ async def _waits(span: Span) -> Chart:
     )
 
 
-_CHARTS: Final[Mapping[str, Read]] = {
+async def _saved(span: Span) -> Chart:
+    rows, saves = await _savings(span)
+    return _savings_chart("Time saved by command", "Command", by_command(rows, saves))
+
+
+async def _saved_months(span: Span) -> Chart:
+    rows, saves = await _savings(span)
+    return _savings_chart("Time saved by month", "Month", by_month(rows, saves))
+
+
+async def _saved_groups(span: Span) -> Chart:
+    rows, saves = await _savings(span)
+    people = await find_people(span.session, sorted({row.asker for row in rows}))
+    groups = {name: sorted(span.rulebook.policy.groups_of(one)) for name, one in people.items()}
+    aside = "Who is in several groups is counted in each. Groups are those of now."
+    return _savings_chart("Time saved by group", "Group", by_group(rows, saves, groups), aside=aside)
+
+
+async def _savings(span: Span) -> tuple[list[Any], dict[str, timedelta]]:
+    saves = estimates(span.rulebook.registry.commands)
+    return await find_savings(span.session, span.since, zone=span.zone, commands=list(saves)), saves
+
+
+def _savings_chart(title: str, what: str, found: Mapping[str, Saving], *, aside: str = "") -> Chart:
+    told = [(name, one.hours, one.good, one.bad, len(one.people)) for name, one in found.items()]
+    honest = "Runs that succeeded, times what the command's author says one saves; what failed saves nothing."
+    return Chart(title, (what, "Hours saved", "Succeeded", "Failed", "People"), told, aside=f"{honest} {aside}".strip())
+
+
+def _charts(rulebook: Rulebook) -> Mapping[str, Read]:
+    """Those that say something here: of time saved only where a command says what it saves."""
+    return _CHARTS | (dict(_SAVED) if estimates(rulebook.registry.commands) else {})
+
+
+_SAVED: Final[Mapping[str, Read]] = {"saved": _saved, "saved-months": _saved_months, "saved-groups": _saved_groups}
+_CHARTS: Final[dict[str, Read]] = {
     "days": _days,
     "commands": _commands,
     "failures": _failures,

@@ -13,6 +13,7 @@ from bot.hubs import Hub
 from commands.rulebooks import Rulebook
 from commands.schedules import coming, told
 from commands.storywords import STATES, asked
+from commands.views import FILTERS, ViewPage
 from countersign.invocations import Door
 from countersign.runs import FINISHED, RunStatus
 from store.databases import ReadSession
@@ -24,6 +25,7 @@ from store.searches import find_lag
 
 from .frames import Frame, Here, day_of, framed, here_of
 from .pages import framed_page
+from .savedviews import find_saved, saved_of
 
 router = APIRouter(include_in_schema=False)
 SHOWN: Final = 50
@@ -32,7 +34,6 @@ COMING: Final = 20
 SCANNED: Final = 10
 # The index is a second or two behind, which nobody has to know: what is newer is looked at as it is.
 LATE_SECONDS: Final = 30.0
-FILTERS: Final = ("q", "command", "asker", "group", "door", "status", "argument", "since", "until")
 STATUSES: Final[Mapping[str, tuple[RunStatus, ...]]] = {
     "open": tuple(one for one in RunStatus if one not in FINISHED),
     "bad": (RunStatus.failed, RunStatus.rolled_back, RunStatus.rollback_failed, RunStatus.interrupted),
@@ -42,9 +43,12 @@ STATUSES: Final[Mapping[str, tuple[RunStatus, ...]]] = {
 
 @router.get("/runs")
 async def show(request: Request) -> Response:
-    given = {name: request.query_params.get(name, "").strip()[:200] for name in FILTERS}
+    given = {name: request.query_params.get(name, "").strip()[:200] for name in FILTERS[ViewPage.runs]}
     here = await here_of(request, "/runs", **given)
     frame = await framed(request, here, "/runs")
+    views, instead = await find_saved(request, frame, ViewPage.runs)
+    if instead is not None:
+        return instead
     hub: Hub = request.app.state.hub
     before = _number(request.query_params.get("before", ""))
 
@@ -65,6 +69,7 @@ async def show(request: Request) -> Response:
         given=given,
         narrowed=any(value for name, value in given.items() if name != "q"),
         given_only={name: value for name, value in given.items() if value},
+        saved=saved_of(here, ViewPage.runs, views, given),
         choices=_choices(frame.rulebook),
         coming=await _coming(hub, frame) if request.query_params.get("coming") == "1" else None,
     )

@@ -21,6 +21,7 @@ from .policychanges import apply
 from .policyreads import diff, matrix, suggest
 from .promises import promises
 from .repairs import resume, undo
+from .reports import report
 from .schedules import (
     schedule_add,
     schedule_backfill,
@@ -37,6 +38,7 @@ from .switches import stop_changes, stop_command, stop_everything, stop_integrat
 from .tasks import task_answer, task_assign
 from .triggerreads import trigger_deliveries, trigger_replay, trigger_show, triggers
 from .triggers import trigger_add, trigger_alerts, trigger_change, trigger_remove, trigger_rotate
+from .views import view_list, view_remove, view_save
 
 __all__ = [
     "access_extend",
@@ -76,6 +78,7 @@ __all__ = [
     "passkey_revoke",
     "pause_run",
     "promises",
+    "report",
     "resume",
     "review",
     "reviews",
@@ -117,6 +120,9 @@ __all__ = [
     "undelegate",
     "undo",
     "unpause_run",
+    "view_list",
+    "view_remove",
+    "view_save",
     "whoami",
     "withdraw_run",
 ]

@@ -94,6 +94,8 @@ def _details(command: Command) -> list[str]:
     for one in command.schema.parameters:
         note = f"one of {', '.join(one.choices)}" if one.choices else one.hint or ("required" if one.required else "")
         lines.append(f"  {one.name.ljust(10)}{note}")
+    if command.deprecated:
+        lines.append(f"deprecated  {command.deprecated}")
     if command.owner:
         lines.append(f"owner       {command.owner}")
     return lines

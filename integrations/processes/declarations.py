@@ -73,6 +73,8 @@ class Declaration(_Strict):
     environment: dict[VariableName, Word] = {}
     priority: Literal["low", "normal", "high"] = "normal"
     runs_on: Annotated[str, StringConstraints(pattern=rf"^({LABEL})?$")] = ""
+    saves: Duration | None = None
+    deprecated: str = ""
 
 
 class Source:

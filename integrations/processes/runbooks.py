@@ -117,6 +117,8 @@ def _made(runbook: _Runbook, parameters: list[inspect.Parameter]) -> Command:
         may_loosen=declared.may_loosen,
         priority=declared.priority,
         runs_on=declared.runs_on,
+        saves=str(declared.saves or ""),
+        deprecated=declared.deprecated,
     )(planner)
 
 

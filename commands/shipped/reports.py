@@ -1,0 +1,61 @@
+"""report: the last days in a few lines: runs, approvals, what expired or was interrupted, and time saved; weekly by a schedule."""
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+from commands.policies import AUDIT
+from commands.savings import Saving, by_command, estimates, total
+from countersign import Duration, PlanningContext, Reply, command
+from countersign.errors import BadArgument
+from countersign.runs import RunStatus
+from store.figures import find_approvals, find_ends, find_savings
+
+LONGEST = 90
+BAD = (RunStatus.failed, RunStatus.rolled_back, RunStatus.rollback_failed)
+MOST = 5
+
+
+@command("report", permission=AUDIT, risk="read", visibility="private", quiet=True)
+async def report(ctx: PlanningContext, days: int = 7) -> Reply:
+    """Tell how the last DAYS days went: runs, approvals, what expired or was interrupted, and the time that was saved.
+
+    To have it in a channel every week: schedule add weekly "0 9 * * 1" report ACCOUNT channel=#ops
+    """
+    if not 1 <= days <= LONGEST:
+        raise BadArgument("days", f"should be from 1 to {LONGEST}")
+    saves, since = estimates(ctx.services.rulebook.registry.commands), ctx.now - timedelta(days=days)
+    async with ctx.services.reading() as session:
+        ends = await find_ends(session, since)
+        approvals = await find_approvals(session, since)
+        savings = await find_savings(session, since, zone=ctx.asker.timezone, commands=list(saves))
+    saved, commands = total(savings, saves), by_command(savings, saves)
+    lines = [*_runs(ends), *_approvals(approvals), *(_savings(saved, commands) if saves else ())]
+    data: dict[str, Any] = {"days": days, "runs": ends, "decided": approvals.decided, "expired": approvals.expired}
+    return Reply(text=f"The last {days} days:", code="\n".join(lines), data=data | {"hours_saved": saved.hours})
+
+
+def _runs(ends: Mapping[str, int]) -> Iterator[str]:
+    asked = sum(ends.values())
+    bad = sum(ends.get(one.value, 0) for one in BAD)
+    good = ends.get(RunStatus.succeeded, 0) + ends.get(RunStatus.answered, 0)
+    yield f"runs         {asked} asked, {good} succeeded or answered, {bad} failed, {ends.get(RunStatus.refused, 0)} refused"
+    if stuck := ends.get(RunStatus.interrupted, 0):
+        yield f"interrupted  {stuck} wait for somebody to say what happened: /runs?status=interrupted"
+
+
+def _approvals(found: Any) -> Iterator[str]:
+    if not found.decided and not found.expired:
+        return
+    took = f", half of them within {_length(found.median)}, nine of ten within {_length(found.nine_of_ten)}" if found.decided else ""
+    yield f"approvals    {found.decided} decided{took}; {found.denied} denied, {found.expired} expired"
+
+
+def _savings(saved: Saving, commands: Mapping[str, Saving]) -> Iterator[str]:
+    failed = f"; {saved.bad} that failed saved nothing" if saved.bad else ""
+    yield f"time saved   {saved.hours} hours by {saved.good} runs for {len(saved.people)} people, as authors estimate{failed}"
+    yield from (f"             {one.hours:>6} h  {name}" for name, one in list(commands.items())[:MOST] if one.good)
+
+
+def _length(seconds: float) -> str:
+    return str(Duration(seconds=max(1, round(seconds))))

@@ -1,0 +1,113 @@
+"""Time saved is what authors say a run saves, times what succeeded, for whom it was done; and the report tells the last days."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from commands.savings import NOBODYS, by_command, by_group, by_month, total
+from countersign import PlanningContext, command
+from kit.bots import Bot, Member
+from kit.fixtures import open_bot
+from store.embedded import DatabaseUrls
+
+COMMANDS = '''
+"""What a shop runs."""
+
+from countersign import Context, Plan, PlanningContext, Reply, StepFailed, command, step
+
+
+@step()
+async def sweep_up(ctx: Context, room: str) -> None:
+    """Sweeps it."""
+    if room == "attic":
+        raise StepFailed("nobody has the key")
+
+
+@command("tidy", permission="shop:tidy", risk="low", saves="30m", deprecated="use sweep")
+async def tidy(ctx: PlanningContext, room: str) -> Plan:
+    """Tidy a room."""
+    return Plan(f"tidies {room}", sweep_up(room))
+
+
+@command("peek", permission="shop:tidy", risk="read", deprecated="look yourself")
+async def peek(ctx: PlanningContext) -> Reply:
+    """Look into a room."""
+    return Reply(text="It is tidy.")
+'''
+
+
+@dataclass(frozen=True)
+class Row:
+    month: str
+    command: str
+    asker: str
+    good: int
+    bad: int
+
+
+ROWS = (
+    Row("2026-01", "tidy", "ada", 4, 9),
+    Row("2026-01", "tidy", "kim", 2, 0),
+    Row("2026-02", "tidy", "ada", 1, 0),
+    Row("2026-02", "ship", "ada", 10, 1),
+)
+SAVES = {"tidy": timedelta(minutes=30), "ship": timedelta(minutes=6)}
+
+
+def test_only_what_succeeded_saves_and_everybody_who_asked_is_counted_once() -> None:
+    everything = total(ROWS, SAVES)
+    assert (everything.hours, everything.good, everything.bad, everything.people) == (4.5, 17, 10, {"ada", "kim"})
+    assert {name: one.hours for name, one in by_command(ROWS, SAVES).items()} == {"tidy": 3.5, "ship": 1.0}
+    assert list(by_month(ROWS, SAVES)) == ["2026-01", "2026-02"]
+    groups = by_group(ROWS, SAVES, {"ada": ["makers", "leads"]})
+    assert {name: one.hours for name, one in groups.items()} == {"leads": 3.5, "makers": 3.5, NOBODYS: 1.0}
+
+
+@pytest.mark.parametrize("saves", ["soon", "0s"])
+def test_a_wrong_estimate_is_refused_at_import(saves: str) -> None:
+    with pytest.raises(TypeError, match="command 'x': saves"):
+
+        @command("x", permission="shop:tidy", saves=saves)
+        async def x(ctx: PlanningContext) -> None:  # type: ignore[return]
+            """Nothing."""
+
+
+@pytest.fixture
+async def crew(bot_database: DatabaseUrls, tmp_path: Path) -> AsyncIterator[Bot]:
+    """Ada tidies; Max reads the record; Eve is outside."""
+    (tmp_path / "commands").mkdir()
+    (tmp_path / "commands" / "shop.py").write_text(COMMANDS)
+    async with open_bot(bot_database, tmp_path, commands=tmp_path / "commands") as bot:
+        bot.cast("ada", may=["shop:tidy"])
+        bot.cast("max", may=["countersign:audit"])
+        bot.cast("eve")
+        yield bot
+
+
+async def test_the_report_tells_what_was_saved_and_deprecated_commands_say_so(crew: Bot) -> None:
+    ada, max_ = Member(crew, "ada"), Member(crew, "max")
+    await crew.later("8d")
+    for room in ("hall", "attic", "shop"):
+        run = await ada.say(f"/tidy {room}")
+    assert "tidy is deprecated: use sweep." in (await crew.card(run)).text or run.succeeded
+    dry = await ada.say("/tidy hall", dry_run=True)
+    assert "tidy is deprecated: use sweep." in (await crew.card(dry)).text
+    peeked = await ada.say("/peek")
+    assert peeked.answer is not None
+    assert peeked.answer.text == "It is tidy.\npeek is deprecated: look yourself."
+    report = await max_.say("/report")
+    assert report.answer is not None
+    assert report.answer.text == "The last 7 days:"
+    lines = report.answer.code.splitlines()
+    assert lines[0].startswith("runs         4 asked, 3 succeeded or answered, 1 failed")
+    assert "time saved   1.0 hours by 2 runs for 1 people, as authors estimate; 1 that failed saved nothing" in lines
+    assert "               1.0 h  tidy" in lines
+    assert "countersign:audit" in (await Member(crew, "eve").ask("/report")).reply.text
+    assert "days: should be from 1 to 90" in (await max_.say("/report days=91")).outcome
+    await crew.later("8d")
+    quiet = await max_.say("/report")
+    assert quiet.answer is not None
+    assert "0.0 hours by 0 runs" in quiet.answer.code
