@@ -129,6 +129,11 @@ async def make_plan(
         ) from None
 
 
+def _outdated(command: Command) -> str:
+    """That there is something else to use by now, where the author says so."""
+    return f"{command.name} is deprecated: {command.deprecated.rstrip('.')}." if command.deprecated else ""
+
+
 def _made(
     services: Services,
     run: RunRow,
@@ -140,10 +145,12 @@ def _made(
     timing: Mapping[str, Any],
 ) -> Made:
     if isinstance(answer, Reply):
-        return Made(reply=Reply.model_validate(services.redactor.clean_data(redactor.clean_data(answer.model_dump(mode="json")))))
+        reply = Reply.model_validate(services.redactor.clean_data(redactor.clean_data(answer.model_dump(mode="json"))))
+        return Made(reply=reply.model_copy(update={"text": "\n".join(filter(None, [reply.text, _outdated(command)]))}))
     if not isinstance(answer, Plan):
         raise PlanRefused(f"{command.name} returned {type(answer).__name__}; a command returns a Plan or a Reply.")
     data = answer.as_json()
+    data["warning"] = "\n".join(filter(None, [_outdated(command), data["warning"]]))
     data["watched"] = {**data["watched"], **context.watched}
     if taken := set(data["watched"]) & set(SIGNED):
         raise PlanRefused(f"{command.name} watches {min(taken)!r}, a name that Countersign uses itself; its owner has to choose another.")

@@ -71,9 +71,8 @@ async def show(request: Request, days: Days = 14) -> Response:
     since = frame.rulebook.now() - timedelta(days=days)
 
     async def read(session: ReadSession) -> dict[str, Chart]:
-        return {
-            name: await chart(Span(session, since, frame.here.zone.key, frame.rulebook)) for name, chart in _charts(frame.rulebook).items()
-        }
+        span = Span(session, since, frame.here.zone.key, frame.rulebook)
+        return {name: await chart(span) for name, chart in _charts(frame.rulebook).items()}
 
     return framed_page(request, "numbers.html", frame, charts=await hub.read(read), days=days, spans=(7, 14, 30, MOST_DAYS), bars=BARS)
 
