@@ -23,6 +23,7 @@ from . import (
     asks,
     asofs,
     audits,
+    bulks,
     catalogues,
     inboxes,
     issuers,
@@ -47,7 +48,7 @@ from .signins import try_link
 
 router = APIRouter(include_in_schema=False)
 ANSWER: Final = "a."
-_WORK: Final = (inboxes, runlists, runpages, asks, asofs, audits, keypages, sessionpages, signins, issuers)
+_WORK: Final = (inboxes, bulks, runlists, runpages, asks, asofs, audits, keypages, sessionpages, signins, issuers)
 _STEERING: Final = (peoplepages, accesspages, policypages, operationpages, numberpages, catalogues)
 Channel = Annotated[str, Query(max_length=40)]
 As = Annotated[str, Query(alias="as", max_length=64)]
