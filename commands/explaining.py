@@ -112,7 +112,9 @@ class Explainer:
         assert command is not None  # noqa: S101  only commands are explained
         # The request is kept beside what is known of it, so that its identity stays its own.
         _, answers, known = self._known.setdefault(id(request), (request, {}, {}))
-        found = matches_in(self.policy, Scene(person, request, *self._belonging(person), answers))
+        found = matches_in(
+            self.policy, Scene(person, request, *self._belonging(person), self.policy.schedules_of(person, request.now), answers)
+        )
         own = person.name if self._is_personal(command) else ""
         key = (person.active, self._right(person, request), own, *((one.rule.line, one.problem) for one in found))
         if key not in known:

@@ -42,7 +42,7 @@ def find_matches(policy: BoundPolicy, person: Person, request: Request) -> list[
     """
     if not policy.rules_for(request.command):
         return []
-    return matches_in(policy, Scene(person, request, policy.groups_of(person), policy.roles_of(person)))
+    return matches_in(policy, _scene(policy, person, request))
 
 
 def matches_in(policy: BoundPolicy, scene: Scene) -> list[Match]:
@@ -78,8 +78,12 @@ def reason_missing(request: Request, pattern: str, *, hint: str = "") -> Refused
 
 def concerns(policy: BoundPolicy, bound: BoundRule, person: Person, request: Request) -> bool:
     """Whether one rule concerns the request, or may."""
-    scene = Scene(person, request, policy.groups_of(person), policy.roles_of(person))
+    scene = _scene(policy, person, request)
     return _applies(bound, scene) and _match(bound, scene) is not None
+
+
+def _scene(policy: BoundPolicy, person: Person, request: Request) -> Scene:
+    return Scene(person, request, policy.groups_of(person), policy.roles_of(person), policy.schedules_of(person, request.now))
 
 
 def broken_among(rules: Iterable[BoundRule], request: Request) -> BoundRule | None:

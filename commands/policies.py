@@ -167,6 +167,12 @@ class Policy:
         entry = self.file.schedules.get(schedule)
         return () if entry is None else entry.rotation if at is None else (entry.on_call(at),)
 
+    def schedules_of(self, person: Person, at: datetime | None) -> frozenset[str] | None:
+        """The schedules by which the person is on call at this moment; None when there are any and no moment is given."""
+        if at is None and self.file.schedules:
+            return None
+        return frozenset(name for name in self.file.schedules if person.name in self.on_call(name, at))
+
     def owners_of(self, argument: str, value: Any) -> tuple[str, ...]:
         """Selectors of those who own what the argument names; of a list of things, only those who own them all."""
         known = self.file.owners.get(argument, {})

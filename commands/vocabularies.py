@@ -29,13 +29,15 @@ class Unreadable(Exception):
 class Scene:
     """Who asks for what, as expressions look at it; `groups` and `roles` include what is inherited.
 
-    `known` is shared by the scenes of one request with other people: it keeps the answers of expressions that do not look at the person.
+    `on_call` are the schedules by which they are on call now, None where the moment is not known. `known` is shared by the scenes of one
+    request with other people: it keeps the answers of expressions that do not look at the person.
     """
 
     person: Person
     request: Request
     groups: frozenset[str] = frozenset()
     roles: frozenset[str] = frozenset()
+    on_call: frozenset[str] | None = frozenset()
     known: dict[int, Any] | None = None
 
 
@@ -174,6 +176,7 @@ _EVERYWHERE: Final[Mapping[str, Name]] = {
     "person.name": Name("string", lambda scene: scene.person.name),
     "person.groups": Name("list(string)", lambda scene: sorted(scene.groups)),
     "person.roles": Name("list(string)", lambda scene: sorted(scene.roles)),
+    "person.on_call": Name("list(string)", lambda scene: None if scene.on_call is None else sorted(scene.on_call)),
     "person.service": Name("bool", lambda scene: scene.person.service, values=(True, False)),
     "command": Name("string", lambda scene: scene.request.command.name if scene.request.command else None),
     "risk": Name("string", lambda scene: scene.request.command.risk.name if scene.request.command else None, _RISKS, _RISKS),

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
@@ -59,6 +59,7 @@ class Span:
     since: datetime
     zone: str
     rulebook: Rulebook
+    kept: dict[str, Any] = field(default_factory=dict)
 
 
 Read = Callable[[Span], Awaitable[Chart]]
@@ -165,8 +166,11 @@ async def _saved_groups(span: Span) -> Chart:
 
 
 async def _savings(span: Span) -> tuple[list[Any], dict[str, timedelta]]:
+    """Read once for the three charts of a page."""
     saves = estimates(span.rulebook.registry.commands)
-    return await find_savings(span.session, span.since, zone=span.zone, commands=list(saves)), saves
+    if "savings" not in span.kept:
+        span.kept["savings"] = await find_savings(span.session, span.since, zone=span.zone, commands=list(saves))
+    return span.kept["savings"], saves
 
 
 def _savings_chart(title: str, what: str, found: Mapping[str, Saving], *, aside: str = "") -> Chart:

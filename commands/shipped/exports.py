@@ -34,7 +34,7 @@ _SETTLED: Final = timedelta(seconds=10)
 
 @command("export", permission=AUDIT, risk="medium", visibility="private")
 async def export(ctx: PlanningContext, since: str, until: str) -> Plan:
-    """Write runs, decisions and the record from SINCE until UNTIL as files, with a manifest that the audit's key signs.
+    """Write runs, decisions and the record from SINCE until UNTIL as files that can be checked offline.
 
     Both are a day or a moment, as 2026-11-01 or "2026-11-01 12:00", where you live. The files stay with the run: countersign artifacts RUN.
     """
@@ -44,7 +44,7 @@ async def export(ctx: PlanningContext, since: str, until: str) -> Plan:
         raise PlanRefused("SINCE has to be before UNTIL, and UNTIL past for ten seconds: what is still to come cannot be exported.")
     span = f"{shown(first, zone)} until {shown(last, zone)}"
     step = write_export(_microseconds(first), _microseconds(last), ctx.services.rulebook.policy.digest)
-    return Plan(f"runs, decisions and the record from {span} are written as files, with a signed manifest", step)
+    return Plan(f"runs, decisions and the record from {span} are written as files that can be checked offline", step)
 
 
 @step(idempotent=True, timeout="4h")

@@ -11,7 +11,9 @@ from commands.savings import NOBODYS, by_command, by_group, by_month, total
 from countersign import PlanningContext, Reply, command
 from kit.bots import Bot, Member
 from kit.fixtures import open_bot
+from store.databases import reading
 from store.embedded import DatabaseUrls
+from store.runs import find_run
 
 COMMANDS = '''
 """What a shop runs."""
@@ -93,8 +95,11 @@ async def test_the_report_tells_what_was_saved_and_deprecated_commands_say_so(cr
     await crew.later("8d")
     for room in ("hall", "attic", "shop"):
         await ada.say(f"/tidy {room}")
-    dry = await ada.say("/tidy hall", dry_run=True)
-    assert "tidy is deprecated: use sweep." in (await crew.card(dry)).text
+    async with reading(crew.services.engine) as session:
+        tidied = await find_run(session, (await ada.say("/tidy hall", dry_run=True)).id)
+    assert tidied is not None
+    assert tidied.plan is not None
+    assert tidied.plan["warning"] == "tidy is deprecated: use sweep."
     peeked = await ada.say("/peek")
     assert peeked.answer is not None
     assert peeked.answer.text == "It is tidy.\npeek is deprecated: look yourself."

@@ -233,7 +233,7 @@ REQUESTS: Final[Mapping[str, Send]] = {
     "GET /audit": page("/audit"),
     "GET /audit/events/{event_id}": page("/audit/events/2c0a1d0e-7d1c-4a52-9d54-7a1c1f0b3f11"),
     "GET /audit/runs/{reference}": page("/audit/runs/{id}"),
-    "POST /inbox/decide": form("/inbox/decide", verdict="approve", **{"pick.1": "{id} x"}),
+    "POST /inbox/decide": form("/inbox/decide", verdict="approve"),
     "POST /audit/verify": form("/audit/verify"),
     "GET /console/events": _changes,
     "POST /room/say": form("/room/say", text="whoami"),

@@ -47,6 +47,9 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     "delegate for": {"absent": "eve", "person": "lin", "duration": "1h"},
     "undelegate": {"person": "lin"},
     "access request": {"role": "role-lin", "duration": "1h"},
+    "access review": {"reviewers": "lin,eve"},
+    "export": {"since": "2020-01-01", "until": "2020-02-01"},
+    "report": {},
     "trigger alerts": {"name": "pager", "sender": "bearer", "channel": "ops", "secret": "0123456789abcdef0123"},
     "standing allow": {"what": "deploy service=api version=v2 env=prod", "people": "lin", "uses": "2", "duration": "1h"},
 }
@@ -72,7 +75,7 @@ LACKING: Mapping[str, Mapping[str, str]] = {
     "trigger remove": {"name": "ci"},
     "trigger rotate": {"name": "ci", "secret": "0123456789abcdef0123"},
 }
-ANSWERING = ("deploys", "policy matrix", "policy diff", "policy suggest")
+ANSWERING = ("deploys", "policy matrix", "policy diff", "policy suggest", "report")
 # A dry run is a run: its own row, its request's key, what the record says of it, and the message that answers.
 ITS_OWN = {"runs": 1, "inbox": 1, "secrets": None, "audit_events": None, "audit_unsealed": None, "messages": None}
 

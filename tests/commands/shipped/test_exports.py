@@ -74,6 +74,7 @@ def rewrite(path: Path, old: str, new: str) -> None:
 
 
 async def test_an_export_holds_offline_and_every_change_to_it_is_named(crew: Bot, tmp_path: Path) -> None:
+    await seal_all(crew)
     since = await a_minute_later(crew)
     for _ in range(3):
         await Member(crew, "ada").say("/cart gone")
