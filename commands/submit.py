@@ -124,6 +124,8 @@ def _checked(rulebook: Rulebook, person: Person, invocation: Invocation, wanted:
     )
     found = find_matches(rulebook.policy, person, request)
     answer = authorize(rulebook.policy, person, request, found=found)
+    if isinstance(answer, Allowed) and command.retired:
+        answer = Refused(f"{command.name} is retired: {command.retired.rstrip('.')}.", "retired")
     if isinstance(answer, Allowed) and (stopped := against(rulebook.switches, command, dry_run=wanted.dry_run)):
         answer = Refused(stopped, "stopped")
     if isinstance(answer, Refused):

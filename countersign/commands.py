@@ -60,6 +60,7 @@ class Command:
     runs_on: str = ""
     saves: Duration | None = None
     deprecated: str = ""
+    retired: str = ""
     origin: str = ""
     code_version: str = ""
 
@@ -98,6 +99,7 @@ def command(
     runs_on: str = "",
     saves: str = "",
     deprecated: str = "",
+    retired: str = "",
 ) -> Callable[[Callable[Concatenate[Any, P], Coroutine[Any, Any, Plan | Reply]]], Command]:
     """Makes an async function, whose first parameter is the context and which returns a Plan or a Reply, a command.
 
@@ -105,7 +107,7 @@ def command(
     `lock="deploy {env}"` lets one run at a time be carried out for each value of `env`; a `Lock` says more. Runs of a higher `priority`
     come first where several wait for a lock or for a worker. `runs_on="dc2"` has them planned and carried out by workers with that label.
     `saves="10m"` is how much of people's time a run that succeeds saves, by the author's estimate: numbers add it up.
-    `deprecated="use ship"` says what to use instead: it still runs, and says so.
+    `deprecated="use ship"` says what to use instead: it still runs, and says so. With `retired="use ship"` it is refused with that.
     Raises TypeError at import when the name, permission, risk, documentation, a type or the approval's arguments are wrong.
     """
 
@@ -130,6 +132,7 @@ def command(
                 runs_on=checked_label(runs_on, of=f"command {name!r}"),
                 saves=_saved(saves, of=f"command {name!r}") if saves else None,
                 deprecated=" ".join(deprecated.split()),
+                retired=" ".join(retired.split()),
                 origin=function.__module__,
             )
         )

@@ -75,6 +75,7 @@ class Declaration(_Strict):
     runs_on: Annotated[str, StringConstraints(pattern=rf"^({LABEL})?$")] = ""
     saves: Duration | None = None
     deprecated: str = ""
+    retired: str = ""
 
 
 class Source:

@@ -119,6 +119,7 @@ def _made(runbook: _Runbook, parameters: list[inspect.Parameter]) -> Command:
         runs_on=declared.runs_on,
         saves=str(declared.saves or ""),
         deprecated=declared.deprecated,
+        retired=declared.retired,
     )(planner)
 
 

@@ -14,6 +14,7 @@ from kit.fixtures import open_bot
 from store.databases import reading
 from store.embedded import DatabaseUrls
 from store.runs import find_run
+from tests.commands.shipped.words import said
 
 COMMANDS = '''
 """What a shop runs."""
@@ -32,6 +33,12 @@ async def sweep_up(ctx: Context, room: str) -> None:
 async def tidy(ctx: PlanningContext, room: str) -> Plan:
     """Tidy a room."""
     return Plan(f"tidies {room}", sweep_up(room))
+
+
+@command("mop", permission="shop:tidy", risk="low", retired="use tidy.")
+async def mop(ctx: PlanningContext) -> Reply:
+    """Mop the floor."""
+    return Reply(text="It is wet.")
 
 
 @command("peek", permission="shop:tidy", risk="read", deprecated="look yourself")
@@ -103,6 +110,10 @@ async def test_the_report_tells_what_was_saved_and_deprecated_commands_say_so(cr
     peeked = await ada.say("/peek")
     assert peeked.answer is not None
     assert peeked.answer.text == "It is tidy.\npeek is deprecated: look yourself."
+    refused = await ada.ask("/mop")
+    assert (refused.refused, refused.reply.text) == ("retired", "mop is retired: use tidy.")
+    assert "/mop" not in await said(ada, "help")
+    assert "/tidy" in await said(ada, "help")
     report = await max_.say("/report")
     assert report.answer is not None
     assert report.answer.text == "The last 7 days:"
