@@ -63,7 +63,7 @@ class Rulebook:
         return authorize(self.policy, person, asked)
 
     def listed_for(self, person: Person, request: Request) -> list[Command]:
-        """Those of them that help and autocomplete show: a quiet one only to whom a role gives its permission, and none without use or retired."""
+        """Those of them that help and autocomplete show: none unused or retired, a quiet one only to whom a role gives its permission."""
         patterns = self.policy.permissions_of(person.roles, self.policy.groups_of(person))
         used = [one for one in self.commands_for(person, request) if _when(one.name)(self) and not one.retired]
         return [one for one in used if not one.quiet or any(covers(pattern, one.permission) for pattern in patterns)]
