@@ -1,12 +1,13 @@
 """The catalogue: the commands that one may ask for, with their owners, what they need, and how they did lately."""
 
-from typing import Any, Final
+from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from bot.hubs import Hub
 from commands.authorizing import Request as Wanted
+from commands.catalogues import marks_of
 from countersign.commands import Command
 from countersign.invocations import Door, Place
 from store.figures import LATEST, USED_DAYS, find_used
@@ -15,7 +16,6 @@ from .frames import Frame, framed, here_of
 from .panes import Cell, Pane, panes_page
 
 router = APIRouter(include_in_schema=False)
-FEW: Final = 5
 
 
 @router.get("/catalogue")
@@ -37,16 +37,13 @@ def _row(frame: Frame, one: Command, used: Any) -> tuple[Any, ...]:
     ended = used.good + used.bad
     share = f"{round(100 * used.good / ended)} % of {ended}" if ended else ""
     approval = f"{one.approval.count} of {one.approval.by}" if one.approval and one.approval.by else "in stages" if one.approval else ""
-    return name, one.owner, Cell(one.schema.usage, code=True), one.risk.name, approval, used.last_at, share, _marks(one, used)
-
-
-def _marks(one: Command, used: Any) -> tuple[Cell, ...]:
-    """What its owner should look at; who ships with Countersign is kept by Countersign."""
-    ours = one.origin.startswith("commands.")
-    found = (
-        ("unused", not ours and not used.asked),
-        ("ownerless", not ours and not one.owner),
-        (f"deprecated: {one.deprecated}", bool(one.deprecated)),
-        ("mostly failing", used.bad > used.good and used.bad >= FEW),
+    return (
+        name,
+        one.owner,
+        Cell(one.schema.usage, code=True),
+        one.risk.name,
+        approval,
+        used.last_at,
+        share,
+        tuple(Cell(words, tone="bad") for words in marks_of(one, used)),
     )
-    return tuple(Cell(words, tone="bad") for words, so in found if so)

@@ -21,7 +21,7 @@ from .policychanges import apply
 from .policyreads import diff, matrix, suggest
 from .promises import promises
 from .repairs import resume, undo
-from .reports import report
+from .reports import catalogue, report
 from .schedules import (
     schedule_add,
     schedule_backfill,
@@ -57,6 +57,7 @@ __all__ = [
     "audit",
     "break_it",
     "cancel_run",
+    "catalogue",
     "comment_on",
     "delegate",
     "delegate_for",

@@ -1,15 +1,16 @@
-"""report: the last days in a few lines: runs, approvals, what expired or was interrupted, and time saved; weekly by a schedule."""
+"""report and catalogue: how the last days went, and which commands their owners should look at; by a schedule if it should be regular."""
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
+from commands.catalogues import marks_of
 from commands.policies import AUDIT
 from commands.savings import Saving, by_command, estimates, total
 from countersign import Duration, PlanningContext, Reply, command
 from countersign.errors import BadArgument
 from countersign.runs import RunStatus
-from store.figures import find_approvals, find_ends, find_savings
+from store.figures import USED_DAYS, find_approvals, find_ends, find_savings, find_used
 
 LONGEST = 90
 BAD = (RunStatus.failed, RunStatus.rolled_back, RunStatus.rollback_failed)
@@ -33,6 +34,28 @@ async def report(ctx: PlanningContext, days: int = 7) -> Reply:
     lines = [*_runs(ends), *_approvals(approvals), *(_savings(saved, commands) if saves else ())]
     data: dict[str, Any] = {"days": days, "runs": ends, "decided": approvals.decided, "expired": approvals.expired}
     return Reply(text=f"The last {days} days:", code="\n".join(lines), data=data | {"hours_saved": saved.hours})
+
+
+@command("catalogue", permission=AUDIT, risk="read", visibility="private", quiet=True)
+async def catalogue(ctx: PlanningContext, owner: str = "") -> Reply:
+    """Tell which commands their OWNER, or anybody, should look at: unused, ownerless, mostly failing, deprecated or retired.
+
+    To have it in a channel every month: schedule add catalogue "0 9 1 * *" catalogue ACCOUNT channel=#ops
+    """
+    commands = sorted(ctx.services.rulebook.registry.commands.values(), key=lambda one: one.name)
+    wanted = [one for one in commands if one.kind == "command" and (not owner or one.owner == owner)]
+    async with ctx.services.reading() as session:
+        used = await find_used(session, [one.name for one in wanted])
+    marked = [(one, marks) for one in wanted if (marks := marks_of(one, used[one.name]))]
+    if not marked:
+        return Reply(text=f"There is nothing to look at{f' for {owner}' if owner else ''}.")
+    lines = [f"{one.name:<24}{one.owner or 'nobody':<16}{_last(used[one.name])}  {'; '.join(marks)}" for one, marks in marked]
+    data = {"commands": [{"command": one.name, "owner": one.owner, "marks": marks} for one, marks in marked]}
+    return Reply(text=f"To look at, by what happened in the last {USED_DAYS} days:", code="\n".join(lines), data=data)
+
+
+def _last(used: Any) -> str:
+    return f"last asked {used.last_at:%Y-%m-%d}" if used.last_at else "not asked for     "
 
 
 def _runs(ends: Mapping[str, int]) -> Iterator[str]:

@@ -123,6 +123,12 @@ async def test_the_report_tells_what_was_saved_and_deprecated_commands_say_so(cr
     assert "               1.0 h  tidy" in lines
     assert "countersign:audit" in (await Member(crew, "eve").ask("/report")).reply.text
     assert "days: should be from 1 to 90" in (await max_.say("/report days=91")).outcome
+    listed = await max_.say("/catalogue")
+    assert listed.answer is not None
+    marks = {line.split()[0]: line for line in listed.answer.code.splitlines()}
+    assert set(marks) == {"mop", "peek", "tidy"}
+    assert marks["mop"].endswith("not asked for       unused; ownerless; retired: use tidy.")
+    assert marks["tidy"].endswith("ownerless; deprecated: use sweep")
     await crew.later("8d")
     quiet = await max_.say("/report")
     assert quiet.answer is not None
