@@ -118,7 +118,7 @@ async def test_the_report_tells_what_was_saved_and_deprecated_commands_say_so(cr
     assert report.answer is not None
     assert report.answer.text == "The last 7 days:"
     lines = report.answer.code.splitlines()
-    assert lines[0].startswith("runs         4 asked, 3 succeeded or answered, 1 failed")
+    assert lines[0].startswith("runs         6 asked, 3 succeeded or answered, 1 failed, 1 refused")
     assert "time saved   1.0 hours by 2 runs for 1 people, as authors estimate; 1 that failed saved nothing" in lines
     assert "               1.0 h  tidy" in lines
     assert "countersign:audit" in (await Member(crew, "eve").ask("/report")).reply.text
