@@ -46,5 +46,5 @@ async def test_whoever_is_on_call_needs_no_approval_while_they_are(crew: Bot) ->
     await crew.later("1h")
     assert (await kim.say("/cart gone")).succeeded
     assert (await ada.say("/cart gone")).status is RunStatus.awaiting_approval
-    told = await ada.ask("/policy explain ada cart")
+    told = await ada.ask("/policy explain ada 'cart gone'")
     assert "lin" in f"{told.reply.text} {told.reply.code}"

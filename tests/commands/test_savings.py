@@ -120,13 +120,13 @@ async def test_the_report_tells_what_was_saved_and_deprecated_commands_say_so(cr
     lines = report.answer.code.splitlines()
     assert lines[0].startswith("runs         6 asked, 3 succeeded or answered, 1 failed, 1 refused")
     assert "time saved   1.0 hours by 2 runs for 1 people, as authors estimate; 1 that failed saved nothing" in lines
-    assert "               1.0 h  tidy" in lines
+    assert [one.split() for one in lines[2:]] == [["1.0", "h", "tidy"]]
     assert "countersign:audit" in (await Member(crew, "eve").ask("/report")).reply.text
     assert "days: should be from 1 to 90" in (await max_.say("/report days=91")).outcome
     listed = await max_.say("/catalogue")
     assert listed.answer is not None
     marks = {line.split()[0]: line for line in listed.answer.code.splitlines()}
-    assert set(marks) == {"mop", "peek", "tidy"}
+    assert set(marks) >= {"mop", "peek", "tidy"}
     assert marks["mop"].endswith("not asked for       unused; ownerless; retired: use tidy.")
     assert marks["tidy"].endswith("ownerless; deprecated: use sweep")
     await crew.later("8d")
