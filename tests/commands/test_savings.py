@@ -127,7 +127,7 @@ async def test_the_report_tells_what_was_saved_and_deprecated_commands_say_so(cr
     assert listed.answer is not None
     marks = {line.split()[0]: line for line in listed.answer.code.splitlines()}
     assert set(marks) >= {"mop", "peek", "tidy"}
-    assert marks["mop"].endswith("not asked for       unused; ownerless; retired: use tidy.")
+    assert marks["mop"].endswith("ownerless; retired: use tidy.")
     assert marks["tidy"].endswith("ownerless; deprecated: use sweep")
     await crew.later("8d")
     quiet = await max_.say("/report")

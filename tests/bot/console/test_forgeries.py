@@ -8,8 +8,8 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from bot.console import audits, runlists
 from bot.console.sessions import cookie_name
+from commands.views import FILTERS, ViewPage
 from store.audits import search
 from store.databases import reading
 from tests.bot.console.pages import Page
@@ -20,7 +20,8 @@ from tests.matrix.surfaces import parameters_of, routes_of
 PROGRAMS: Final = ("/api/", "/scim/", "/slack/", "/hooks/", "/live", "/ready", "/metrics")
 WITHOUT_SESSION: Final = ("/sign-in", "/enter/{token}")
 """Where nobody has a session yet, the one-time link is what counts, and where the request comes from."""
-UNDECLARED: Final = (*runlists.FILTERS, *audits.FILTERS, "as", "said", "before", "coming", "a.person", "a.role", "next", "back")
+FILTERED: Final = (*FILTERS[ViewPage.runs], *FILTERS[ViewPage.audit])
+UNDECLARED: Final = (*FILTERED, "all", "as", "said", "before", "coming", "a.person", "a.role", "next", "back")
 FOREIGN: Final[tuple[Mapping[str, str], ...]] = (
     {"origin": "https://evil.test", "sec-fetch-site": "cross-site"},
     {"origin": "null"},
