@@ -170,12 +170,19 @@ async def _keep_house(settings: Settings, name: str, parent: int) -> None:
     tasks = [asyncio.create_task(one) for one in jobs]
     waiting = asyncio.create_task(_until_ended(ended, parent))
     done, _ = await asyncio.wait([*tasks, waiting], return_when=asyncio.FIRST_COMPLETED)
-    for task in (*tasks, waiting):
-        task.cancel()
-    await asyncio.gather(*tasks, waiting, return_exceptions=True)
+    await _end_all([*tasks, waiting])
     await services.close()
     for task in done - {waiting}:
         task.result()  # a job that ended by itself is a fault: the supervisor starts this process again
+
+
+async def _end_all(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancelled until they have ended: a connection that is lost at that moment swallows a cancellation."""
+    while left := [one for one in tasks if not one.done()]:
+        for one in left:
+            one.cancel()
+        await asyncio.wait(left, timeout=1.0)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _until_ended(ended: asyncio.Event, parent: int) -> None:
