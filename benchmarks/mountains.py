@@ -1,7 +1,8 @@
 """A mountain of runs and of audit events, as years of use leave them: written in bulk, sealed, chained, signed and indexed.
 
 Every event has the text that the trigger would have stamped and its leaf, every block its Merkle root and its signature, so that the
-verifier finds nothing wrong; the words that runs and events are found by are those of the housekeeper. Run alone, it fills a new
+verifier finds nothing wrong; the words that runs and events are found by are those of the housekeeper. Every run was asked about,
+decided, carried out in one step and shown in a channel and to its asker. Run alone, it fills a new
 database of the embedded Postgres and keeps it: `python -m benchmarks.mountains FOLDER --runs 1000000 --events 5000000`
 """
 
@@ -35,9 +36,10 @@ _WORDS: LiteralString = """
 CREATE INDEX ix_run_searches_words ON run_searches USING gin (words);
 CREATE INDEX ix_event_searches_words ON event_searches USING gin (words)
 """
-_PEOPLE: LiteralString = (
-    "INSERT INTO people (name, email) SELECT 'person' || i, 'person' || i || '@example.test' FROM generate_series(0, 199) i"
-)
+_PEOPLE: LiteralString = """
+INSERT INTO people (name, email) SELECT 'person' || i, 'person' || i || '@example.test' FROM generate_series(0, 199) i
+ON CONFLICT DO NOTHING
+"""
 # One run every so often; what it is follows from its number, so that two mountains are alike.
 _RUNS: LiteralString = """
 INSERT INTO runs (id, command, code_version, status, risk, visibility, asker, door, place, arguments, origins, reason, policy, trace,
@@ -86,24 +88,66 @@ _EVENT_WORDS: LiteralString = """
 INSERT INTO event_searches SELECT at_us, seq, countersign_event_words(kind, actor, canonical::jsonb -> 'detail') FROM audit_events
 WHERE seq BETWEEN %(first)s AND %(last)s ORDER BY at_us, seq
 """
+_REQUESTS: LiteralString = """
+INSERT INTO approval_requests (id, run_id, revision, digest, rule, policy, state, opened_at, expires_at, next_due, first_vote_at, closed_at,
+                               counted)
+SELECT md5('request' || r.id)::uuid, r.id, 1, r.digest,
+       '{"by": "deploy:approve", "count": 1, "expires": "24h", "asker_may": false, "also": []}', 'p', s.state, r.created_at,
+       CASE s.state WHEN 'open' THEN countersign_now() + interval '90 days' ELSE r.created_at + interval '1 day' END,
+       CASE s.state WHEN 'open' THEN countersign_now() + interval '90 days' END,
+       CASE WHEN s.state <> 'open' THEN r.moved_at END, CASE WHEN s.state <> 'open' THEN r.moved_at END, true
+FROM runs r CROSS JOIN LATERAL
+    (SELECT CASE r.status WHEN 'awaiting_approval' THEN 'open' WHEN 'denied' THEN 'denied' ELSE 'approved' END AS state) s
+WHERE r.number BETWEEN %(first)s AND %(last)s
+"""
+_DECISIONS: LiteralString = """
+INSERT INTO decisions (id, request_id, run_id, person, verdict, reason, digest, door, policy, decided_at)
+SELECT md5('decision' || r.id)::uuid, md5('request' || r.id)::uuid, r.id, 'person' || (r.number * 11 %% 200),
+       CASE r.status WHEN 'denied' THEN 'deny' ELSE 'approve' END, '', r.digest, 'slack', 'p', r.moved_at
+FROM runs r WHERE r.number BETWEEN %(first)s AND %(last)s AND r.status <> 'awaiting_approval'
+"""
+_STEPS: LiteralString = """
+WITH begun AS (SELECT * FROM runs WHERE number BETWEEN %(first)s AND %(last)s AND status NOT IN ('awaiting_approval', 'denied')),
+aimed AS (INSERT INTO targets (run_id, target, begun_at)
+          SELECT id, (arguments ->> 'service') || ' ' || (arguments ->> 'env'), moved_at FROM begun)
+INSERT INTO steps (run_id, revision, position, phase, name, state, attempt, worker, started_at, ended_at, since)
+SELECT id, 1, 0, 'do', 'release', CASE status WHEN 'succeeded' THEN 'done' ELSE 'failed' END, 1, 'w', created_at, moved_at, created_at
+FROM begun
+"""
+_MESSAGES: LiteralString = """
+INSERT INTO messages (id, run_id, kind, platform, team, channel, person, shown, card, created_at, edited_at)
+SELECT md5(m.kind || r.id)::uuid, r.id, m.kind, 'room', '', m.channel, m.person, 1, jsonb_build_object(
+           'title', r.command || ' #' || r.number, 'fallback', r.command || ': ' || r.status, 'tone', 'good',
+           'text', r.plan ->> 'summary', 'footer', 'asked by ' || r.asker, 'fields',
+           (SELECT jsonb_agg(jsonb_build_object('label', key, 'value', value)) FROM jsonb_each_text(r.arguments))), r.created_at, r.moved_at
+FROM runs r CROSS JOIN LATERAL (VALUES ('card', (ARRAY['ops', 'deploys', 'incidents'])[1 + r.number %% 3], ''), ('direct', '', r.asker))
+    m (kind, channel, person)
+WHERE r.number BETWEEN %(first)s AND %(last)s
+"""
 _BLOCK: LiteralString = "COPY audit_blocks (n, prev, root, count, first_us, last_us, sealed_us, key_id, signature) FROM STDIN"
 _LEAVES: LiteralString = "COPY audit_leaves (event_id, block, position, leaf) FROM STDIN"
 _MARKS: LiteralString = "UPDATE audit_marks SET block = %(block)s, at_us = %(at_us)s, noted_at = countersign_now()"
 
 
-def pile_up(urls: DatabaseUrls, folder: Path, *, runs: int = RUNS, events: int = EVENTS) -> None:
-    """Fills a migrated, empty database; `events` is rounded down to the same number for each run. Key and anchors go below `folder`."""
+def pile_up(urls: DatabaseUrls, folder: Path, *, runs: int = RUNS, events: int = EVENTS, days: float = DAYS) -> None:
+    """Fills a migrated database without runs with those of so many days; `events` is rounded down to the same number for each run.
+
+    Key and anchors go below `folder`.
+    """
     with psycopg.connect(plain_url(urls.owner), autocommit=True) as owner:
         owner.execute("SET synchronous_commit = off; SET maintenance_work_mem = '512MB'; SET work_mem = '64MB'")
         owner.execute(_PEOPLE)
         owner.execute(_NO_WORDS)
         with _said(f"{runs:,} runs"):
-            _in_chunks(owner, _RUNS, runs, runs=runs, days=DAYS, now=datetime.now(UTC), commands=list(COMMANDS))
+            _in_chunks(owner, _RUNS, runs, runs=runs, days=days, now=datetime.now(UTC), commands=list(COMMANDS))
         owner.execute("ANALYZE runs")
         with _said(f"{runs * (events // runs):,} events"):
             owner.execute(_OFF)
             _in_chunks(owner, _EVENTS, runs, each=events // runs)
             owner.execute(_ON)
+        for what, statement in (("requests", _REQUESTS), ("decisions", _DECISIONS), ("steps", _STEPS), ("messages", _MESSAGES)):
+            with _said(what):
+                _in_chunks(owner, statement, runs)
         with _said("sealing"):
             last = _seal(owner, folder)
         with _said("words of runs"):

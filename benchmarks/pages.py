@@ -1,13 +1,14 @@
-"""How soon every list, filter and search of the console answers over HTTP when there are a million runs and five million events.
+"""How soon every page, list, filter and search answers over HTTP when there are a million runs and five million events.
 
 `python -m benchmarks.pages FOLDER` looks at the mountain that `benchmarks.mountains` left there; one web process, no workers. Each page
 is asked for with many different values, one request after the other, the kinds of pages taking turns. Prints p50 and p95 of each in
 ms by the clock, the mean CPU time that the web process and Postgres take for it, which neighbours on the machine change little, and the
-size of the largest page; exit 1 when a target is missed.
+size of the largest page; at last what a browser that comes for the first time transfers. Exit 1 when a target is missed.
 """
 
 import argparse
 import asyncio
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,7 @@ from benchmarks.machines import cpu_seconds
 from benchmarks.mountains import COMMANDS, DAYS
 from benchmarks.processes import Child
 from benchmarks.rivals import UVICORN
+from bot.console.operationpages import TABS
 from bot.console.sessions import cookie_name
 from commands.seed import seed
 from store.databases import open_engine, transaction
@@ -107,6 +109,11 @@ def _few_letters(dice: Random, mountain: Mountain) -> str:
     return _service(dice, mountain)[:9]
 
 
+def _long_ago(dice: Random, mountain: Mountain) -> str:
+    """What begins one word in ten of a tenth of all runs, most of them old."""
+    return _version(dice, mountain)[:3]
+
+
 def _nothing(dice: Random, _: Mountain) -> str:
     return f"deploy nothing{dice.randrange(1000)}"
 
@@ -117,7 +124,9 @@ def _kind(dice: Random, _: Mountain) -> str:
 
 PAGES: Final[Mapping[str, Query]] = {
     "room": _of("/"),
+    "room, direct messages": _of("/", channel=""),
     "inbox": _of("/inbox"),
+    "inbox, asked": _of("/inbox", tab="asked"),
     "inbox, done": _of("/inbox", tab="done"),
     "runs": _of("/runs"),
     "runs, deep page": _of("/runs", before=_number),
@@ -134,8 +143,11 @@ PAGES: Final[Mapping[str, Query]] = {
     "runs, common word": _of("/runs", q="deploy"),
     "runs, beginning of a word": _of("/runs", q=_few_letters),
     "runs, three words": _of("/runs", q=lambda dice, m: f"{_command(dice, m)} {_service(dice, m)} {_person(dice, m)}"),
+    "runs, word of long ago": _of("/runs", q=_long_ago),
     "runs, nothing": _of("/runs", q=_nothing),
+    "runs to come": _of("/runs", coming="1"),
     "one run": lambda dice, m: f"/runs/{_number(dice, m)}",
+    "one run as it was": lambda dice, m: f"/audit/runs/{_number(dice, m)}",
     "audit": _of("/audit"),
     "audit by kind": _of("/audit", kind=_kind),
     "audit by actor": _of("/audit", actor=_person),
@@ -146,10 +158,32 @@ PAGES: Final[Mapping[str, Query]] = {
     "audit, argument": _of("/audit", q=lambda dice, m: f"service={_service(dice, m)} env=prod"),
     "audit, common word": _of("/audit", q="approve"),
     "audit, beginning of a word": _of("/audit", q=lambda dice, m: _version(dice, m)[:4]),
+    "audit, word of long ago": _of("/audit", q=_long_ago),
     "audit, words of a day": _of("/audit", q=_service, until=_day),
     "audit, nothing": _of("/audit", q=_nothing),
     "one event": lambda dice, m: f"/audit/events/{dice.choice(m.events)}",
+    "ask": _of("/ask"),
+    "catalogue": _of("/catalogue"),
+    "people": _of("/people"),
+    "one person": lambda dice, m: f"/people/{_person(dice, m)}",
+    "policy": _of("/policy"),
+    "sessions": _of("/sessions"),
+    "numbers": _of("/numbers"),
+    "numbers of 90 days": _of("/numbers", days="90"),
+    "numbers as CSV": _of("/numbers/deciders.csv", days="90"),
+    **{f"operations, {tab or 'health'}": _of("/operations", tab=tab) for tab in TABS},
+    "API: runs": _of("/api/v1/runs"),
+    "API: runs by command": _of("/api/v1/runs", command=_command),
+    "API: runs by asker": _of("/api/v1/runs", asker=_person),
+    "API: runs by state": _of("/api/v1/runs", status=lambda dice, _: dice.choice(["failed", "denied", "expired", "interrupted"])),
+    "API: runs by all filters": _of("/api/v1/runs", command=_command, asker=_person, status="failed"),
+    "API: one run": lambda dice, m: f"/api/v1/runs/{_number(dice, m)}",
+    "API: inbox": _of("/api/v1/inbox"),
+    "API: audit": _of("/api/v1/audit"),
+    "API: audit by kind and actor": _of("/api/v1/audit", kind="decision:made", actor=_person),
+    "API: audit, word": _of("/api/v1/audit", q=_ticket),
 }
+_ASSETS: Final = re.compile(r'(?:href|src)="(/static/[^"]+)"')
 
 
 def _cpu(web: int, postmaster: int) -> float:
@@ -158,22 +192,26 @@ def _cpu(web: int, postmaster: int) -> float:
     return cpu_seconds([web, *map(int, backends)])
 
 
-async def measure(address: str, cookie: Mapping[str, str], mountain: Mountain, pids: tuple[int, int], *, samples: int) -> bool:
+async def measure(address: str, cookie: Mapping[str, str], token: str, mountain: Mountain, pids: tuple[int, int], *, samples: int) -> bool:
     """Prints what was found; whether every target was met."""
+    bearer = {"authorization": f"Bearer {token}"}
     dice, found = Random(5), {name: list[float]() for name in PAGES}
     sizes, spent = dict.fromkeys(PAGES, 0), dict.fromkeys(PAGES, 0.0)
     async with httpx.AsyncClient(base_url=address, cookies=dict(cookie), timeout=30, trust_env=False) as client:
         for turn in range(samples + 2):
             for name, query in PAGES.items():
                 cpu, began = _cpu(*pids), time.perf_counter()
-                answer = await client.get(query(dice, mountain))
+                path = query(dice, mountain)
+                answer = await client.get(path, headers=bearer if path.startswith("/api/") else {})
                 took = (time.perf_counter() - began) * 1000
                 assert answer.status_code == 200, (name, answer.url, answer.text[:2000])
                 sizes[name] = max(sizes[name], len(answer.content))
                 if turn >= 2:  # the first ones open connections
                     found[name].append(took)
                     spent[name] += (_cpu(*pids) - cpu) * 1000 / samples
-    met = True
+        first = await _first(client)
+    print(f"A first visit transfers {first / 1000:.1f} kB; target {MOST_BYTES / 1000:.0f} kB")
+    met = first <= MOST_BYTES
     for name, times in found.items():
         p95 = percentile(times, 95)
         wrong = p95 > P95_MS or sizes[name] > MOST_BYTES
@@ -183,23 +221,32 @@ async def measure(address: str, cookie: Mapping[str, str], mountain: Mountain, p
     return met
 
 
+async def _first(client: httpx.AsyncClient) -> int:
+    """The bytes of the room and of everything that it is made of."""
+    page = await client.get("/")
+    parts = [await client.get(one) for one in sorted(set(_ASSETS.findall(page.text)))]
+    assert all(one.status_code == 200 for one in parts)
+    return sum(len(one.content) for one in (page, *parts))
+
+
 def _postmaster(folder: Path) -> int:
     """The number of the server's first process (its own file says it), whose children serve connections."""
     return int(next(folder.glob("postgres/**/postmaster.pid")).read_text().split()[0])
 
 
-async def _prepare(postgres: EmbeddedPostgres) -> tuple[str, Mountain]:
-    """Max and a session of theirs; what there is."""
+async def _prepare(postgres: EmbeddedPostgres) -> tuple[str, str, Mountain]:
+    """Max with a session and a token of theirs; what there is."""
     engine = open_engine(postgres.urls.owner, name="bench", pool=1, door=False)
     async with transaction(engine) as session:
         await seed(session, POLICY)
         await save_people(session, {"max": {"email": "max@example.test", "groups": ["admins"]}})
         value = await issue_token(session, kind="session", person="max", label="bench", scopes=(), lifetime=36_000)
+        token = await issue_token(session, kind="api", person="max", label="bench", scopes=("read",), lifetime=36_000)
         runs = (await session.execute(text("SELECT max(number) FROM runs"))).scalar_one()
         sample = text("SELECT event_id FROM audit_leaves WHERE block = ANY(ARRAY(SELECT n FROM audit_blocks ORDER BY random() LIMIT 20))")
         events = list(await session.scalars(sample))
     await engine.dispose()
-    return value, Mountain(int(runs), events)
+    return value, token, Mountain(int(runs), events)
 
 
 async def _run(folder: Path, *, samples: int) -> bool:
@@ -209,12 +256,13 @@ async def _run(folder: Path, *, samples: int) -> bool:
     try:
         await asyncio.to_thread(migrate, postgres.urls.owner)
         Keys.prepared(folder / "keys")
-        value, mountain = await _prepare(postgres)
+        value, token, mountain = await _prepare(postgres)
         own = {"COUNTERSIGN_DATABASE_URL": postgres.urls.web, "COUNTERSIGN_DATA_DIR": str(folder), "COUNTERSIGN_PORT": str(port)}
         web = Child([*UVICORN, "--port", str(port), "--factory", "bot.app:create_app"], environment=own, log=folder / "web.log")
         await web.listens(port)
         name = cookie_name(Settings(data_dir=folder, port=port))
-        return await measure(f"http://127.0.0.1:{port}", {name: value}, mountain, (web.pid, _postmaster(folder)), samples=samples)
+        pids = (web.pid, _postmaster(folder))
+        return await measure(f"http://127.0.0.1:{port}", {name: value}, token, mountain, pids, samples=samples)
     finally:
         if web is not None:
             web.stop()

@@ -120,7 +120,7 @@ class Room:
         async def read(session: ReadSession) -> list[Any]:
             return await find_in_place(session, platform=PLATFORM, channel=channel, person=person.name, limit=SHOWN)
 
-        return [_message(row) for row in await self._hub.read(read) if channel or row.person == person.name]
+        return [_message(row) for row in await self._hub.read(read)]
 
     async def say(self, person: Person, *, channel: str, text: str, key: str, door: Door, trace: str) -> Answer:
         """What was typed into a channel."""

@@ -87,7 +87,6 @@ class AuditEventRow(Base):
     __tablename__ = "audit_events"
     __table_args__ = (
         Index("ix_audit_events_at_us", "at_us", "seq"),
-        Index("ix_audit_events_kind", "kind", "at_us", "seq"),
         Index("ix_audit_events_run_id", "run_id", "at_us", "seq", postgresql_where=text("run_id IS NOT NULL")),
     )
 

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from countersign.runs import RunStatus
 
 from .databases import ReadSession
-from .runs import RunRow, find_runs
+from .runs import RunRow, exactly, find_runs
 from .searches import Words, find_numbers, lexemes
 
 
@@ -34,7 +34,8 @@ class Wanted:
     @property
     def searched(self) -> Words:
         """As words, if no index of the runs' own table tells it; none else."""
-        if not (self.door or self.statuses or self.arguments or self.badge or self.words):
+        by_both = self.command and self.askers is not None
+        if not (self.door or self.statuses or self.arguments or self.badge or self.words or by_both):
             return Words()
         return Words(self.words, tuple(self._exact()))
 
@@ -50,8 +51,8 @@ class Wanted:
 
 
 _CONDITIONS: Final = {
-    "command": "command = :command",
-    "askers": "asker = ANY(:askers)",
+    "command": exactly("command", ":command"),
+    "askers": exactly("asker", "a.name"),
     "since": "number >= countersign_number_at(:since - interval '1 minute') AND created_at >= :since",
     "until": "number < countersign_number_at(:until + interval '1 minute') AND created_at < :until",
 }
@@ -73,5 +74,8 @@ def _listing(wanted: Wanted, before: int | None, limit: int) -> tuple[Any, dict[
     given: dict[str, Any] = {name: getattr(wanted, name) for name in _CONDITIONS if getattr(wanted, name) not in ("", None)}
     conditions = [_CONDITIONS[name] for name in given] + (["number < :before"] if before is not None else [])
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-    values = given | ({"before": before} if before is not None else {}) | {"limit": limit}
-    return text(f"SELECT id FROM runs {where} ORDER BY number DESC LIMIT :limit"), values  # noqa: S608  built from constants
+    newest = f"SELECT id, number FROM runs {where} ORDER BY number DESC LIMIT :limit"  # noqa: S608  built from constants
+    if wanted.askers is not None:  # each by the index of their own; of several together all runs would be read
+        each = f"unnest(cast(:askers AS text[])) a (name) CROSS JOIN LATERAL ({newest}) n"
+        newest = f"SELECT n.* FROM {each} ORDER BY number DESC LIMIT :limit"  # noqa: S608  built from constants
+    return text(newest), given | ({"before": before} if before is not None else {}) | {"limit": limit}

@@ -63,6 +63,7 @@ class MessageRow(Base):
         Index("ix_messages_lane", "lane", "priority", "due_at", postgresql_where=text("due_at IS NOT NULL AND dead_at IS NULL")),
         Index("ix_messages_dead_at", "dead_at", postgresql_where=text("dead_at IS NOT NULL")),
         Index("ix_messages_place", "platform", "channel", "created_at"),
+        Index("ix_messages_person", "person", "platform", "created_at", postgresql_where=text("channel = '' AND follows IS NULL")),
         Index("ix_messages_follows", "follows", "line", postgresql_where=text("follows IS NOT NULL")),
         Index(
             "uq_messages_line",
@@ -213,26 +214,31 @@ async def find_told(session: ReadSession, run_ids: Sequence[UUID]) -> dict[UUID,
     return found
 
 
-_IN_PLACE = text("""
+_PLACED: Final = """
 SELECT p.id, p.run_id, p.kind, p.person, p.card, p.shown, p.created_at, greatest(p.edited_at, b.edited_at) AS edited_at,
        coalesce(b.beneath, '[]') AS beneath
-FROM (SELECT * FROM messages WHERE platform = :platform AND channel = :channel AND (person = '' OR person = :person)
+FROM (SELECT * FROM messages WHERE platform = :platform AND {whose}
         AND card IS NOT NULL AND shown > 0 AND follows IS NULL ORDER BY created_at DESC LIMIT :limit) p
 CROSS JOIN LATERAL (SELECT max(l.edited_at) AS edited_at,
                            jsonb_agg(jsonb_build_object('text', l.card ->> 'text', 'at', extract(epoch FROM l.created_at)) ORDER BY l.line)
                            AS beneath
                     FROM (SELECT * FROM messages f WHERE f.follows = p.id AND f.shown > 0 ORDER BY f.line DESC LIMIT 50) l) b
 ORDER BY p.created_at
-""")
+"""
+_IN_CHANNEL: Final = text(_PLACED.format(whose="channel = :channel AND (person = '' OR person = :person)"))
+_DIRECT: Final = text(_PLACED.format(whose="channel = '' AND person = :person"))
 
 
 async def find_in_place(session: ReadSession, *, platform: str, channel: str, person: str, limit: int) -> list[Any]:
     """What a room shows in a channel to a person, oldest first: the channel's cards and what is for this person alone.
 
+    The empty channel is their direct messages.
+
     `beneath` is what follows a card: its last lines, first to last, each with `text` and `at` in seconds since 1970; `edited_at` counts
     them in.
     """
-    rows = await session.execute(_IN_PLACE, {"platform": platform, "channel": channel, "person": person, "limit": limit})
+    given = {"platform": platform, "person": person, "limit": limit}
+    rows = await (session.execute(_IN_CHANNEL, given | {"channel": channel}) if channel else session.execute(_DIRECT, given))
     return list(rows.all())
 
 
@@ -256,11 +262,3 @@ async def find_shown(session: ReadSession, run_id: UUID) -> list[Any]:
         {"run": run_id},
     )
     return list(rows.all())
-
-
-async def find_message_by_remote(session: ReadSession, *, platform: str, remote_channel: str, remote_id: str) -> Any | None:
-    row = await session.execute(
-        text("SELECT * FROM messages WHERE platform = :platform AND remote_channel = :channel AND remote_id = :remote"),
-        {"platform": platform, "channel": remote_channel, "remote": remote_id},
-    )
-    return row.first()

@@ -56,7 +56,7 @@ class EventSearchRow(Base):
 
 @dataclass(frozen=True)
 class Words:
-    """What is looked for. `typed` is as people type it: every word must begin one of what is found, `name=value` an argument.
+    """What is looked for. `typed` is as people type it: every word must begin one of what is found, `name=value` be an argument of it.
 
     Of each of `exact`, which are lexemes without quotes (`=status:failed`), one must be there.
     """
@@ -70,16 +70,16 @@ class Words:
     def values(self) -> dict[str, Any]:
         """The parameters of QUERY."""
         words = [_shortened(one) for one in self.typed.lower().split()[:20]]
-        given = " & ".join(f"{_quoted(one)}:*" for one in words)
-        parsed = " & ".join(f"{_quoted(one)}:*" for one in words if not _PLAIN.fullmatch(one) and "=" not in one)
-        same = " & ".join(f"{_quoted(one)}:*" for one in words if _PLAIN.fullmatch(one) or "=" in one)
+        parsed = [one.replace("\0", "") for one in words if not _PLAIN.fullmatch(one) and "=" not in one]
+        given = " & ".join(map(_lexeme, words))
+        same = " & ".join(_lexeme(one) for one in words if _PLAIN.fullmatch(one) or "=" in one)
         exact = " & ".join(f"({' | '.join(map(_quoted, one))})" for one in self.exact)
         return {"given": given, "parsed": parsed, "same": same, "exact": exact}
 
 
-# A word as it was typed may be a whole lexeme (`ada@example.test`), or be taken apart by the parser of texts (`api-v2`).
-QUERY: Final = """(cast(:exact AS tsquery) && (cast(:given AS tsquery) || (cast(:same AS tsquery)
-    && cast(replace(cast(to_tsquery('simple', :parsed) AS text), '<->', '&') AS tsquery))))"""
+# A word as it was typed may be a whole lexeme (`ada@example.test`), or be taken apart by the parser of texts (`ops-12`).
+QUERY: Final = """(cast(:exact AS tsquery) && (cast(:given AS tsquery)
+    || (cast(:same AS tsquery) && countersign_parts_query(cast(:parsed AS text[])))))"""
 
 
 async def index_blocks(session: WriteSession) -> int:
@@ -124,6 +124,12 @@ async def find_places(
 def lexemes(name: str, values: Iterable[str]) -> list[str]:
     """Exact lexemes of one kind, any of which will do: `=status:failed`."""
     return [f"={name}:{one[:100]}" for one in values]
+
+
+def _lexeme(word: str) -> str:
+    """A word as a query of its lexeme: the beginning of it, but for an argument with its value."""
+    name, _, value = word.partition("=")
+    return _quoted(word) + ("" if name and value else ":*")
 
 
 def _quoted(word: str) -> str:

@@ -15,6 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from store.databases import WORKER_OPTIONS, plain_url
 
+# The tables that grow with every run.
+BIG = frozenset({"runs", "approval_requests", "decisions", "messages", "audit_events", "audit_unsealed", "inbox", "steps", "log_chunks"})
 _NAMES = re.compile(r"%\((\w+)\)s")
 
 

@@ -18,8 +18,9 @@ from countersign.runs import RunStatus
 from countersign.tallies import Verdict
 from store.databases import ReadSession, WriteSession
 from store.journals import find_steps
+from store.listings import Wanted, find_listed
 from store.logs import find_lines
-from store.runs import RunRow, search_runs
+from store.runs import RunRow
 
 from .acting import acted
 from .bodies import Body, body_of, documented
@@ -116,12 +117,13 @@ async def search(
     """Runs that you may see, newest first. A page may be short; go on until `next` is null."""
     start = numbers_in(cursor, count=1)
     rulebook = await caller.hub.rulebook()
+    wanted = Wanted(command=command or "", askers=[asker] if asker else None, statuses=status or ())
 
     async def find(session: ReadSession) -> dict[str, Any]:
         found: list[RunRow] = []
         before = start[0] if start else None
         for _ in range(SCANNED):
-            rows = await search_runs(session, asker=asker, command=command, statuses=status or (), before=before, limit=limit)
+            rows = await find_listed(session, wanted, before=before, limit=limit)
             for row in rows:
                 before = row.number
                 if await sees(session, rulebook, caller.person, row):

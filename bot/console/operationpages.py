@@ -14,7 +14,7 @@ from commands.switches import name_of, sentence_of
 from countersign.integrations import integration_names
 from store.alerts import list_groups
 from store.databases import ReadSession
-from store.hookdeliveries import DeliveryRow, find_deliveries
+from store.hookdeliveries import REFUSED, DeliveryRow, find_deliveries
 from store.locks import find_lines
 from store.messages import find_backlog
 from store.promises import find_late, find_promises
@@ -179,7 +179,7 @@ async def _triggers(session: ReadSession, asking: Asking) -> list[Pane]:
         )
         for one in rows
     ]
-    refused = await find_deliveries(session, states=("rejected", "failed"), limit=SHOWN)
+    refused = await find_deliveries(session, states=REFUSED, limit=SHOWN)
     head = ("Name", "Proved by", "Does", "As", "")
     return [
         Pane("Triggers", head, known, "There are none.", links=asking.link("Add one", "trigger add")),

@@ -16,8 +16,8 @@ from integrations.slack.blocks import home_view
 from integrations.slack.errors import SlackError
 from store.audits import AuditEvent
 from store.databases import ReadSession
+from store.listings import Wanted, find_listed
 from store.people import Person
-from store.runs import search_runs
 
 from .connections import Connection
 from .identities import Stranger
@@ -59,7 +59,7 @@ async def _cards(session: ReadSession, rulebook: Rulebook, person: Person) -> tu
     reviews = [await tell(session, one.run, rulebook=rulebook) for one in await reviews_for(session, rulebook, person)]
     tasks = [card_of_task(one.row, one.run) for one in await tasks_for(session, rulebook, person, limit=MOST_RUNS)]
     inbox = await waiting_for(session, rulebook, person, limit=MOST_RUNS)
-    asked = await search_runs(session, asker=person.name, limit=MOST_RUNS)
+    asked = await find_listed(session, Wanted(askers=[person.name]), limit=MOST_RUNS)
     waiting = [card_of_waiting(one, rulebook) for one in inbox.waiting]
     mine = [await tell(session, run, rulebook=rulebook) for run in asked]
     return [*reviews, *tasks, *waiting], mine, "There is more: /countersign inbox" if inbox.more else ""

@@ -32,12 +32,11 @@ from store.deliveries import next_due
 from store.embedded import DatabaseUrls
 from store.people import Person, find_people
 from tests.automations.carts import write_cart
-from tests.plans import Cost, costs_of, heard
+from tests.plans import BIG, Cost, costs_of, heard
 
 OPEN = 10_000
 FEW, MANY = 2_000, 20_000
 MOST_ROWS = 300
-BIG = frozenset({"runs", "approval_requests", "decisions", "messages", "audit_events", "audit_unsealed", "inbox", "steps", "log_chunks"})
 PLAN = {"summary": "fills it", "steps": [{"name": "cart.put", "title": "put", "arguments": {}, "undo": None}], "order": ["what"]}
 
 
