@@ -63,6 +63,7 @@ class MessageRow(Base):
         Index("ix_messages_lane", "lane", "priority", "due_at", postgresql_where=text("due_at IS NOT NULL AND dead_at IS NULL")),
         Index("ix_messages_dead_at", "dead_at", postgresql_where=text("dead_at IS NOT NULL")),
         Index("ix_messages_place", "platform", "channel", "created_at"),
+        Index("ix_messages_reply", "run_id", postgresql_where=text("kind = 'reply'")),
         Index("ix_messages_person", "person", "platform", "created_at", postgresql_where=text("channel = '' AND follows IS NULL")),
         Index("ix_messages_follows", "follows", "line", postgresql_where=text("follows IS NOT NULL")),
         Index(
@@ -256,8 +257,10 @@ async def find_shown(session: ReadSession, run_id: UUID) -> list[Any]:
     """Where a run is shown, has been or will be, in the order in which it was announced."""
     rows = await session.execute(
         text(
-            "SELECT kind, platform, channel, person, shown, wanted, edited_at, due_at, dead_at, error, created_at FROM messages"
-            " WHERE run_id = :run AND follows IS NULL ORDER BY created_at, id"
+            "SELECT kind, platform, channel, person, shown, wanted, edited_at, due_at, dead_at, error, created_at FROM ("
+            " SELECT * FROM messages WHERE run_id = :run AND kind <> 'reply'"
+            " UNION ALL SELECT * FROM messages WHERE run_id = :run AND kind = 'reply') m"  # each has its index
+            " WHERE follows IS NULL ORDER BY created_at, id"
         ),
         {"run": run_id},
     )

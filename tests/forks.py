@@ -19,7 +19,7 @@ from bot.cli import main as call
 
 ROOT: Final = Path(__file__).parents[1]
 _FORKS: Final = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload([__name__, "bot.app", "commands.shipped"])
+_FORKS.set_forkserver_preload([__name__, "bot.app"])
 _PROGRAMS: Final[dict[str, Callable[[], Any]]] = {"automations": work, "countersign": call, "uvicorn": uvicorn.main}
 
 

@@ -27,7 +27,8 @@ router = APIRouter(prefix="/audit", tags=["audit"])
 async def search(
     caller: Annotated[Caller, Depends(caller_with(READ))],
     q: Annotated[
-        str, Query(max_length=200, description="Words, each of which begins one of the event's; `name=value` is an argument.")
+        str,
+        Query(max_length=200, description="Words, each the beginning of one of the event's; `name=value` is an argument and its value."),
     ] = "",
     kind: Annotated[str, Query(max_length=60)] = "",
     actor: Annotated[str, Query(max_length=100)] = "",
