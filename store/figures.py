@@ -9,6 +9,7 @@ from sqlalchemy import text
 from countersign.runs import RunStatus
 
 from .databases import ReadSession
+from .runs import exactly
 
 # A run's number grows with its age, so that a span of days is a span of the number's index.
 _SINCE: Final = (
@@ -37,7 +38,7 @@ _USED: Final = text(f"""
 SELECT c.name AS command, l.asked, l.good, l.bad, l.last_at FROM unnest(cast(:names AS text[])) AS c(name) CROSS JOIN LATERAL (
   SELECT count(*) AS asked, count(*) FILTER (WHERE status = ANY(:good)) AS good, count(*) FILTER (WHERE status = ANY(:bad)) AS bad,
          max(created_at) AS last_at
-  FROM (SELECT status, created_at FROM runs WHERE command = c.name AND NOT dry_run ORDER BY number DESC LIMIT {LATEST}) latest
+  FROM (SELECT status, created_at FROM runs WHERE {exactly("command", "c.name")} AND NOT dry_run ORDER BY number DESC LIMIT {LATEST}) latest
   WHERE created_at > countersign_now() - interval '{USED_DAYS} days') l
 """)  # noqa: S608  built from constants
 
