@@ -9,7 +9,7 @@ from sqlalchemy import text
 from countersign.runs import RunStatus
 
 from .databases import ReadSession
-from .runs import exactly
+from .listings import exactly
 
 # A run's number grows with its age, so that a span of days is a span of the number's index.
 _SINCE: Final = (

@@ -341,15 +341,6 @@ async def find_runs(session: ReadSession, run_ids: Sequence[UUID]) -> dict[UUID,
     return {row.id: row for row in rows}
 
 
-def exactly(column: str, value: str) -> str:
-    """A condition on the first column of an index whose second is the number, for the newest runs that have this value.
-
-    A plan for any value takes it for a common one, and common ones are soonest found by going through all runs; what is rare or was
-    never there would take them all. Said twice it is taken for a rare one.
-    """
-    return f"{column} = {value} AND {column} BETWEEN {value} AND {value}"
-
-
 async def search_runs(
     session: ReadSession,
     *,
