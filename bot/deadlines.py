@@ -9,6 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.pool import QueuePool
 
 from countersign.errors import CountersignError
 from store.databases import Driver, ReadSession, Trouble, WriteSession, driver_of, on_open, sever, trouble_of
@@ -112,11 +113,19 @@ async def read(engine: AsyncEngine, work: Callable[[ReadSession], Awaitable[T]])
 
 
 async def given_up(engine: AsyncEngine) -> None:
-    """Gives up what is still under way on this engine, and returns when nothing is still ending; for whoever closes it."""
+    """Gives up what is still under way on this engine, and returns when all its connections are back; for whoever closes it."""
     for one in [one for one in _under_way if one.is_on(engine)]:
         one.give_up()
     if _abandoned:
         await asyncio.wait(set(_abandoned), timeout=2 * _END_SECONDS)
+    # A session whose task is cancelled closes in a task of its own, which nobody else waits for.
+    ends = time.monotonic() + _END_SECONDS
+    while _checked_out(engine) and time.monotonic() < ends:  # noqa: ASYNC110  a pool tells nobody
+        await asyncio.sleep(0.01)
+
+
+def _checked_out(engine: AsyncEngine) -> int:
+    return engine.pool.checkedout() if isinstance(engine.pool, QueuePool) else 0
 
 
 async def _within_deadline(attempt: "Callable[[], _Attempt[T]]", what: str) -> T:
@@ -178,7 +187,10 @@ class _Attempt(Generic[T]):
     async def _run(self) -> T:
         on_open.set(self._use)
         async with AsyncSession(self._engine, expire_on_commit=False, autoflush=False) as session:
-            self._use(await driver_of(await session.connection()))
+            connection = await session.connection()
+            if self._given_up:
+                raise _Late
+            self._use(await driver_of(connection))
             result = await self._work(WriteSession(ReadSession(session)))
             if self._given_up:
                 raise _Late
@@ -193,13 +205,14 @@ class _Attempt(Generic[T]):
             sever(driver)
 
     def give_up(self) -> None:
-        """Cancelling would first ask the silent server to cancel, for up to 10 s; a severed connection frees its place at once."""
+        """Cancelling would first ask the silent server to cancel, for up to 10 s; a severed connection frees its place at once.
+
+        One that waits for a connection has a moment to get it and give it back: cancelled just then, it would leave it to the collector.
+        """
         if self._task is None or self._given_up:
             return
         self._given_up = True
-        if self._driver is None:
-            self._task.cancel()
-        else:
+        if self._driver is not None:
             sever(self._driver)
         kept = asyncio.ensure_future(_ended(self._task))
         _abandoned.add(kept)

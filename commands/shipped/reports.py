@@ -1,4 +1,4 @@
-"""report and catalogue: how the last days went, and which commands their owners should look at; by a schedule if it should be regular."""
+"""usage report and catalogue: how the last days went, and which commands their owners should look at; a schedule makes them regular."""
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -17,11 +17,11 @@ BAD = (RunStatus.failed, RunStatus.rolled_back, RunStatus.rollback_failed)
 MOST = 5
 
 
-@command("report", permission=AUDIT, risk="read", visibility="private", quiet=True)
+@command("usage report", permission=AUDIT, risk="read", visibility="private", quiet=True)
 async def report(ctx: PlanningContext, days: int = 7) -> Reply:
     """Tell how the last DAYS days went: runs, approvals, what expired or was interrupted, and the time that was saved.
 
-    To have it in a channel every week: schedule add weekly "0 9 * * 1" report ACCOUNT channel=#ops
+    To have it in a channel every week: schedule add weekly "0 9 * * 1" "usage report" ACCOUNT channel=#ops
     """
     if not 1 <= days <= LONGEST:
         raise BadArgument("days", f"should be from 1 to {LONGEST}")

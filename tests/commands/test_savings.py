@@ -114,15 +114,15 @@ async def test_the_report_tells_what_was_saved_and_deprecated_commands_say_so(cr
     assert (refused.refused, refused.reply.text) == ("retired", "mop is retired: use tidy.")
     assert "/mop" not in await said(ada, "help")
     assert "/tidy" in await said(ada, "help")
-    report = await max_.say("/report")
+    report = await max_.say("usage report")
     assert report.answer is not None
     assert report.answer.text == "The last 7 days:"
     lines = report.answer.code.splitlines()
     assert lines[0].startswith("runs         6 asked, 3 succeeded or answered, 1 failed, 1 refused")
     assert "time saved   1.0 hours by 2 runs for 1 people, as authors estimate; 1 that failed saved nothing" in lines
     assert [one.split() for one in lines[2:]] == [["1.0", "h", "tidy"]]
-    assert "countersign:audit" in (await Member(crew, "eve").ask("/report")).reply.text
-    assert "days: should be from 1 to 90" in (await max_.say("/report days=91")).outcome
+    assert "countersign:audit" in (await Member(crew, "eve").ask("usage report")).reply.text
+    assert "days: should be from 1 to 90" in (await max_.say("usage report days=91")).outcome
     listed = await max_.say("/catalogue")
     assert listed.answer is not None
     marks = {line.split()[0]: line for line in listed.answer.code.splitlines()}
@@ -130,6 +130,6 @@ async def test_the_report_tells_what_was_saved_and_deprecated_commands_say_so(cr
     assert marks["mop"].endswith("ownerless; retired: use tidy.")
     assert marks["tidy"].endswith("ownerless; deprecated: use sweep")
     await crew.later("8d")
-    quiet = await max_.say("/report")
+    quiet = await max_.say("usage report")
     assert quiet.answer is not None
     assert "0.0 hours by 0 runs" in quiet.answer.code

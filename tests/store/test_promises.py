@@ -96,6 +96,7 @@ async def test_a_step_done_twice_and_a_run_that_ended_twice_are_found_once(table
     key = await carried_out(tables, run)
     await counted(tables, signer)
     assert await broken(tables) == before
+    await tables.execute("UPDATE steps SET state = 'calling' WHERE run_id = :id", id=run)
     async with transaction(tables.worker) as session:
         await end_step(session, key, state=StepState.done)
     assert await tables.moved(*moves(run, RunStatus.succeeded))

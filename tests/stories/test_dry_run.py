@@ -49,7 +49,7 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     "access request": {"role": "role-lin", "duration": "1h"},
     "access review": {"reviewers": "lin,eve"},
     "export": {"since": "2020-01-01", "until": "2020-02-01"},
-    "report": {},
+    "usage report": {},
     "catalogue": {},
     "trigger alerts": {"name": "pager", "sender": "bearer", "channel": "ops", "secret": "0123456789abcdef0123"},
     "standing allow": {"what": "deploy service=api version=v2 env=prod", "people": "lin", "uses": "2", "duration": "1h"},
@@ -76,7 +76,7 @@ LACKING: Mapping[str, Mapping[str, str]] = {
     "trigger remove": {"name": "ci"},
     "trigger rotate": {"name": "ci", "secret": "0123456789abcdef0123"},
 }
-ANSWERING = ("deploys", "policy matrix", "policy diff", "policy suggest", "report", "catalogue")
+ANSWERING = ("deploys", "policy matrix", "policy diff", "policy suggest", "usage report", "catalogue")
 # A dry run is a run: its own row, its request's key, what the record says of it, and the message that answers.
 ITS_OWN = {"runs": 1, "inbox": 1, "secrets": None, "audit_events": None, "audit_unsealed": None, "messages": None}
 

@@ -20,8 +20,8 @@ CORPUS = (
     "<form action=//evil.test><button>Approve</button></form>",
     "<style>*{background:url(//evil.test)}</style>",
     "<!-- --><b>bold</b>",
-    "{{ 7*7 }}{% raw %}{{ here.visitor.csrf }}",
-    "${7*7} #{7*7} <%= 7*7 %>",
+    "{{ 1234*1234 }}{% raw %}{{ here.visitor.csrf }}",
+    "${1234*1234} #{1234*1234} <%= 1234*1234 %>",
     "&lt;script&gt;alert(1)&lt;/script&gt;",
     "<!channel> <@U123> *bold* `code`",
     "line one\nevent: message\ndata: <script>alert(1)</script>\n\n",
@@ -63,7 +63,7 @@ async def test_evil_cards_and_replies_are_inert(web: Web) -> None:
     for evil in CORPUS:
         assert evil in page.text or evil in page.text.replace("\r\n", "\n"), evil
         assert evil in page.values
-    assert "49" not in page.text.replace(run, "")
+    assert "1522756" not in page.text.replace(run, "")
 
 
 async def test_evil_lines_are_inert(web: Web) -> None:
