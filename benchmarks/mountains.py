@@ -126,6 +126,9 @@ WHERE r.number BETWEEN %(first)s AND %(last)s
 """
 _BLOCK: LiteralString = "COPY audit_blocks (n, prev, root, count, first_us, last_us, sealed_us, key_id, signature) FROM STDIN"
 _LEAVES: LiteralString = "COPY audit_leaves (event_id, block, position, leaf) FROM STDIN"
+_SLOTS: LiteralString = """
+SELECT countersign_count_slots(ARRAY(SELECT DISTINCT date_bin('30 minutes', created_at, '2000-01-01 00:00:00+00') FROM runs ORDER BY 1))
+"""
 _MARKS: LiteralString = "UPDATE audit_marks SET block = %(block)s, at_us = %(at_us)s, noted_at = countersign_now()"
 
 
@@ -156,6 +159,8 @@ def pile_up(urls: DatabaseUrls, folder: Path, *, runs: int = RUNS, events: int =
             _in_chunks(owner, _EVENT_WORDS, runs * (events // runs))
         with _said("indexes of words"):
             owner.execute(_WORDS)
+        with _said("half hours"):
+            owner.execute(_SLOTS)
         owner.execute(_MARKS, {"block": last.n, "at_us": last.last_us})
         with _said("vacuum"):
             owner.execute("VACUUM ANALYZE")

@@ -1,15 +1,41 @@
-"""Figures about the runs of the last days: how they ended, who decided, how commands do. Each statement is bounded."""
+"""Figures about the runs of the last days, counted by half hours (migration 0037): how they ended, who decided, how commands do."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import text
+from sqlalchemy.orm import Mapped, mapped_column
 
 from countersign.runs import RunStatus
 
+from .bases import Base
 from .databases import ReadSession
 from .listings import exactly
+
+
+class RunSlotRow(Base):
+    """How many runs of a command were asked for in one half hour, without dry runs, and how they have ended so far."""
+
+    __tablename__ = "run_slots"
+
+    slot: Mapped[datetime] = mapped_column(primary_key=True)
+    command: Mapped[str] = mapped_column(primary_key=True)
+    asked: Mapped[int]
+    good: Mapped[int]
+    bad: Mapped[int]
+
+
+class VoteSlotRow(Base):
+    """How somebody voted on the runs of one half hour; what was taken back is not counted."""
+
+    __tablename__ = "vote_slots"
+
+    slot: Mapped[datetime] = mapped_column(primary_key=True)
+    person: Mapped[str] = mapped_column(primary_key=True)
+    approved: Mapped[int]
+    denied: Mapped[int]
+
 
 # A run's number grows with its age, so that a span of days is a span of the number's index.
 _SINCE: Final = (
@@ -17,20 +43,29 @@ _SINCE: Final = (
 )
 _GOOD: Final = (RunStatus.succeeded, RunStatus.answered)
 _BAD: Final = (RunStatus.failed, RunStatus.rolled_back, RunStatus.rollback_failed, RunStatus.interrupted)
-_DAYS: Final = text(f"""
-SELECT (created_at AT TIME ZONE :zone)::date AS day, count(*) FILTER (WHERE status = ANY(:good)) AS good,
-       count(*) FILTER (WHERE status = ANY(:bad)) AS bad, count(*) AS asked
-FROM runs WHERE {_SINCE} GROUP BY 1 ORDER BY 1
+# What the housekeeper has counted, and what is newer than its last turn as it is.
+_COUNTED: Final = """
+WITH mark AS MATERIALIZED (SELECT greatest(cast(:since AS timestamptz), date_bin('30 minutes', to_timestamp(at_us / 1000000.0),
+            '2000-01-01 00:00:00+00')) AS upto FROM audit_marks WHERE name = 'searched'),
+fresh AS MATERIALIZED (SELECT r.* FROM mark CROSS JOIN LATERAL (SELECT * FROM counted_runs
+            WHERE number >= countersign_number_at(mark.upto - interval '1 minute') AND created_at >= mark.upto) r),
+"""
+_RUNS: Final = f"""{_COUNTED} runs_of AS (
+    SELECT slot, command, asked, good, bad FROM run_slots, mark WHERE slot >= :since AND slot < mark.upto
+    UNION ALL SELECT slot, command, 1, good::int, bad::int FROM fresh)
+"""  # noqa: S608  built from constants
+_DAYS: Final = text(f"""{_RUNS}
+SELECT (slot AT TIME ZONE :zone)::date AS day, sum(good) AS good, sum(bad) AS bad, sum(asked) AS asked FROM runs_of GROUP BY 1 ORDER BY 1
 """)  # noqa: S608  built from constants
-_COMMANDS: Final = text(f"""
-SELECT command, count(*) FILTER (WHERE status = ANY(:good)) AS good, count(*) FILTER (WHERE status = ANY(:bad)) AS bad,
-       count(*) AS asked, max(created_at) AS last_at
-FROM runs WHERE {_SINCE} GROUP BY command ORDER BY asked DESC, command
+_COMMANDS: Final = text(f"""{_RUNS}
+SELECT command, sum(good) AS good, sum(bad) AS bad, sum(asked) AS asked FROM runs_of GROUP BY command ORDER BY asked DESC, command
 """)  # noqa: S608  built from constants
-_DECIDERS: Final = text(f"""
-SELECT d.person, count(*) FILTER (WHERE d.verdict = 'approve') AS approved, count(*) FILTER (WHERE d.verdict = 'deny') AS denied
-FROM decisions d JOIN (SELECT id FROM runs WHERE {_SINCE}) r ON r.id = d.run_id WHERE d.withdrawn_at IS NULL
-GROUP BY d.person ORDER BY count(*) DESC, d.person LIMIT 20
+_DECIDERS: Final = text(f"""{_COUNTED} votes_of AS (
+    SELECT person, approved, denied FROM vote_slots, mark WHERE slot >= :since AND slot < mark.upto
+    UNION ALL SELECT d.person, (d.verdict = 'approve')::int, (d.verdict = 'deny')::int FROM fresh r JOIN decisions d ON d.run_id = r.id
+    WHERE d.withdrawn_at IS NULL)
+SELECT person, sum(approved) AS approved, sum(denied) AS denied FROM votes_of GROUP BY person
+HAVING sum(approved + denied) > 0 ORDER BY sum(approved + denied) DESC, person LIMIT 20
 """)  # noqa: S608  built from constants
 LATEST: Final = 200
 USED_DAYS: Final = 90
@@ -62,7 +97,8 @@ _ENDS: Final = text(f"SELECT status, count(*) AS asked FROM runs WHERE {_SINCE} 
 
 async def find_savings(session: ReadSession, since: datetime, *, zone: str, commands: Sequence[str]) -> list[Any]:
     """By month of the zone, these commands, and who asked: month, command, asker, good (succeeded), bad; without dry runs."""
-    return await _rows(session, _SAVINGS, since, zone=zone, commands=list(commands)) if commands else []
+    values = {"since": since, "zone": zone, "commands": list(commands), "bad": [one.value for one in _BAD]}
+    return list((await session.execute(_SAVINGS, values)).all()) if commands else []
 
 
 async def find_approvals(session: ReadSession, since: datetime) -> Any:
@@ -77,23 +113,18 @@ async def find_ends(session: ReadSession, since: datetime) -> dict[str, int]:
 
 async def find_days(session: ReadSession, since: datetime, *, zone: str) -> list[Any]:
     """For each day of the zone with runs: day, good, bad, asked; dry runs are left out."""
-    return await _rows(session, _DAYS, since, zone=zone)
+    return list((await session.execute(_DAYS, {"since": since, "zone": zone})).all())
 
 
 async def find_commands(session: ReadSession, since: datetime) -> list[Any]:
-    """For each command that was asked for: command, good, bad, asked, last_at; the one asked most first."""
-    return await _rows(session, _COMMANDS, since)
+    """For each command that was asked for: command, good, bad, asked; the one asked most first."""
+    return list((await session.execute(_COMMANDS, {"since": since})).all())
 
 
 async def find_deciders(session: ReadSession, since: datetime) -> list[Any]:
     """Whose votes counted on runs of that time: person, approved, denied; the busiest twenty."""
     rows = await session.execute(_DECIDERS, {"since": since})
     return list(rows.all())
-
-
-async def _rows(session: ReadSession, statement: Any, since: datetime, **more: Any) -> list[Any]:
-    values = {"since": since, "good": [one.value for one in _GOOD], "bad": [one.value for one in _BAD], **more}
-    return list((await session.execute(statement, values)).all())
 
 
 async def find_used(session: ReadSession, commands: Sequence[str]) -> dict[str, Any]:

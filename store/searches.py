@@ -83,8 +83,14 @@ QUERY: Final = """(cast(:exact AS tsquery) && (cast(:given AS tsquery)
 
 
 async def index_blocks(session: WriteSession) -> int:
-    """Takes in the next sealed blocks; returns how many. Of several processes one does it, the others take none."""
-    return int((await session.execute(_INDEX, {"most": BLOCKS})).scalar_one())
+    """Takes in the next sealed blocks, and counts the half hours whose runs they tell of anew; returns how many blocks.
+
+    Of several processes one does it, the others take none.
+    """
+    taken = (await session.execute(_INDEX, {"most": BLOCKS})).one()
+    if taken.slots:
+        await session.execute(text("SELECT countersign_count_slots(:slots)"), {"slots": taken.slots})
+    return int(taken.blocks)
 
 
 async def find_lag(session: ReadSession) -> float:
@@ -151,12 +157,14 @@ blocks AS MATERIALIZED (SELECT n, last_us FROM audit_blocks WHERE n > (SELECT bl
 events AS MATERIALIZED (SELECT e.* FROM blocks b JOIN audit_leaves l ON l.block = b.n JOIN audit_events e ON e.id = l.event_id),
 told AS (INSERT INTO event_searches (at_us, seq, words)
          SELECT at_us, seq, countersign_event_words(kind, actor, canonical::jsonb -> 'detail') FROM events ON CONFLICT DO NOTHING),
+touched AS MATERIALIZED (SELECT r.created_at FROM (SELECT DISTINCT run_id FROM events) e JOIN runs r ON r.id = e.run_id),
 kept AS (INSERT INTO run_searches AS s (number, created_at, words)
          SELECT r.number, r.created_at, countersign_run_words(r) FROM (SELECT DISTINCT run_id FROM events) e JOIN runs r ON r.id = e.run_id
          ON CONFLICT (number) DO UPDATE SET words = excluded.words WHERE s.words <> excluded.words),
 noted AS (UPDATE audit_marks SET block = b.block, at_us = greatest(at_us, b.last_us), noted_at = countersign_now()
           FROM (SELECT max(n) AS block, max(last_us) AS last_us FROM blocks) b WHERE name = 'searched' AND b.block IS NOT NULL)
-SELECT count(*) FROM blocks
+SELECT count(*) AS blocks, ARRAY(SELECT DISTINCT date_bin('30 minutes', created_at, '2000-01-01 00:00:00+00') FROM touched ORDER BY 1)
+       AS slots FROM blocks
 """)
 _LAG: Final = text("""
 SELECT greatest(0, (SELECT max(at_us) FROM audit_events) - (SELECT at_us FROM audit_marks WHERE name = 'searched')) / 1000000.0

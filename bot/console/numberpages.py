@@ -61,6 +61,13 @@ class Span:
     rulebook: Rulebook
     kept: dict[str, Any] = field(default_factory=dict)
 
+    async def commands(self) -> list[Any]:
+        """The figures of each command, read once for all charts."""
+        if "commands" not in self.kept:
+            self.kept["commands"] = await find_commands(self.session, self.since)
+        found: list[Any] = self.kept["commands"]
+        return found
+
 
 Read = Callable[[Span], Awaitable[Chart]]
 
@@ -119,12 +126,12 @@ async def _days(span: Span) -> Chart:
 
 
 async def _commands(span: Span) -> Chart:
-    told = [(one.command, one.asked, one.good, one.bad) for one in await find_commands(span.session, span.since)]
+    told = [(one.command, one.asked, one.good, one.bad) for one in await span.commands()]
     return Chart("Runs by command", ("Command", "Asked", "Succeeded", "Failed"), told, bad=3)
 
 
 async def _failures(span: Span) -> Chart:
-    found = [one for one in await find_commands(span.session, span.since) if one.bad]
+    found = [one for one in await span.commands() if one.bad]
     told = [(one.command, one.bad, round(100 * one.bad / one.asked)) for one in sorted(found, key=lambda one: -one.bad)]
     return Chart("Where it fails", ("Command", "Failed", "Share in %"), told)
 

@@ -69,6 +69,8 @@ CHANGES = {
     "audit_checks": ["UPDATE audit_checks SET ended_at = now()", "DELETE FROM audit_checks"],
     "run_searches": ["INSERT INTO run_searches SELECT * FROM run_searches WHERE number = 0", "UPDATE run_searches SET words = ''"],
     "event_searches": ["INSERT INTO event_searches SELECT * FROM event_searches WHERE seq = 0", "UPDATE event_searches SET words = ''"],
+    "run_slots": ["INSERT INTO run_slots SELECT * FROM run_slots WHERE asked < 0", "UPDATE run_slots SET asked = 0"],
+    "vote_slots": ["INSERT INTO vote_slots SELECT * FROM vote_slots WHERE denied < 0", "UPDATE vote_slots SET denied = 0"],
     "promises": ["UPDATE promises SET count = 0", "INSERT INTO promises SELECT * FROM promises", "DELETE FROM promises"],
     "counted_blocks": ["UPDATE counted_blocks SET block = 0", "DELETE FROM counted_blocks"],
     "clock": ["UPDATE clock SET shift = '1 day'", "INSERT INTO clock VALUES ('1 day')"],
@@ -97,6 +99,8 @@ WORKERS = {
     "audit_checks": CHANGES["audit_checks"][:1],
     "run_searches": CHANGES["run_searches"],
     "event_searches": CHANGES["event_searches"],
+    "run_slots": CHANGES["run_slots"],
+    "vote_slots": CHANGES["vote_slots"],
     "promises": CHANGES["promises"][:1],
     "counted_blocks": CHANGES["counted_blocks"][:1],
 }

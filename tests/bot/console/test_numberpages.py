@@ -1,10 +1,18 @@
 """Numbers and the catalogue: what was asked is counted, for those who may see it, and as CSV."""
 
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
 from bot.console.numberpages import Chart, as_csv
+from store.databases import reading, transaction
+from store.figures import find_days
+from store.sealing import load_or_create_key, seal
+from store.searches import index_blocks
 from tests.bot.console.pages import Page
 from tests.bot.console.test_pages import ask_for_grant
 from tests.bot.webs import Web
-from tests.hubs import World
+from tests.hubs import World, disposing
 
 
 async def test_runs_are_counted_for_admins_and_auditors(web: Web, world: World) -> None:
@@ -54,3 +62,26 @@ async def test_a_finished_run_and_coming_runs_have_their_links(web: Web, world: 
 def test_csv_holds_nothing_that_a_spreadsheet_would_run() -> None:
     told = as_csv(Chart("t", ("Command", "Asked"), [("=1+1", 2), ("-x", 1)]))
     assert told.splitlines() == ["Command,Asked", "'=1+1,2", "'-x,1"]
+
+
+async def test_what_the_housekeeper_has_counted_and_what_is_newer_are_told_together(web: Web, world: World, tmp_path: Path) -> None:
+    max_, zones = await web.browser("max"), {"UTC", "Europe/Berlin", "Asia/Kolkata"}
+    signer = load_or_create_key(tmp_path / "audit.pem")
+    for asked in (1, 2, 3):
+        run, _ = await ask_for_grant(web, world)
+        if asked == 2:  # it ends in a half hour that is counted already
+            async with await web.caller("max") as caller:
+                assert (await caller.post(f"/api/v1/runs/{run}/cancel")).status_code == 200
+        if asked < 3:
+            async with disposing(world.engine()) as engine:
+                async with transaction(engine) as session:
+                    await seal(session, signer)
+                async with transaction(engine) as session:
+                    assert await index_blocks(session)
+        table = await max_.client.get("/numbers/commands.csv?days=30")
+        assert table.text.splitlines() == ["Command,Asked,Succeeded,Failed", f"grant,{asked},0,0"]
+    async with disposing(world.engine(role="web")) as engine, reading(engine) as session:
+        since = datetime.now(UTC) - timedelta(days=3)
+        for zone in zones:
+            [day] = await find_days(session, since, zone=zone)
+            assert (day.day, day.asked) == (datetime.now(ZoneInfo(zone)).date(), 3)
