@@ -42,6 +42,7 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 FRESH_SECONDS: Final = 5.0
 UNCONFIRMED_SECONDS: Final = 600.0
+CLOSE_SECONDS: Final = 0.5
 MOST_PEOPLE: Final = 10_000
 
 
@@ -83,7 +84,7 @@ class Hub:
         if self._rulebook is not None and time.monotonic() - self._rulebook[0] < FRESH_SECONDS:
             return self._rulebook[1]
         if self._reading is None or self._reading.done():
-            self._reading = self._for_all(self._read_rulebook())
+            self._reading = self.for_all(self._read_rulebook())
         return await _shared(self._reading)
 
     async def person(self, account: Account) -> Person | None:
@@ -93,7 +94,7 @@ class Hub:
             return found[1]
         looking = self._looking.get(account)
         if looking is None:
-            looking = self._looking[account] = self._for_all(self._look_up(account))
+            looking = self._looking[account] = self.for_all(self._look_up(account))
             looking.add_done_callback(lambda _: self._looking.pop(account, None))
         return await _shared(looking)
 
@@ -202,7 +203,7 @@ class Hub:
         self._rulebook = self._reading = None
         self._people.clear()
 
-    def _for_all(self, reading: Coroutine[None, None, T]) -> "asyncio.Task[T]":
+    def for_all(self, reading: Coroutine[None, None, T]) -> "asyncio.Task[T]":
         """A reading that belongs to nobody's request: it has its own deadline, and nobody's leaving ends it."""
         task = asyncio.create_task(reading, context=Context())
         task.add_done_callback(lambda one: one.cancelled() or one.exception())
@@ -211,9 +212,10 @@ class Hub:
         return task
 
     async def close(self) -> None:
-        """Ends what is still being read for whoever asks next."""
+        """Ends what is still being read for whoever asks next; what ends by itself in a moment is let, as its connection is then free."""
         if readings := set(self._readings):
-            for one in readings:
+            _, late = await asyncio.wait(readings, timeout=CLOSE_SECONDS)
+            for one in late:
                 one.cancel()
             await asyncio.wait(readings)
 

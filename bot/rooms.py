@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,15 +12,20 @@ from uuid import UUID
 from countersign.invocations import Door, Invocation, Place
 from countersign.replies import Card, Reply
 from store.databases import ReadSession
-from store.messages import find_in_place
+from store.messages import find_changed_in_place, find_in_place
 from store.people import Person, find_all_people
 
 from .hubs import Answer, Hub
 from .presses import Press
+from .together import Together
 
 PLATFORM: Final = "room"
 CHANNELS: Final = ("ops", "deploys", "incidents")
 SHOWN: Final = 100
+# Of those whom a channel is shown to each sees what is for everybody and what is for them alone.
+SHOWN_TO_ALL: Final = 300
+# What changes within a quarter of a second is read once, for all who watch.
+MOMENT: Final = 0.25
 HEARTBEAT_SECONDS: Final = 15.0
 # A message committed a moment late bears an earlier time than one already seen, so whoever comes back is told the last moments again.
 OVERLAP_MICROSECONDS: Final = 5_000_000
@@ -96,12 +101,23 @@ class Changes:
                 event.set()
 
 
+@dataclass(frozen=True)
+class Changed:
+    """What changed in a channel after `since` and until `until`, in microseconds, each with the name of whom it is for."""
+
+    since: int
+    until: int
+    messages: Sequence[tuple[str, Message]]
+
+
 class Room:
     """One per web process. Every method acts as the person it is given; who that is was decided by the door."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self.changes = Changes(hub)
+        self._until: dict[str, int] = {}
+        self._changed: Together[str, Changed] = Together(lambda: self._hub, self._read_changed, moment=MOMENT)
 
     async def channels(self) -> tuple[str, ...]:
         """The room's channels, and those that policy sends cards to."""
@@ -141,20 +157,48 @@ class Room:
     async def watch(self, person: Person, channel: str, *, after: int | None) -> AsyncIterator[Message | None]:
         """Each message of a channel whenever it changes, None every 15 s; begins with what changed after the cursor, if one is given."""
         with self.changes.watching([one for one in (channel, f"@{person.name}") if one]) as woken:
-            known: dict[UUID, int] = {}
-            first = True
+            seen = self._until.get(channel, 0)
+            found: Sequence[Message] = await self.messages(person, channel)
+            known = {one.id: one.cursor for one in found}
+            for one in found:
+                if after is not None and one.cursor > after - OVERLAP_MICROSECONDS:
+                    yield one
             while True:
-                woken.clear()
-                for one in await self.messages(person, channel):
-                    old = first and (after is None or one.cursor <= after - OVERLAP_MICROSECONDS)
-                    if not old and known.get(one.id) != one.cursor:
-                        yield one
-                    known[one.id] = one.cursor
-                first = False
                 try:
                     await asyncio.wait_for(woken.wait(), HEARTBEAT_SECONDS)
                 except TimeoutError:
                     yield None
+                    continue
+                woken.clear()
+                seen, found = await self._since(person, channel, seen)
+                for one in found:
+                    if known.get(one.id) != one.cursor:
+                        yield one
+                    known[one.id] = one.cursor
+
+    async def _since(self, person: Person, channel: str, seen: int) -> tuple[int, Sequence[Message]]:
+        """What this person is shown of what changed after `seen`, and until when that is; read with all who watch the channel."""
+        if channel:
+            changed = await self._changed.get(channel)
+            if changed.since <= seen:
+                return changed.until, [one for whose, one in changed.messages if whose in ("", person.name)]
+        until = self._until.get(channel, 0)  # they were away for long, or in their direct messages, which nobody shares
+        return until, await self.messages(person, channel)
+
+    async def _read_changed(self, channels: frozenset[str]) -> dict[str, Changed]:
+        async def read(session: ReadSession) -> dict[str, Changed]:
+            found = {}
+            for one in channels:
+                since = max(0, self._until.get(one, 0) - OVERLAP_MICROSECONDS)
+                after = datetime.fromtimestamp(since / 1_000_000, UTC)
+                rows = await find_changed_in_place(session, platform=PLATFORM, channel=one, after=after, limit=SHOWN_TO_ALL)
+                told = [(row.person, _message(row)) for row in rows]
+                found[one] = Changed(since, max([message.cursor for _, message in told] + [self._until.get(one, 0)]), told)
+            return found
+
+        changed = await self._hub.read(read)
+        self._until |= {one: what.until for one, what in changed.items()}
+        return changed
 
     def _invocation(self, person: Person, *, channel: str, key: str, door: Door, trace: str, **what: Any) -> Invocation:
         return Invocation(key=_own(person, key), door=door, place=Place(PLATFORM, channel=channel), trace=trace, **what)

@@ -1,6 +1,6 @@
 """An inbox: what this person may decide now and has not, most urgent first; and the reviews that wait for somebody like them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeVar
@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from countersign.replies import Card
+from countersign.runs import RunStatus
 from countersign.tallies import Outcome
 from store.approvals import ApprovalRequestRow, find_request
 from store.audiences import Pair, Place, find_live, find_pending
@@ -132,12 +133,32 @@ async def _decidable(session: ReadSession, rulebook: Rulebook, person: Person, p
     found = []
     ballots = await read_ballots(session, rulebook, readable, person=person.name) if readable else []
     for (request, run), ballot in zip(readable, ballots, strict=True):
-        tally = ballot.tally()
-        answer, on_behalf = ballot.right_of(person, tally)
-        voted = any(person.name in (row.person, row.on_behalf) for row in ballot.decisions)
-        if tally.outcome is Outcome.waiting and isinstance(answer, Allowed) and not voted:
-            found.append(Waiting(run, request, ballot, on_behalf, tally.missing))
+        if (waiting := decidable(request, run, ballot, person)) is not None:
+            found.append(waiting)
     return found
+
+
+def decidable(request: ApprovalRequestRow, run: RunRow, ballot: Ballot, person: Person) -> Waiting | None:
+    """The open request, if this person may decide it now and has not."""
+    tally = ballot.tally()
+    answer, on_behalf = ballot.right_of(person, tally)
+    if run.asker == person.name and not request.rule.get("asker_may"):
+        return None
+    if tally.outcome is not Outcome.waiting or not isinstance(answer, Allowed) or ballot.has_voted(person.name):
+        return None
+    return Waiting(run, request, ballot, on_behalf, tally.missing)
+
+
+async def find_asked(
+    session: ReadSession, rulebook: Rulebook, runs: Sequence[RunRow], *, readers: Collection[str]
+) -> tuple[dict[UUID, ApprovalRequestRow], dict[UUID, Ballot]]:
+    """The latest request of each run that was asked about, and the ballots of those that are open, for these readers to be told of."""
+    found = {one.id: await find_request(session, one.id) for one in runs}
+    requests = {id_: one for id_, one in found.items() if one is not None}
+    waiting = [one for one in runs if one.status == RunStatus.awaiting_approval and one.id in requests]
+    pairs = [(requests[one.id], one) for one in waiting if requests[one.id].state == "open" and rule_of(requests[one.id])]
+    ballots = await read_ballots(session, rulebook, pairs, readers=readers) if pairs else []
+    return requests, {run.id: one for (_, run), one in zip(pairs, ballots, strict=True) if one.now < one.case.expires_at}
 
 
 def _lets_others_in(audience: Audience | None) -> bool:

@@ -1,7 +1,7 @@
 """Who may vote: selectors of a frozen rule resolved to people as they are now, for every door and for the worker."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
@@ -234,12 +234,16 @@ async def read_ballots(
     pairs: Sequence[tuple[ApprovalRequestRow, RunRow]],
     *,
     person: str = "",
+    readers: Collection[str] = (),
     people: Mapping[str, Person] | None = None,
 ) -> list[Ballot]:
-    """The ballots of requests with their runs, read together; `people` are everybody, for those who have read them."""
+    """The ballots of requests with their runs, read together, for this person or these `readers`.
+
+    `people` are everybody, for those who have read them.
+    """
     rules = [_read_rule(json.dumps(request.rule, sort_keys=True)) for request, _ in pairs]
     decisions = await find_standing(session, [request.id for request, _ in pairs])
-    givers = {row.person for rows in decisions.values() for row in rows} | {person}
+    givers = {row.person for rows in decisions.values() for row in rows} | {person, *readers}
     delegations = await find_delegations(session, sorted(givers))
     if people is None and any(stage.fallback for rule in rules for stage in rule.steps):
         people = {one.name: one for one in await find_all_people(session)}

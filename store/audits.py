@@ -212,21 +212,22 @@ def _bounded(query: Select[AuditEventRow], sought: Sought, before: Cursor | None
 # An event committed a moment late bears an earlier time than one already seen.
 _LATE_US: Final = 2_000_000
 _CHANGES: Final = text("""
-SELECT max(at_us) AS at_us, array_agg(DISTINCT run_id) AS runs
-FROM (SELECT at_us, run_id FROM audit_events WHERE at_us > :after ORDER BY at_us DESC LIMIT 1000) e
+SELECT run_id, max(at_us) AS at_us
+FROM (SELECT at_us, run_id FROM audit_events WHERE at_us > :after ORDER BY at_us DESC LIMIT 1000) e GROUP BY run_id
 """)
 
 
-async def find_changes(session: ReadSession, *, after: int | None) -> tuple[int, set[UUID | None]]:
-    """Which runs something was recorded about since a moment in microseconds (None: about what is not a run), and the latest moment.
+async def find_changes(session: ReadSession, *, after: int | None) -> tuple[int, dict[UUID | None, int]]:
+    """The latest moment in microseconds, and which runs something was recorded about since a moment, with the latest of each.
 
-    Without a moment nothing has changed yet. The last 2 s are told twice, because events may be committed late.
+    None stands for what is not a run. Without a moment nothing has changed yet. The last 2 s are told twice, because events may be
+    committed late.
     """
     if after is None:
         row = (await session.execute(text("SELECT coalesce(max(at_us), 0) AS at_us FROM audit_events"))).one()
-        return row.at_us, set()
-    row = (await session.execute(_CHANGES, {"after": after - _LATE_US})).one()
-    return max(after, row.at_us or 0), set(row.runs or ())
+        return row.at_us, {}
+    changed = {row.run_id: row.at_us for row in await session.execute(_CHANGES, {"after": after - _LATE_US})}
+    return max([after, *changed.values()]), changed
 
 
 # Each by its key: a list of pairs would be compared with every event of the index.

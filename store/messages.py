@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any, Final
 from uuid import UUID
@@ -224,8 +224,11 @@ CROSS JOIN LATERAL (SELECT max(l.edited_at) AS edited_at,
                            jsonb_agg(jsonb_build_object('text', l.card ->> 'text', 'at', extract(epoch FROM l.created_at)) ORDER BY l.line)
                            AS beneath
                     FROM (SELECT * FROM messages f WHERE f.follows = p.id AND f.shown > 0 ORDER BY f.line DESC LIMIT 50) l) b
+WHERE greatest(p.edited_at, p.created_at, b.edited_at) > :after
 ORDER BY p.created_at
 """
+_CHANGED: Final = text(_PLACED.format(whose="channel = :channel"))
+_EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _IN_CHANNEL: Final = text(_PLACED.format(whose="channel = :channel AND (person = '' OR person = :person)"))
 _DIRECT: Final = text(_PLACED.format(whose="channel = '' AND person = :person"))
 
@@ -238,8 +241,14 @@ async def find_in_place(session: ReadSession, *, platform: str, channel: str, pe
     `beneath` is what follows a card: its last lines, first to last, each with `text` and `at` in seconds since 1970; `edited_at` counts
     them in.
     """
-    given = {"platform": platform, "person": person, "limit": limit}
+    given = {"platform": platform, "person": person, "limit": limit, "after": _EVER}
     rows = await (session.execute(_IN_CHANNEL, given | {"channel": channel}) if channel else session.execute(_DIRECT, given))
+    return list(rows.all())
+
+
+async def find_changed_in_place(session: ReadSession, *, platform: str, channel: str, after: datetime, limit: int) -> list[Any]:
+    """The same for everybody in a channel, of what changed after a moment among the latest `limit`; `person` says whom a row is for."""
+    rows = await session.execute(_CHANGED, {"platform": platform, "channel": channel, "after": after, "limit": limit})
     return list(rows.all())
 
 

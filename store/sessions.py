@@ -1,6 +1,6 @@
 """Browser sessions: alive while they are used, listed and ended by their people. They are tokens; `visits` says when each was used."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -65,6 +65,19 @@ async def find_session(session: ReadSession, value: str, *, idle: float) -> Sess
         )
     ).first()
     return Session(Token(row.id, row.kind, row.person, frozenset(row.scopes), row.fresh), row.due) if row else None
+
+
+async def find_alive(session: ReadSession, hashes: Collection[bytes], *, idle: float) -> set[bytes]:
+    """The hashes of those sessions that are alive and whose person is active."""
+    rows = await session.execute(
+        text(
+            "SELECT t.hash FROM tokens t JOIN people p ON p.name = t.person AND p.active LEFT JOIN visits v ON v.token_id = t.id"
+            " WHERE t.hash = ANY(:hashes) AND t.kind = 'session' AND t.ended_at IS NULL AND t.expires_at > countersign_now()"
+            " AND coalesce(v.at, t.created_at) > countersign_now() - cast(:idle AS interval)"
+        ),
+        {"hashes": list(hashes), "idle": f"{idle} seconds"},
+    )
+    return {bytes(row.hash) for row in rows}
 
 
 async def note_visit(session: WriteSession, token: UUID) -> None:

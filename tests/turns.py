@@ -18,6 +18,8 @@ from bot import deadlines
 
 LONGEST: Final = (
     "tests/stories/test_chaos.py",
+    "tests/bot/console/test_scale.py",
+    "tests/stories/test_killed_mid_decision.py",
     "tests/stories/test_rolling_restarts.py",
     "tests/stories/test_critical_needs_passkeys.py",
     "tests/bot/cli/up/test_story.py",

@@ -11,6 +11,7 @@ from bot.api.rooms import room_of
 from bot.api.stories import sees
 from bot.hubs import Hub
 from bot.presses import Press
+from commands.inboxes import Waiting
 from commands.storywords import asked
 from countersign.invocations import Door
 from countersign.permissions import Risk
@@ -54,6 +55,12 @@ async def decide(request: Request) -> Response:
     empty = "You chose none, so nothing was done."
     back = (Cell("Back to the inbox", here.link("/inbox", all=1)),)
     return panes_page(request, frame, "Decided", [Pane("What became of each", ("Run", "Asked", "Answer"), rows, empty, links=back)])
+
+
+def pick_of(one: Waiting) -> str:
+    """What chooses this request among others; empty for what takes a passkey or a fresh login, which is decided by itself."""
+    plain = one.run.risk < Risk.critical and not one.ballot.rule.step_up
+    return f"{one.run.id} {one.request.digest}" if plain else ""
 
 
 def _named(here: Here, run: RunRow | None) -> Cell:

@@ -1,7 +1,7 @@
 """What is around every page: who acts, the sections they may open, and what is stopped."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import urlencode
@@ -44,6 +44,12 @@ class Here:
             return ZoneInfo(self.visitor.person.timezone)
         except (ZoneInfoNotFoundError, ValueError):
             return ZoneInfo("UTC")
+
+    @property
+    def for_all(self) -> "Here":
+        """This place as everybody there sees it, who is in the same time zone: without a name and a token of anybody's."""
+        nobody = replace(self.visitor, person=Person("", True, frozenset(), frozenset(), timezone=self.zone.key), csrf="")
+        return replace(self, visitor=nobody)
 
     @property
     def back(self) -> str:

@@ -6,14 +6,13 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from bot.hubs import Hub
-from commands.inboxes import Waiting, card_of_waiting, reviews_for, waiting_for, with_words
+from commands.inboxes import card_of_waiting, reviews_for, waiting_for, with_words
 from commands.rulebooks import Rulebook
 from commands.stories import tell
 from commands.storyfacts import earlier_of
 from commands.taskcards import card_of_task
 from commands.tasks import tasks_for
 from commands.views import ViewPage
-from countersign.permissions import Risk
 from countersign.runs import FINISHED, RunStatus
 from store.approvals import find_decided_by
 from store.databases import ReadSession
@@ -21,6 +20,7 @@ from store.listings import Wanted, find_listed
 from store.people import Person
 from store.runs import RunRow, find_runs
 
+from .bulks import pick_of
 from .frames import framed, here_of
 from .pages import framed_page
 from .saids import said_of
@@ -45,7 +45,6 @@ async def show(request: Request, tab: Annotated[str, Query(max_length=10)] = "",
     cards = await hub.read(lambda session: _READERS[given["tab"]](session, frame.rulebook, here.visitor.person, given["q"]))
     saved, said = saved_of(here, ViewPage.inbox, views, given), await said_of(request, here)
     values: dict[str, Any] = {**given, "tabs": TABS, "items": cards, "full": len(cards) >= SHOWN, "saved": saved, "said": said}
-    values["several"] = sum(1 for one in cards if one.get("pick")) > 1
     return framed_page(request, "inbox.html", frame, **values)
 
 
@@ -55,16 +54,11 @@ async def _waiting(session: ReadSession, rulebook: Rulebook, person: Person, wor
     for one in inbox.waiting:
         card = card_of_waiting(one, rulebook, earlier=await earlier_of(session, rulebook, one.run))
         told: dict[str, Any] = {"run": one.run, "card": card, "until": one.request.expires_at, "on_behalf": one.on_behalf}
-        found.append(told | {"pick": f"{one.run.id} {one.request.digest}" if _is_plain(one) else ""})
+        found.append(told | {"pick": pick_of(one)})
     tasks = await with_words(session, await tasks_for(session, rulebook, person, limit=SHOWN), words, number=lambda one: one.run.number)
     found += [{"run": one.run, "card": card_of_task(one.row, one.run)} for one in tasks]
     reviews = await with_words(session, await reviews_for(session, rulebook, person), words, number=lambda one: one.run.number)
     return found + [{"run": one.run, "card": await tell(session, one.run, rulebook=rulebook), "review": True} for one in reviews]
-
-
-def _is_plain(one: Waiting) -> bool:
-    """Whether a click decides it: what takes a passkey or a fresh login is decided by itself."""
-    return one.run.risk < Risk.critical and not one.ballot.rule.step_up
 
 
 async def _asked(session: ReadSession, rulebook: Rulebook, person: Person, words: str) -> list[dict[str, Any]]:

@@ -5,9 +5,11 @@ import mimetypes
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -15,14 +17,19 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from bot.rooms import Message
+from commands.storywords import STATES, asked
 from countersign.commands import Command
-from countersign.replies import Form, Reply
+from countersign.replies import Card, Form, Reply
+from countersign.runs import RunStatus
+from store.runs import RunRow
 
 from .frames import Frame, Here
 
 _FOLDER: Final = Path(__file__).parent
 # A request with this header comes from our script, which wants a part of the page and not all of it.
 PART_HEADER: Final = "countersign-part"
+MOST_LIVE: Final = 500
+_LIVE: Final[dict[tuple[str, str, UUID, int], str]] = {}
 _NOT_PAGES: Final = ("/api/", "/scim/", "/live", "/ready", "/metrics", "/slack/")
 
 
@@ -66,9 +73,26 @@ def framed_page(request: Request, template: str, frame: Frame, *, status: int = 
         **values,
     }
     if PART_HEADER in request.headers and request.method == "GET":
-        found = _ENVIRONMENT.get_template(template)
-        return HTMLResponse("".join(found.blocks["region"](found.new_context(known))), status)
+        return HTMLResponse(region_part(template, **known), status)
     return _page(template, status, **known)
+
+
+def region_part(template: str, **values: Any) -> str:
+    """What is inside the `region` block of a page."""
+    found = _ENVIRONMENT.get_template(template)
+    return "".join(found.blocks["region"](found.new_context(values)))
+
+
+def row_part(here: Here, run: RunRow) -> Markup:
+    """A run's row in a list."""
+    row = _ENVIRONMENT.get_template("rowparts.html").module
+    return Markup(row.run(here, run, asked(run), STATES[RunStatus(run.status)]))  # type: ignore[attr-defined]  # noqa: S704  a macro's
+
+
+def item_part(here: Here, run: RunRow, card: Card, *, until: datetime | None, on_behalf: str, pick: str) -> str:
+    """A run's item in an inbox, as the page itself has it; `pick` is what its checkbox sends, if it may be decided with others."""
+    one = {"run": run, "card": card, "on_behalf": on_behalf, "pick": pick} | ({} if until is None else {"until": until})
+    return str(_ENVIRONMENT.get_template("rowparts.html").module.item(here, one))  # type: ignore[attr-defined]
 
 
 def room_page(view: View, frame: Frame, *, status: int = 200) -> Response:
@@ -78,6 +102,18 @@ def room_page(view: View, frame: Frame, *, status: int = 200) -> Response:
 
 def message_part(here: Here, one: Message) -> str:
     return str(_parts().message(here, one))
+
+
+def live_part(here: Here, one: Message) -> str:
+    """The message for a stream; made once for all who see the same. The reader's script puts their own token into its forms."""
+    if here.visitor.cast:  # a demo's links say who acts
+        return message_part(here, one)
+    key = (here.channel, here.zone.key, one.id, one.cursor)
+    if key not in _LIVE:
+        _LIVE[key] = message_part(here.for_all, one)
+        while len(_LIVE) > MOST_LIVE:
+            _LIVE.pop(next(iter(_LIVE)))
+    return _LIVE[key]
 
 
 def stopped_part(sentences: Sequence[str]) -> str:

@@ -14,7 +14,6 @@ from bot.rooms import Message
 from commands.authorizing import Request as Wanted
 from commands.submit import form_for
 from commands.switches import sentences
-from countersign.errors import CountersignError
 from countersign.invocations import Door, Place
 from countersign.replies import Form, Reply
 
@@ -39,12 +38,15 @@ from . import (
     signins,
 )
 from .attempts import Attempts
+from .follows import Follows
 from .forms import back_of, check_origin, json_of
 from .frames import Here, framed
 from .pages import PART_HEADER, Said, View
 from .pulses import Pulse
 from .sessions import find_visitor, is_alive, leave, posted, set_cookie
 from .signins import try_link
+from .trays import Trays
+from .vigils import Vigil, may_go_on
 
 router = APIRouter(include_in_schema=False)
 ANSWER: Final = "a."
@@ -57,7 +59,12 @@ FormOf = Annotated[str, Query(max_length=100, description="A command whose form 
 
 def mount(app: FastAPI) -> None:
     """Adds the console's pages to the application."""
-    app.state.pulse = Pulse(lambda: app.state.hub)
+
+    def hub() -> Hub:
+        made: Hub = app.state.hub
+        return made
+
+    app.state.pulse, app.state.vigil, app.state.follows, app.state.trays = Pulse(hub), Vigil(hub), Follows(hub), Trays(hub)
     app.state.attempts = Attempts()
     app.include_router(router)
     for one in (*_WORK, *_STEERING):
@@ -225,14 +232,12 @@ async def _told(request: Request, here: Here, changes: AsyncIterator[Message | N
     if shown := await _stopped(request):
         yield part_event("stopped", pages.stopped_part(shown))
     async for one in changes:
-        try:  # a stream must not outlive the session that opened it, not by one message
-            await find_visitor(request, acting_as=here.visitor.person.name)
-        except (Problem, CountersignError):
+        if not await may_go_on(request, here):
             return
         if (stopped := await _stopped(request)) != shown:
             yield part_event("stopped", pages.stopped_part(stopped))
             shown = stopped
-        yield ": still here\n\n" if one is None else event("message", pages.message_part(here, one), number=one.cursor)
+        yield ": still here\n\n" if one is None else event("message", pages.live_part(here, one), number=one.cursor)
 
 
 async def _stopped(request: Request) -> list[str]:

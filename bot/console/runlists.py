@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -12,7 +13,7 @@ from bot.api.stories import sees
 from bot.hubs import Hub
 from commands.rulebooks import Rulebook
 from commands.schedules import coming, told
-from commands.storywords import STATES, asked
+from commands.storywords import STATES
 from commands.views import FILTERS, ViewPage
 from countersign.invocations import Door
 from countersign.runs import FINISHED, RunStatus
@@ -23,12 +24,12 @@ from store.runs import RunRow
 from store.schedules import find_schedules
 from store.searches import find_lag
 
+from .follows import FOLLOWED, SHOWN, Filters
 from .frames import Frame, Here, day_of, framed, here_of
-from .pages import framed_page
+from .pages import framed_page, row_part
 from .savedviews import find_saved, saved_of
 
 router = APIRouter(include_in_schema=False)
-SHOWN: Final = 50
 COMING: Final = 20
 # A page of hidden runs is gone on from, but not for ever: then the page is short and says where to go on.
 SCANNED: Final = 10
@@ -62,7 +63,8 @@ async def show(request: Request) -> Response:
         request,
         "runs.html",
         frame,
-        runs=[{"run": one, "asked": asked(one), "state": STATES[RunStatus(one.status)]} for one in runs],
+        rows=[row_part(here, one) for one in runs],
+        followed=_followed(given),
         more=more,
         before=before,
         lag=round(lag) if lag > LATE_SECONDS else 0,
@@ -73,6 +75,22 @@ async def show(request: Request) -> Response:
         choices=_choices(frame.rulebook),
         coming=await _coming(hub, frame) if request.query_params.get("coming") == "1" else None,
     )
+
+
+def _followed(given: Mapping[str, str]) -> str | None:
+    """How the page's stream is asked for the list itself; None where it can only tell that something changed."""
+    filters = [(name, value) for name, value in given.items() if value]
+    return urlencode([("list", "runs"), *filters]) if FOLLOWED.issuperset(name for name, _ in filters) else None
+
+
+def followed_of(request: Request) -> tuple[Filters, Wanted] | None:
+    """The list that a stream is asked for, if any; raises Problem 422."""
+    if request.query_params.get("list") != "runs":
+        return None
+    given = {name: request.query_params.get(name, "").strip()[:200] for name in FOLLOWED}
+    askers = [given["asker"]] if given["asker"] else None
+    wanted = Wanted(command=given["command"], askers=askers, door=given["door"], statuses=_statuses(given["status"]))
+    return tuple(sorted((name, value) for name, value in given.items() if value)), wanted
 
 
 async def _coming(hub: Hub, frame: Frame) -> list[tuple[datetime, str, str]]:

@@ -39,8 +39,10 @@ from .frames import framed, here_of
 from .pages import framed_page
 from .panes import Asking
 from .runactions import actions
+from .runlists import followed_of
 from .saids import said_of
-from .streams import changes
+from .streams import changes, inboxed, listed
+from .trays import FOLLOWED as TABS
 
 router = APIRouter(include_in_schema=False)
 LOG_LINES: Final = 500
@@ -133,11 +135,20 @@ async def picture(request: Request, reference: str) -> Response:
 async def events(
     request: Request, run: Annotated[UUID | None, Query()] = None, after: Annotated[int, Query(ge=0, lt=2**53)] = 2**53 - 1
 ) -> Response:
-    """Says when a page has to be read again: when anything changed, or this run. Only whoever may see the run is told."""
+    """Says when a page has to be read again: when anything changed, or this run. Only whoever may see the run is told.
+
+    For most lists of runs it tells the list itself.
+    """
     here = await here_of(request, "/console/events")
     hub: Hub = request.app.state.hub
     if run is not None:
         await read_visible(hub, here.visitor.person, str(run), _nothing, door=Door.browser, trace=here.visitor.trace)
+    elif here.visitor.cast:  # a demo's links say who acts, so nothing is made for all
+        pass
+    elif request.query_params.get("list") == "inbox" and (tab := request.query_params.get("tab", "")) in TABS:
+        return stream(inboxed(request, here, tab, after=after))
+    elif (followed := followed_of(request)) is not None:
+        return stream(listed(request, here, *followed, after=after))
     return stream(changes(request, here, run, after=after))
 
 

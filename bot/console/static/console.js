@@ -5,8 +5,11 @@ const live = document.getElementById("live");
 let stream = null;
 let reading = false;
 let stale = false;
+let sending = 0;
+let missed = false;
+let held = 0;
 
-window.countersign = { keep, parse, place, tell };
+window.countersign = { keep, own, parse, place, tell };
 // Where a row of links is longer than a phone is wide, the one for this page is in view.
 for (const one of document.querySelectorAll("nav [aria-current]")) one.parentElement.scrollLeft = one.offsetLeft - one.parentElement.offsetLeft - 48;
 document.addEventListener("submit", send);
@@ -34,6 +37,8 @@ function connect() {
     if (stream && stream.readyState === EventSource.CLOSED) setTimeout(connect, 3000);
   });
   stream.addEventListener("changed", read);
+  stream.addEventListener("items", (event) => items(JSON.parse(event.data)));
+  stream.addEventListener("region", (event) => show(own(body(event.data))));
   if (again) read();
 }
 
@@ -51,18 +56,51 @@ function say(state, text) {
 
 // The page again, without its frame; what is being read meanwhile makes one more reading.
 async function read() {
+  const wait = held - Date.now();
+  if (wait > 0) return void setTimeout(read, wait + 10);
   stale = false;
   if (reading) return void (stale = true);
   reading = true;
   try {
     const response = await fetch(location.href, { headers: { "Countersign-Part": "1" } });
-    if (response.ok) show(new DOMParser().parseFromString(await response.text(), "text/html").body);
+    if (response.ok) show(body(await response.text()));
   } catch {
     say("off", "the hub does not answer …");
   } finally {
     reading = false;
     if (stale) setTimeout(read, 500);
   }
+}
+
+// What has come, changed or gone in an inbox; where that makes another page of it, all is read again.
+function items(told) {
+  if (sending) return void (missed = true);
+  if (Date.now() < held) return read();
+  const list = region.querySelector("ol.log");
+  const gone = Object.keys(told).filter((id) => !told[id] && document.getElementById(id));
+  const left = (list?.childElementCount ?? 0) - gone.length;
+  if (!list || left < 1 || left + Object.keys(told).length > 20 || list.childElementCount >= 20) return read();
+  for (const id of gone) document.getElementById(id).remove();
+  for (const [id, html] of Object.entries(told)) if (html) item(list, document.getElementById(id), own(parse(html)));
+}
+
+function item(list, before, after) {
+  if (before?.dataset.version === after.dataset.version) return;
+  if (before) {
+    keep(before, after);
+    answered(before, after);
+    after.classList.toggle("picked", before.classList.contains("picked"));
+    return before.replaceWith(after);
+  }
+  const until = (one) => one.querySelector("time[data-until]")?.dateTime ?? "";
+  const next = [...list.children].find((one) => !until(after) || until(one) > until(after));
+  list.insertBefore(after, next ?? null);
+}
+
+// What was answered beneath an item stays there.
+function answered(before, after) {
+  const answers = before.querySelector(":scope > .answers");
+  if (answers?.childElementCount) after.querySelector(":scope > .answers")?.replaceWith(answers);
 }
 
 // Parts that have an id and stayed the same are left alone, with the answers beneath them and what is being written in them.
@@ -74,8 +112,7 @@ function show(fresh) {
     if (before.dataset.version === after.dataset.version) after.replaceWith(before);
     else {
       keep(before, after);
-      const answers = before.querySelector(":scope > .answers");
-      if (answers?.childElementCount) after.querySelector(":scope > .answers")?.replaceWith(answers);
+      answered(before, after);
     }
   }
   keep(region, fresh);
@@ -127,6 +164,23 @@ function keep(before, after) {
     const written = open.querySelector("textarea");
     if (written && same.querySelector("textarea")) same.querySelector("textarea").value = written.value;
   }
+  // What was chosen stays chosen while it is about the same plan.
+  for (const chosen of before.querySelectorAll('input[name^="pick."]:checked')) {
+    const same = after.querySelector(`input[name="${CSS.escape(chosen.name)}"]`);
+    if (same?.value === chosen.value) same.checked = true;
+  }
+}
+
+// What is told to many readers at once has no token in its forms: each reader's page puts in its own.
+function own(part) {
+  const mine = document.querySelector('input[name="csrf"]:not([value=""])')?.form.elements;
+  for (const token of part.querySelectorAll('input[name="csrf"][value=""]')) {
+    const { elements } = token.form;
+    token.value = mine?.namedItem("csrf").value ?? "";
+    elements.namedItem("as").value = mine?.namedItem("as").value ?? "";
+    elements.namedItem("key").value = key();
+  }
+  return part;
 }
 
 function place(card, element) {
@@ -146,6 +200,7 @@ async function send(event) {
   // The card may be replaced by its next version before the answer is here; the message stays.
   const message = form.closest(".message");
   button.disabled = true;
+  sending += 1;
   try {
     const response = await fetch(form.action, {
       method: "POST",
@@ -154,6 +209,8 @@ async function send(event) {
     });
     answer(form, message, parse(await response.text()), response.ok);
     form.elements.namedItem("key").value = key();
+    // An item that leaves an inbox stays until its answer can be read.
+    if (response.ok && region?.dataset.keys === "cards") held = Date.now() + 2000;
     if (response.ok) form.dispatchEvent(new CustomEvent("sent", { bubbles: true, detail: typed }));
   } catch {
     // The key stays the same, so sending again is the same request.
@@ -162,6 +219,11 @@ async function send(event) {
     answer(form, message, note, false);
   } finally {
     button.disabled = false;
+    sending -= 1;
+    if (region && missed && !sending) {
+      missed = false;
+      read();
+    }
   }
 }
 
@@ -189,7 +251,11 @@ function tell(part) {
 }
 
 function parse(html) {
-  return new DOMParser().parseFromString(html, "text/html").body.firstElementChild;
+  return body(html).firstElementChild;
+}
+
+function body(html) {
+  return new DOMParser().parseFromString(html, "text/html").body;
 }
 
 function key() {

@@ -1,5 +1,5 @@
 // Keeps the room live; what pages share, such as sending forms, is in console.js.
-const { keep, parse, place, tell } = window.countersign;
+const { keep, own, parse, place, tell } = window.countersign;
 const log = document.getElementById("log");
 const answers = document.getElementById("answers");
 const live = document.getElementById("live");
@@ -37,7 +37,7 @@ function connect() {
   stream.addEventListener("stopped", (event) => document.getElementById("stopped")?.replaceWith(parse(event.data)));
   stream.addEventListener("message", (event) => {
     seen = event.lastEventId;
-    show(parse(event.data));
+    show(own(parse(event.data)));
   });
 }
 
