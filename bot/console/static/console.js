@@ -63,7 +63,10 @@ async function read() {
   reading = true;
   try {
     const response = await fetch(location.href, { headers: { "Countersign-Part": "1" } });
-    if (response.ok) show(body(await response.text()));
+    const fresh = response.ok && body(await response.text());
+    // Asked for before an answer came, it would take the answer away with its row.
+    if (sending || Date.now() < held) stale = true;
+    else if (fresh) show(fresh);
   } catch {
     say("off", "the hub does not answer …");
   } finally {
