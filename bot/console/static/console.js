@@ -213,7 +213,7 @@ async function send(event) {
     answer(form, message, parse(await response.text()), response.ok);
     form.elements.namedItem("key").value = key();
     // An item that leaves an inbox stays until its answer can be read.
-    if (response.ok && region?.dataset.keys === "cards") held = Date.now() + 2000;
+    if (response.ok && region?.dataset.keys === "cards") held = Date.now() + 1200;
     if (response.ok) form.dispatchEvent(new CustomEvent("sent", { bubbles: true, detail: typed }));
   } catch {
     // The key stays the same, so sending again is the same request.
