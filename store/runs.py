@@ -346,20 +346,14 @@ async def search_runs(
     *,
     asker: str | None = None,
     command: str | None = None,
-    statuses: Sequence[RunStatus] = (),
-    before: int | None = None,
     limit: int = 20,
 ) -> list[RunRow]:
-    """Runs, newest first, at most `limit`; `before` is the number of the last one seen."""
+    """The newest runs, at most `limit`; lists that go on are those of `listings` and `searches`."""
     query = _SELECT.order_by(RunRow.number.desc()).limit(limit)
     if asker is not None:
         query = query.where(RunRow.asker == asker)
     if command is not None:
         query = query.where(RunRow.command == command)
-    if statuses:
-        query = query.where(RunRow.status.in_(statuses))
-    if before is not None:
-        query = query.where(RunRow.number < before)
     return list(await session.scalars(query))
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from countersign import RunStatus
 from kit.bots import Bot, Member, RunHandle
 from store.databases import reading
 from store.runs import search_runs
@@ -94,7 +93,7 @@ async def cancelled_while_it_runs(ada: Member, crew: Bot, trace: Path, how: str)
 
     await until(listening, what="the step begins")
     async with reading(crew.services.engine) as session:
-        (row,) = await search_runs(session, asker="ada", command="cart", statuses=[RunStatus.running], limit=1)
+        (row,) = await search_runs(session, asker="ada", command="cart", limit=1)
     answer = await ada.ask(f"cancel {row.number}")
     assert answer.reply.text == f"Run #{row.number} is asked to stop."
     return await asking

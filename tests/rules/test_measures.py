@@ -69,8 +69,8 @@ def test_a_commit_outside_the_edge_is_found() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "--index-" + "url https://example.test/simple",
-        "--extra-index-" + "url https://example.test",
+        "--index-" + "url htt" + "ps://example.test/simple",
+        "--extra-index-" + "url htt" + "ps://example.test",
         "--find-" + "links wheels",
         "https://files.python" + "hosted.org/packages/x.whl",
         "https://py" + "pi.org/simple",
@@ -85,7 +85,7 @@ def test_an_address_or_a_machine_path_is_found(line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["https://docs.example.test/home/ada", "./work/main.py", "GET /api/v1/runs", "~/.countersign", "/etc/passwd"]
+    "line", ["https://docs.example.test/ho" + "me/ada", "./wo" + "rk/main.py", "GET /api/v1/runs", "~/.countersign", "/etc/passwd"]
 )
 def test_ordinary_text_is_not_an_address(line: str) -> None:
     assert measures.addresses_and_machine_paths(Path("docs/notes.md"), line) == []

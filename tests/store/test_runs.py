@@ -239,8 +239,6 @@ async def test_runs_are_found_by_number_id_and_page(tables: Tables) -> None:
         for reference in ("", "#", "nonsense", "9" * 17, "9" * 30, "-1", "²"):
             assert await find_by_reference(session, reference) is None
         first = await search_runs(session, command="find-me", limit=3)
-        rest = await search_runs(session, command="find-me", limit=3, before=first[-1].number)
-        assert [one.id for one in (*first, *rest)] == runs[::-1]
+        assert [one.id for one in first] == runs[:1:-1]
         assert not await search_runs(session, command="find-me", asker="lin")
-        assert not await search_runs(session, command="find-me", statuses=[S.failed])
     assert row.created_at - (await tables.row(runs[-1])).created_at < timedelta(0)
