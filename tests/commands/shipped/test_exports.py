@@ -127,6 +127,12 @@ def _spoil(folder: Path, key: Path) -> None:
 
     rewrite(folder / "runs-001.jsonl.gz", "gone", "kept")
     assert said() == "runs-001.jsonl.gz is not the file that was signed"
+    decisions = folder / "decisions-001.jsonl.gz"
+    whole = decisions.read_bytes()
+    decisions.write_bytes(
+        whole[:4] + bytes(255 - one for one in whole[4:8]) + whole[8:]
+    )  # the time in gzip's header: as long, and reads the same
+    assert "decisions-001.jsonl.gz is not the file that was signed" in verify(folder).problems
     (folder / "decisions-001.jsonl.gz").unlink()
     assert said() == "decisions-001.jsonl.gz is not in the folder"
     (folder / "manifest.json").write_text((folder / "manifest.json").read_text().replace('"asked_by": "max"', '"asked_by": "eve"'))
