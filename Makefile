@@ -8,6 +8,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROJECTS := $(wildcard countersign/pyproject.toml pyproject.toml examples/deploys/pyproject.toml)
+# Each program and each test process would compile everything of ours again otherwise, a CPU-second or more each time.
+unexport PYTHONDONTWRITEBYTECODE
 RUFF_PATHS := $(wildcard countersign store integrations commands automations bot kit tests examples benchmarks)
 
 .PHONY: help setup up test check bench chaos long requirements clean

@@ -1,6 +1,5 @@
 """A real Chromium for stories, and what its pages complained about."""
 
-import gc
 import os
 import shutil
 from collections.abc import AsyncIterator
@@ -20,14 +19,6 @@ FLAGS = (
     "--disable-sync",
 )
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-
-LEAVING = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-"""For stories that leave many live pages: what was just being read for a page's stream may be cut off so that its connection comes back
-only when the collector finds it, which warns. `collected` has that happen before the next file's tests."""
-
-
-def collected() -> None:
-    gc.collect()
 
 
 def find_chromium() -> str:

@@ -12,11 +12,11 @@ import pytest_asyncio
 from playwright.async_api import Page, ViewportSize, expect
 
 from kit.servers import Servers
-from tests.stories.browsers import LEAVING, Chromium, chromium, collected, come_in, find_chromium
+from tests.stories.browsers import Chromium, chromium, come_in, find_chromium
 from tests.stories.galleries import Gallery, keep_record, open_gallery
 from tests.stories.tours import FIRST, OTHERS, PAGES, Stop, shown
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), LEAVING]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 WIDE: Final[ViewportSize] = {"width": 1280, "height": 900}
 PHONE: Final[ViewportSize] = {"width": 390, "height": 844}
 AXE: Final = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
@@ -40,11 +40,13 @@ _OUT_OF_REACH: Final = """() =>
 
 @dataclass
 class Tour:
-    """The hub, a browser with a window for everybody, and where pictures go."""
+    """The hub, a browser with a window for everybody, and where pictures go: of every address, or of the first of each page."""
 
     gallery: Gallery
     chromium: Chromium
     pictures: Path
+    every_picture: bool
+    _left: Page | None = None
     windows: dict[str, Page] = field(default_factory=dict)
 
     async def window(self, who: str, *, scripts: bool = True) -> Page:
@@ -59,6 +61,9 @@ class Tour:
     async def look(self, stop: Stop) -> list[str]:
         """What is wrong with a page; makes its pictures in light and on a phone, and of each page one in dark."""
         page = await self.window(stop.who)
+        if self._left is not None and self._left is not page:
+            await self._left.goto("about:blank")  # a page that is left open reads itself again
+        self._left = page
         await page.set_viewport_size(WIDE)
         await page.emulate_media(color_scheme="light")
         answer = await page.goto(self.gallery.web.address + stop.at(self.gallery))
@@ -76,7 +81,6 @@ class Tour:
         await page.set_viewport_size(PHONE)
         wrong += [f"on a phone it is too wide: {one}" for one in await page.evaluate(_OVERFLOWING)]
         await self._picture(page, stop, "phone")
-        await page.goto("about:blank")  # a page that is left open reads itself again
         return [f"{stop.name}: {one}" for one in wrong]
 
     async def _measured(self, page: Page, rules: list[str] | None) -> list[str]:
@@ -87,16 +91,17 @@ class Tour:
         return [str(one) for one in found]
 
     async def _picture(self, page: Page, stop: Stop, kind: str) -> None:
-        await page.screenshot(path=self.pictures / f"{stop.name}-{kind}.png", full_page=True, animations="disabled")
+        if stop in FIRST or self.every_picture:
+            await page.screenshot(path=self.pictures / f"{stop.name}-{kind}.png", full_page=True, animations="disabled")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def tour(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Tour]:
     find_chromium()
-    pictures = Path(os.environ.get("COUNTERSIGN_PICTURES") or tmp_path_factory.mktemp("pictures"))
+    kept = os.environ.get("COUNTERSIGN_PICTURES")
+    pictures = Path(kept) if kept else tmp_path_factory.mktemp("pictures")
     async with open_gallery(servers.fresh_database(), tmp_path_factory.mktemp("gallery")) as gallery, chromium() as browser:
-        yield Tour(gallery, browser, pictures)
-    collected()
+        yield Tour(gallery, browser, pictures, bool(kept))
 
 
 async def test_every_page_is_on_the_tour(tour: Tour) -> None:

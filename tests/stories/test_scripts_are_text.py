@@ -11,11 +11,11 @@ from playwright.async_api import Page as Tab
 from kit.servers import Servers
 from tests.bot.console.pages import Form, Forms, Page
 from tests.bot.webs import Browser
-from tests.stories.browsers import LEAVING, Chromium, chromium, collected, come_in, find_chromium
+from tests.stories.browsers import Chromium, chromium, come_in, find_chromium
 from tests.stories.galleries import Gallery, open_gallery
 from tests.stories.tours import FIRST, Stop, stops
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), LEAVING]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 WORDS: Final = (
     "\"'><img class=planted src=x onerror=alert(1)></textarea></pre></title><svg class=planted onload=alert(2)>"
     "<script class=planted>alert(3)</script><a class=planted href=javascript:alert(4)>{{1234*1234}}"
@@ -80,7 +80,6 @@ async def walk(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> As
     folder = tmp_path_factory.mktemp("planted")
     async with open_gallery(servers.fresh_database(), folder, words=WORDS) as gallery, chromium() as browser:
         yield Walk(gallery, browser)
-    collected()
 
 
 async def test_what_people_systems_and_runs_wrote_is_text_on_every_page(walk: Walk) -> None:

@@ -16,7 +16,7 @@ from tests.bot.slack.doors import COMMANDS, populate, settings_of
 from tests.bot.webs import Web, served
 from tests.fakes.slack import Message, SlackFake
 from tests.hubs import World, until
-from tests.stories.browsers import LEAVING, Chromium, chromium, collected, come_in, find_chromium
+from tests.stories.browsers import Chromium, chromium, come_in, find_chromium
 
 CURRENT: Final = 2.0
 PACED: Final = 3.0
@@ -88,7 +88,6 @@ async def doors(database: DatabaseUrls, redis_url: str, tmp_path: Path) -> Async
             fake.target_url = f"{web.address}/slack/events"
             with world.workers():
                 yield Doors(web, fake, browser)
-    collected()
 
 
 def slack(message: Message) -> View:
@@ -105,7 +104,6 @@ def shown(page: Page, where: str) -> View:
     return look
 
 
-@LEAVING
 @pytest.mark.alone
 async def test_lin_approves_in_slack_and_kim_in_the_browser(doors: Doors) -> None:
     ada, lin = doors.fake.user("U0ADA"), doors.fake.user("U0LIN")
