@@ -12,7 +12,8 @@ from typing import Any, Protocol
 from countersign.arguments import Duration
 from countersign.commands import Command
 from countersign.contexts import Asker, Context, I, Opener
-from countersign.errors import CountersignError, NothingDone, Stopped
+from countersign.errors import CountersignError, NothingDone, NotYet, Stopped
+from countersign.integrations import taking_turns
 from countersign.plans import resolved
 from countersign.retries import Retrying
 from countersign.schemas import written_json
@@ -22,11 +23,12 @@ from store.journals import LostClaim, StepKey
 from store.people import Person
 from store.runs import RunRow
 from store.secrets import put_back
-from store.waits import Waiting
+from store.waits import Waiting, WaitKind
 
 from .journaling import StepJournal
 from .redactions import Redactor
 from .services import Services
+from .turns import turns_of
 
 _log = logging.getLogger(__name__)
 
@@ -108,6 +110,8 @@ async def _call(work: Work, key: StepKey, step: Mapping[str, Any], results: Mapp
         if not watcher.cancelled.is_set():
             raise
         return Outcome(Ended.cancelled, error="cancelled while it ran")
+    except NotYet as error:
+        return Outcome(Ended.parked, waits=(Waiting(WaitKind.turn, str(error), f"{key.position}:{key.phase}", after=error.seconds),))
     except Stopped as error:
         return _stopped(step, str(error), acted=opener.gave)
     except CountersignError as error:
@@ -150,8 +154,9 @@ async def _run(
         cancelled=is_cancelled,
         services=work.services if step["name"].startswith("commands.shipped") else None,
     )
-    async with asyncio.timeout(Duration.parse(step["timeout"]).total_seconds()):
-        return await function.function(context, **values)
+    async with asyncio.timeout(Duration.parse(step["timeout"]).total_seconds()) as limit:
+        with taking_turns(turns_of(work.services, key, journal, limit)):
+            return await function.function(context, **values)
 
 
 def _done(work: Work, result: Any) -> Outcome:

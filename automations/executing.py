@@ -15,7 +15,7 @@ from commands.starts import signed_facts
 from commands.targets import target_of
 from countersign.approvals import Approval
 from countersign.commands import Command
-from countersign.errors import PlanRefused, Stopped
+from countersign.errors import NotYet, PlanRefused, Stopped
 from countersign.plans import plan_digest
 from countersign.runs import RunStatus
 from store import traces
@@ -40,7 +40,7 @@ from .services import Services
 from .settling import give_back, hand_on, settle
 from .switching import without_held
 from .tracing import note_approval, note_claim
-from .waiting import wait
+from .waiting import wait, wait_for_turn
 
 _log = logging.getLogger(__name__)
 MOST_FAILURES: Final = 3
@@ -151,6 +151,9 @@ async def _may_start(services: Services, rulebook: Rulebook, work: Work, command
     except Stopped as error:
         await give_back(work, str(error))
         return False
+    except NotYet as later:
+        await wait_for_turn(work, later, now=now)
+        return False
     except PlanRefused as error:
         return await _refuse(work, f"Nothing was done; it could not be planned again: {error}")
     if made.digest != run.digest or _digest(work) != run.digest:
@@ -173,7 +176,16 @@ async def _begin(services: Services, rulebook: Rulebook, work: Work, digest: str
         raise LostClaim
     run, detail = work.run, {"worker": services.name, "attempt": work.attempt}
     because = "the plan is what was approved"
-    begun = Move(run.id, RunStatus.running, by="countersign", attempt=work.attempt, because=because, keep_lease=True, detail=detail)
+    begun = Move(
+        run.id,
+        RunStatus.running,
+        by="countersign",
+        attempt=work.attempt,
+        because=because,
+        outcome="",  # what it waited for is over
+        keep_lease=True,
+        detail=detail,
+    )
     async with services.transaction() as session:
         target = target_of(work.command, run.arguments) if work.command else ""
         await mark_start(session, run.id, revision=run.revision, attempt=work.attempt, worker=services.name, digest=digest, target=target)

@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -38,6 +40,7 @@ class StepJournal:
     kept: int = 0
     _flushed: float = 0.0
     _told: float = 0.0
+    _last: Mapping[str, Any] = field(default_factory=lambda: {"done": 0, "total": 0, "note": ""})
     _later: "asyncio.Task[None] | None" = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -58,8 +61,19 @@ class StepJournal:
             return
         self._told = now
         shown = self.services.redactor.clean(self.redactor.clean(note))[:80]
+        self._last = {"done": done, "total": total, "note": shown}
+        await self._show(self._last)
+
+    @asynccontextmanager
+    async def saying(self, note: str) -> AsyncIterator[None]:
+        """Shows for so long why nothing goes on, in the place of what was said last."""
+        await self._show({**self._last, "note": note})
+        yield
+        await self._show(self._last)
+
+    async def _show(self, progress: Mapping[str, Any]) -> None:
         async with self.services.transaction() as session:
-            await note_progress(session, self.key, {"done": done, "total": total, "note": shown})
+            await note_progress(session, self.key, dict(progress))
 
     async def artifact(self, artifact: Artifact) -> None:
         await keep(self.services, self.key, self.redactor, artifact)

@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from commands.authorizing import INACTIVE, Allowed, Refused, Request, authorize, held
+from commands.limits import count_run, limits_for
+from commands.locks import refused_by_lock
 from commands.matching import find_matches
 from commands.periods import BoundFreeze
 from commands.rulebooks import Rulebook
@@ -16,7 +18,8 @@ from commands.starts import SIGNED, signed_facts, wanted_start
 from commands.timetables import Timing, timing_of
 from countersign.commands import Command
 from countersign.contexts import Asker, PlanningContext
-from countersign.errors import CountersignError, PlanRefused, Stopped
+from countersign.errors import CountersignError, NotYet, PlanRefused, Stopped
+from countersign.integrations import taking_turns
 from countersign.invocations import Door, Place
 from countersign.plans import Plan, plan_digest
 from countersign.replies import Reply
@@ -26,9 +29,12 @@ from store.secrets import put_back
 
 from .redactions import Redactor
 from .services import Services
+from .turns import Turns
 
 _log = logging.getLogger(__name__)
 PLANNING_SECONDS: Final = 70.0
+PATIENCE: Final = 3.0
+"""Seconds for which planning waits for its first turn at an integration: runs are planned several together."""
 _SHOWN: Final = ("summary", "fields", "preview", "warning")
 
 
@@ -89,6 +95,24 @@ def may_go_on(rulebook: Rulebook, person: Person, run: RunRow, command: Command)
     return next((Allowed(one.source) for one in matched if one.rule.allow), answer)
 
 
+async def in_the_way(services: Services, run: RunRow, command: Command) -> Refused | None:
+    """Where a lock refuses, nobody is asked to approve what would be refused now."""
+    if run.dry_run or not command.locks:
+        return None
+    async with services.reading() as session:
+        return await refused_by_lock(session, command, run.arguments, run.id, run)
+
+
+async def over_limit(services: Services, rulebook: Rulebook, run: RunRow, person: Person, command: Command) -> Refused | None:
+    """The door looked already, but any number of requests may have passed it at the same instant, and some come by no door."""
+    request = request_of(run, command, now=rulebook.now())
+    counted = () if run.dry_run else limits_for(person, request, find_matches(rulebook.policy, person, request))
+    if not counted:
+        return None
+    async with services.transaction() as session:
+        return await count_run(session, counted, run.id)
+
+
 def find_timing(rulebook: Rulebook, person: Person, run: RunRow, command: Command, *, now: datetime) -> Timing | Refused:
     """When this run may start, as policy says now."""
     return timing_of(rulebook.policy, person, request_of(run, command, now=now), wanted_start(run, now))
@@ -100,7 +124,7 @@ async def make_plan(
     """Calls the command's function; raises PlanRefused with a sentence that is safe to show, whatever the author's code did.
 
     `timing` are the facts about time that are signed with the plan; left out, those that were signed with the run's last one.
-    Raises Stopped when it needs an integration that a kill switch has stopped.
+    Raises Stopped when it needs an integration that a kill switch has stopped, NotYet when it is not its turn there for some time.
     """
     redactor = Redactor([*secrets.values()])
     try:
@@ -112,10 +136,12 @@ async def make_plan(
             opener=services.catalog,
             services=services if command.origin.startswith("commands.shipped") else None,
         )
+        turns = Turns(services, run.id, f"{run.revision}:plan", PATIENCE)
         async with asyncio.timeout(PLANNING_SECONDS):
-            answer = await command.function(context, **values)
+            with taking_turns(turns):
+                answer = await command.function(context, **values)
         return _made(services, run, command, answer, context, redactor, timing=signed_facts(run.plan) if timing is None else timing)
-    except Stopped:
+    except (Stopped, NotYet):
         raise
     except CountersignError as error:
         raise PlanRefused(redactor.clean(services.redactor.clean(str(error)))) from None

@@ -12,17 +12,13 @@ from uuid6 import uuid7
 from commands.audiences import Audience, audience_for
 from commands.authorizing import Refused, required_approval
 from commands.edit import EDITED
-from commands.limits import count_run, limits_for
-from commands.locks import refused_by_lock
-from commands.matching import find_matches
 from commands.rulebooks import Rulebook
 from commands.standings import standing_for
 from commands.timetables import Timing
 from commands.voting import filled, matter_of, voters
 from countersign.approvals import Approval
 from countersign.arguments import Duration
-from countersign.commands import Command
-from countersign.errors import PlanRefused, Stopped
+from countersign.errors import NotYet, PlanRefused, Stopped
 from countersign.replies import Reply
 from countersign.runs import RunId, RunStatus
 from countersign.schemas import SECRET_KEY
@@ -40,10 +36,11 @@ from store.standings import StandingRow, use_standing
 from .agreeing import RESUMED, find_kept
 from .audiences import approver_messages, asker_messages, card_places, reply_to, signers_wanted, voters_wanted
 from .comparing import different_lines
-from .makingplans import Made, find_timing, make_plan, request_of, still_allowed
+from .makingplans import Made, find_timing, in_the_way, make_plan, over_limit, request_of, still_allowed
 from .services import Services
 from .switching import without_held
 from .tracing import note_claim
+from .waiting import plan_later
 
 MOST_LOSSES: Final = 5  # a worker that dies takes the whole batch along, so the first losses say little about one run
 
@@ -73,9 +70,10 @@ async def plan_runs(services: Services, ids: Sequence[UUID]) -> int:
     jobs, rulebook, commit = await _claim(services, ids)
     with services.holding([job.run.id for job in jobs]):
         try:
-            plans = await asyncio.gather(*(_traced(services, rulebook, job) for job in jobs))
+            made = await asyncio.gather(*(_traced(services, rulebook, job) for job in jobs))
         finally:
             await commit  # a plan is only thought, so it may be made meanwhile; nothing is written under a claim that is not
+        claimed, jobs, plans = len(jobs), *await _planned_now(services, jobs, made)
         if plans:
             people = await _voters_to_be(services, plans)
             finishes = [_finished(services, rulebook, people, job, one) for job, one in zip(jobs, plans, strict=True)]
@@ -84,7 +82,18 @@ async def plan_runs(services: Services, ids: Sequence[UUID]) -> int:
             several = any(one.request or one.secrets for one in finishes)
             async with services.transaction() if several else services.statement() as session:
                 await finish(session, [await _stood(session, one, standing.get(one.move.run_id)) for one in finishes])
-    return len(jobs)
+    return claimed
+
+
+async def _planned_now(
+    services: Services, jobs: Sequence[_Job], made: Sequence[Made | str | NotYet]
+) -> tuple[list[_Job], list[Made | str]]:
+    """Those that are planned; the others are given back until a call that they need may be made."""
+    for job, one in zip(jobs, made, strict=True):
+        if isinstance(one, NotYet):
+            await plan_later(services, job.run.id, one, attempt=job.claim.attempt, now=job.claim.at)
+    now = [(job, one) for job, one in zip(jobs, made, strict=True) if not isinstance(one, NotYet)]
+    return [job for job, _ in now], [one for _, one in now]
 
 
 async def finish(session: WriteSession, finishes: Sequence[Finish]) -> set[UUID]:
@@ -208,13 +217,13 @@ async def _voters_to_be(services: Services, plans: Sequence[Made | str]) -> list
         return await find_all_people(session)
 
 
-async def _traced(services: Services, rulebook: Rulebook, job: _Job) -> Made | str:
+async def _traced(services: Services, rulebook: Rulebook, job: _Job) -> Made | str | NotYet:
     note_claim(job.run, job.claim)
     with traces.span("plan", job.run.trace, "consumer", run=job.run.number, command=job.run.command, attempt=job.claim.attempt):
         return await _planned(services, rulebook, job)
 
 
-async def _planned(services: Services, rulebook: Rulebook, job: _Job) -> Made | str:
+async def _planned(services: Services, rulebook: Rulebook, job: _Job) -> Made | str | NotYet:
     """The plan or reply, or a sentence that says why there is none."""
     command = rulebook.registry.find(job.run.command)
     if job.claim.failures >= MOST_LOSSES:
@@ -227,32 +236,16 @@ async def _planned(services: Services, rulebook: Rulebook, job: _Job) -> Made | 
     if isinstance(timing, Refused) and not job.run.dry_run:
         return timing.sentence
     facts = timing.signed(start=job.run.start_at, zone=job.person.zone, before={}) if isinstance(timing, Timing) else {}
-    if in_the_way := await _in_the_way(services, job, command):
-        return in_the_way.sentence
-    if over := await _over_limit(services, rulebook, job, command):
+    if hindered := await in_the_way(services, job.run, command):
+        return hindered.sentence
+    if over := await over_limit(services, rulebook, job.run, job.person, command):
         return over.sentence
     try:
         return (await make_plan(services, job.run, command, job.person, job.secrets, timing=facts)).timed(timing, job.person)
+    except NotYet as later:
+        return later
     except (PlanRefused, Stopped) as error:
         return str(error)
-
-
-async def _in_the_way(services: Services, job: _Job, command: Command) -> Refused | None:
-    """Where a lock refuses, nobody is asked to approve what would be refused now."""
-    if job.run.dry_run or not command.locks:
-        return None
-    async with services.reading() as session:
-        return await refused_by_lock(session, command, job.run.arguments, job.run.id, job.run)
-
-
-async def _over_limit(services: Services, rulebook: Rulebook, job: _Job, command: Command) -> Refused | None:
-    """The door looked already, but any number of requests may have passed it at the same instant, and some come by no door."""
-    request = request_of(job.run, command, now=rulebook.now())
-    counted = () if job.run.dry_run else limits_for(job.person, request, find_matches(rulebook.policy, job.person, request))
-    if not counted:
-        return None
-    async with services.transaction() as session:
-        return await count_run(session, counted, job.run.id)
 
 
 def _finished(services: Services, rulebook: Rulebook, people: Sequence[Person], job: _Job, made: Made | str) -> Finish:

@@ -64,7 +64,7 @@ def _step_line(facts: Facts, position: int, step: Mapping[str, Any], out: Contai
     elif done is not None and done.error:
         line += f": {done.error}"
     elif done is not None and done.state == StepState.calling and done.progress:
-        line += f"  {_bar(done.progress)}"
+        line = f"{line}  {_bar(done.progress)}".rstrip()
     if guard := next((one for one in facts.steps if one.position == position and one.phase == Phase.guard), None):
         line += {StepState.waiting: "  ◷ watched", StepState.failed: f": {guard.error}"}.get(StepState(guard.state), "")
     return line + (f" (try {done.tries})" if done is not None and (done.tries or 1) > 1 else "")
@@ -72,6 +72,8 @@ def _step_line(facts: Facts, position: int, step: Mapping[str, Any], out: Contai
 
 def _bar(progress: Mapping[str, Any]) -> str:
     total = float(progress.get("total") or 0)
-    share = min(1.0, float(progress.get("done") or 0) / total) if total else 0.0
+    if not total:
+        return str(progress.get("note", ""))
+    share = min(1.0, float(progress.get("done") or 0) / total)
     filled = round(share * 10)
     return f"{'█' * filled}{'░' * (10 - filled)} {share:.0%} {progress.get('note', '')}".rstrip()

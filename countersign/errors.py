@@ -40,3 +40,11 @@ class PlanRefused(CountersignError):
 
 class Stopped(CountersignError):
     """A kill switch stands in the way; what is stopped is held back until the switch is off."""
+
+
+class NotYet(CountersignError):
+    """A call has to wait for its turn at an integration, longer than whoever makes it is kept for; it comes back in `seconds`."""
+
+    def __init__(self, sentence: str, seconds: float) -> None:
+        super().__init__(sentence)
+        self.seconds = seconds

@@ -12,7 +12,8 @@ from pydantic_core import PydanticUndefined, from_json
 
 from countersign.arguments import Duration, Secret
 from countersign.errors import CountersignError, Stopped
-from countersign.integrations import Integration
+from countersign.integrations import RATE_LIMIT, Integration
+from countersign.rates import Rate
 
 I = TypeVar("I", bound=Integration)  # noqa: E741
 
@@ -44,7 +45,7 @@ class Catalog:
             settings = settings_of(kind, self._environment)
             self.secrets.update(_secrets_in(settings))
             opened = kind(settings)
-            opened.planning = planning
+            opened.planning, opened.rate = planning, rate_of(kind, self._environment)
             self._opened[kind, planning] = opened
         assert isinstance(opened, kind)  # noqa: S101  for the type checker; the key is the kind
         return opened
@@ -78,14 +79,28 @@ def settings_of(kind: type[Integration], environment: Mapping[str, str]) -> Base
         if not variable.startswith(_prefix(kind)) or not text.strip():
             continue
         field = variable.removeprefix(_prefix(kind)).lower()
+        if field == RATE_LIMIT:
+            continue
         if field not in fields:
-            known = ", ".join(_variable(kind, name) for name in fields) or "none"
+            known = ", ".join(_variable(kind, name) for name in (*fields, RATE_LIMIT))
             raise IntegrationSettingWrong(f"{variable} is not a setting of {kind.name}; there are: {known}")
         given[field] = _read(text, fields[field])
     try:
         return kind.Settings.model_validate(given)
     except ValidationError as error:
         raise _explained(kind, error) from None
+
+
+def rate_of(kind: type[Integration], environment: Mapping[str, str]) -> Rate | None:
+    """How often it may be called: `COUNTERSIGN_<NAME>__RATE_LIMIT`, else what its author says; None for `none` and for nothing said."""
+    variable = _variable(kind, RATE_LIMIT)
+    text = environment.get(variable, "").strip() or kind.rate_limit
+    if text.lower() in ("", "none"):
+        return None
+    try:
+        return Rate.parse(text)
+    except ValueError as error:
+        raise IntegrationSettingWrong(f"{variable} {error}, or none") from None
 
 
 def _secrets_in(settings: BaseModel) -> Iterator[str]:

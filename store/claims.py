@@ -81,11 +81,11 @@ async def give_back(session: WriteSession, run_id: UUID, *, attempt: int, worker
 
 
 async def put_off(session: WriteSession, run_id: UUID, *, attempt: int, until: datetime, outcome: str) -> bool:
-    """Ends the claim of a queued run that may not start yet; it is due again at `until`. False when the claim was lost."""
+    """Ends the claim of a run that may not be planned or begun yet; it is due again at `until`. False when the claim was lost."""
     row = await session.execute(
         text(
             "UPDATE runs SET worker = NULL, lease_until = NULL, due_at = :until, outcome = :outcome"
-            " WHERE id = :id AND status = 'queued' AND attempt = :attempt AND worker IS NOT NULL RETURNING 1"
+            " WHERE id = :id AND status IN ('planning', 'queued') AND attempt = :attempt AND worker IS NOT NULL RETURNING 1"
         ),
         {"id": run_id, "attempt": attempt, "until": until, "outcome": outcome},
     )

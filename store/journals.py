@@ -109,8 +109,8 @@ noted AS (INSERT INTO audit_events (id, canonical) SELECT gen_random_uuid(), jso
 known AS (SELECT 1 FROM ended UNION ALL SELECT 1 FROM steps WHERE run_id = :run_id AND revision = :revision AND position = :ended
           AND phase = :ended_phase AND attempt = :attempt AND state = :state AND ended_at IS NOT NULL)
 """  # noqa: S608  built from constants
-# The same begin once more, because its first answer was lost: no other try has been made.
-_AGAIN: Final = "steps.state = 'calling' AND steps.attempt = excluded.attempt"
+# The same begin once more, because its first answer was lost, or because it had to wait before it did anything: no other try.
+_AGAIN: Final = "(steps.state = 'calling' AND steps.attempt = excluded.attempt) OR (steps.state = 'waiting' AND steps.due_at IS NULL)"
 _FOLLOWS: Final = f"EXISTS (SELECT FROM known) AND {FENCE} AND {_UNCHANGED}"
 _BEGIN_CLAIMED: Final = plain(text(_BEGIN.format(where=FENCE, again=_AGAIN)))
 _BEGIN_UNCHANGED: Final = plain(text(_BEGIN.format(where=f"{FENCE} AND {_UNCHANGED}", again=_AGAIN)))

@@ -33,6 +33,7 @@ class WaitKind(StrEnum):
     guard = "guard"
     backoff = "backoff"
     worker = "worker"
+    turn = "turn"
 
 
 @dataclass(frozen=True)

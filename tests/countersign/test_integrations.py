@@ -3,9 +3,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from pydantic import create_model
 
 from countersign import CountersignError, Integration, acts, reads
-from countersign.errors import ActsWhilePlanning
+from countersign.errors import ActsWhilePlanning, Stopped
+from countersign.integrations import taking_turns
 
 
 class Fleet(Integration):
@@ -112,3 +114,37 @@ def test_a_method_that_is_inherited_or_overridden_must_say_it_too() -> None:
 def test_an_unknown_way_to_repeat_is_refused_at_import() -> None:
     with pytest.raises(TypeError, match="repeat should be one of idempotent, queryable, once"):
         acts(repeat="twice")  # type: ignore[arg-type]
+
+
+async def test_every_asynchronous_call_takes_a_turn_first() -> None:
+    fleet, turns = Fleet(Fleet.Settings()), list[str]()
+
+    async def turn(one: Integration) -> None:
+        turns.append(f"{one.name} before {len(fleet.calls)}")
+
+    with taking_turns(turn):
+        assert await fleet.version("api") == "api:v1"
+        await fleet.restart("api")
+        assert [done async for done, _ in fleet.release("web")] == [0, 1]
+    await fleet.restart("db")
+    assert turns == ["fleet before 0", "fleet before 0", "fleet before 1"]
+    assert fleet.calls == ["api", "web", "db"]
+
+
+async def test_what_is_stopped_while_a_call_waits_is_not_called() -> None:
+    fleet = Fleet(Fleet.Settings())
+
+    async def turn(one: Integration) -> None:
+        one.stopped = "the fleet is stopped"
+
+    with taking_turns(turn), pytest.raises(Stopped, match="the fleet is stopped"):
+        await fleet.restart("api")
+    assert fleet.calls == []
+
+
+def test_a_rate_that_cannot_be_read_and_a_setting_of_that_name_are_refused_at_import() -> None:
+    with pytest.raises(TypeError, match=r"Hasty.rate_limit='often': should be .* 30/minute"):
+        type("Hasty", (Integration,), {"rate_limit": "often"})
+    settings = create_model("Settings", rate_limit=(str, ""))
+    with pytest.raises(TypeError, match="a setting that every integration has"):
+        type("Twice", (Integration,), {"Settings": settings})

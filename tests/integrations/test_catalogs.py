@@ -155,3 +155,18 @@ async def test_one_that_does_not_close_does_not_keep_the_others_open() -> None:
     with pytest.raises(BaseExceptionGroup, match="did not close"):
         await catalog.close()
     assert fleet.closed == 1
+
+
+class Paced(Integration):
+    rate_limit = "5/second"
+
+
+@pytest.mark.parametrize(("said", "rate"), [("30/minute", "30 a minute"), ("none", "None"), ("", "5 a second")])
+def test_an_operator_says_how_often_an_integration_may_be_called(said: str, rate: str) -> None:
+    catalog = Catalog({"COUNTERSIGN_PACED__RATE_LIMIT": said})
+    assert str(catalog(Paced, planning=True).rate) == str(catalog(Paced, planning=False).rate) == rate
+
+
+def test_a_wrong_rate_is_named_with_a_right_one() -> None:
+    with pytest.raises(IntegrationSettingWrong, match=r"COUNTERSIGN_PACED__RATE_LIMIT should be .* 30/minute"):
+        Catalog({"COUNTERSIGN_PACED__RATE_LIMIT": "often"})(Paced, planning=False)

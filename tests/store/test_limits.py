@@ -2,12 +2,14 @@
 
 import asyncio
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from sqlalchemy import text
 
+from countersign.runs import RunStatus
 from store.databases import reading, transaction
-from store.limits import Limit, find_free, use
+from store.limits import LATE, Limit, find_free, give_turn_back, take_turn, use
+from store.runs import Move, create, move
 from tests.store.tables import Tables
 
 
@@ -70,3 +72,57 @@ async def test_the_web_neither_uses_up_nor_frees_a_limit(tables: Tables) -> None
     assert not await tables.may("web", "INSERT INTO limit_uses (rule, subject, run_id) VALUES ('r', 's', gen_random_uuid())")
     assert not await tables.may("web", "DELETE FROM limit_uses")
     assert not await tables.may("worker", "UPDATE limit_uses SET used_at = now()")
+
+
+async def turn(tables: Tables, one: Limit, run: UUID | None = None, call: UUID | None = None) -> int:
+    """Minutes until a call's turn."""
+    async with transaction(tables.worker) as session:
+        return round(await take_turn(session, one, run=run or uuid4(), call=call or uuid4()) / 60)
+
+
+async def move_clock_back(tables: Tables, one: Limit, seconds: float) -> None:
+    async with transaction(tables.owner) as session:
+        await session.execute(
+            text("UPDATE limit_uses SET used_at = used_at - :by * interval '1 second' WHERE rule = :rule"),
+            {"rule": one.rule, "by": seconds},
+        )
+
+
+async def test_calls_have_their_turns_in_the_order_in_which_they_asked(tables: Tables) -> None:
+    two = limit()
+    assert [await turn(tables, two) for _ in range(7)] == [0, 0, 60, 60, 120, 120, 180]
+    one = limit(3)
+    assert sorted(await asyncio.gather(*(turn(tables, one) for _ in range(10)))) == [0] * 3 + [60] * 3 + [120] * 3 + [180]
+
+
+async def test_a_call_that_asks_again_has_the_same_turn_until_it_has_come(tables: Tables) -> None:
+    one, run, call = limit(1), uuid4(), uuid4()
+    await turn(tables, one)
+    assert [await turn(tables, one, run, call) for _ in range(3)] == [60] * 3
+    assert await turn(tables, one) == 120
+    await move_clock_back(tables, one, 3_600)
+    assert await turn(tables, one, run, call) == 0
+    assert await turn(tables, one, run, call) == 120, "the next call with that name waits behind all others"
+
+
+async def test_turns_that_nobody_took_are_over_and_those_given_back_are_free(tables: Tables) -> None:
+    one, run, call = limit(1), uuid4(), uuid4()
+    await turn(tables, one)
+    await turn(tables, one, run, call)
+    async with transaction(tables.worker) as session:
+        await give_turn_back(session, one, run=run, call=call)
+    assert await turn(tables, one, run, call) == 60
+    assert await turn(tables, one) == 120
+    await move_clock_back(tables, one, 3_600 + LATE + 5)
+    assert await turn(tables, one, run, call) == 120, "it was not called then, so it waits behind the others"
+
+
+async def test_runs_that_have_ended_give_their_turns_back(tables: Tables) -> None:
+    one, ended = limit(1), tables.new()
+    async with transaction(tables.worker) as session:
+        await create(session, [ended])
+    await turn(tables, one)
+    assert [await turn(tables, one, ended.id) for _ in range(5)] == [60, 120, 180, 240, 300]
+    async with transaction(tables.worker) as session:
+        await move(session, [Move(ended.id, RunStatus.cancelled, by="ada")])
+    assert await turn(tables, one) == 60
