@@ -43,6 +43,12 @@ class Past:
         kept = self.results
         return [self._call(one, kept) for one in wanted if one]
 
+    def proofs(self) -> list[list[str]]:
+        """What has been shown to work when all undos have: the names of each step and of its undo, each pair once."""
+        undone = {row.position for row in self.rows if row.phase == Phase.undo and row.state == StepState.done}
+        wanted = [self._steps[row.position] for row in self._done() if row.position not in undone]
+        return [list(pair) for pair in sorted({(one["name"], one["undo"]["name"]) for one in wanted if one.get("undo")})]
+
     def stays(self) -> list[str]:
         """The titles of steps that were done and cannot be undone."""
         done = [self._steps[row.position] for row in self._done()]

@@ -3,13 +3,13 @@
 import functools
 import inspect
 import re
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Concatenate, Final, Literal, ParamSpec, TypeVar
 
 from .approvals import Approval
 from .arguments import Duration
-from .errors import CountersignError
+from .errors import BadArgument, CountersignError
 from .labels import checked_label
 from .locks import Lock, checked_locks
 from .permissions import Risk, checked_permission
@@ -18,6 +18,7 @@ from .replies import Reply
 from .retries import Retry
 from .schemas import Schema
 from .steps import StepFunction
+from .values import written_json
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,6 +60,7 @@ class Command:
     priority: Priority = "normal"
     runs_on: str = ""
     saves: Duration | None = None
+    rehearsal: Mapping[str, Any] | None = None
     deprecated: str = ""
     retired: str = ""
     origin: str = ""
@@ -98,6 +100,7 @@ def command(
     priority: Priority = "normal",
     runs_on: str = "",
     saves: str = "",
+    rehearsal: Mapping[str, Any] | None = None,
     deprecated: str = "",
     retired: str = "",
 ) -> Callable[[Callable[Concatenate[Any, P], Coroutine[Any, Any, Plan | Reply]]], Command]:
@@ -107,6 +110,7 @@ def command(
     `lock="deploy {env}"` lets one run at a time be carried out for each value of `env`; a `Lock` says more. Runs of a higher `priority`
     come first where several wait for a lock or for a worker. `runs_on="dc2"` has them planned and carried out by workers with that label.
     `saves="10m"` is how much of people's time a run that succeeds saves, by the author's estimate: numbers add it up.
+    `rehearsal={"service": "canary", "version": "v2"}` are the arguments of a safe target, on which `rehearse` carries it out and undoes it.
     `deprecated="use ship"` says what to use instead: it still runs, and says so. With `retired="use ship"` it is refused with that.
     Raises TypeError at import when the name, permission, risk, documentation, a type or the approval's arguments are wrong.
     """
@@ -131,6 +135,7 @@ def command(
                 priority=_priority(priority, of=name),
                 runs_on=checked_label(runs_on, of=f"command {name!r}"),
                 saves=_saved(saves, of=f"command {name!r}") if saves else None,
+                rehearsal=_rehearsed(rehearsal, Schema.of(function, name=name), of=name) if rehearsal is not None else None,
                 deprecated=" ".join(deprecated.split()),
                 retired=" ".join(retired.split()),
                 origin=function.__module__,
@@ -168,6 +173,8 @@ def action(
     """The short form: a command whose plan is one step, the function itself. Options are those of `@step` and `@command`."""
 
     def make(function: Callable[Concatenate[Any, P], Coroutine[Any, Any, Any]]) -> Command:
+        if "rehearsal" in options:
+            raise TypeError(f"command {name!r}: rehearsal is for a plan with undos, and an action has none; write a @command")
         one = step(idempotent=idempotent, timeout=timeout, retry=retry)(function)
         summary = (inspect.getdoc(function) or "").split("\n")[0]
 
@@ -255,6 +262,17 @@ def _saved(text: str, *, of: str) -> Duration:
     if not saved:
         raise TypeError(f"{of}: saves should be some time, for instance '10m'; leave it out where nothing is saved")
     return saved
+
+
+def _rehearsed(given: Mapping[str, Any], schema: Schema, *, of: str) -> Mapping[str, Any]:
+    if secret := [one.name for one in schema.parameters if one.secret and one.name in given]:
+        raise TypeError(f"command {of!r}: rehearsal: {secret[0]} is a secret, which cannot stand in the code")
+    try:
+        schema.validate(given)
+    except BadArgument as error:
+        raise TypeError(f"command {of!r}: rehearsal: {error}") from None
+    written: Mapping[str, Any] = written_json(dict(given))
+    return written
 
 
 def _timeout(text: str, *, of: str) -> Duration:

@@ -20,6 +20,7 @@ from .passkeys import passkey_add, passkey_list, passkey_revoke
 from .policychanges import apply
 from .policyreads import diff, matrix, suggest
 from .promises import promises
+from .rehearsals import rehearse
 from .repairs import resume, undo
 from .reports import catalogue, report
 from .schedules import (
@@ -79,6 +80,7 @@ __all__ = [
     "passkey_revoke",
     "pause_run",
     "promises",
+    "rehearse",
     "report",
     "resume",
     "review",

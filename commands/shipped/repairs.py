@@ -18,6 +18,7 @@ from countersign.runs import RunStatus
 from store.databases import ReadSession
 from store.journals import find_steps
 from store.people import Person, find_person
+from store.provings import prove_undo
 from store.repairs import claim_repair, find_repairs
 from store.runs import RunRow, find_by_reference
 from store.secrets import find_secrets
@@ -35,6 +36,14 @@ async def claim_run(ctx: Context, run: str, kind: str) -> None:
         raise StepFailed(f"#{first} was first")
 
 
+@step(reads=True)
+async def note_proofs(ctx: Context, command: str, undos: list[list[str]]) -> None:
+    """Writes down that these undos of a command have worked now, for who approves it next; outside of the record it changes nothing."""
+    async with ctx.services.transaction() as session:
+        for name, undo in undos:
+            await prove_undo(session, command=command, step=name, undo=undo, run_id=UUID(ctx.key.partition(":")[0]))
+
+
 @command("undo", permission=USE, risk="low", quiet=True)
 async def undo(ctx: PlanningContext, number: str) -> Plan:
     """Take back a run that has ended: its undos in reverse, as a run of its own, approved as the first was."""
@@ -49,6 +58,7 @@ async def undo(ctx: PlanningContext, number: str) -> Plan:
         f"undoes #{run.number} {run.command}: {(run.plan or {}).get('summary', '')}",
         claim_run(str(run.id), "undo"),
         *parts,
+        note_proofs(run.command, past.proofs()),
         watched={"undoes": run.digest},
         fields=(Field(label="Undoes", value=f"#{run.number} of {run.asker}"),),
         warning=f"It stays: {', '.join(stays)}." if stays else "",

@@ -157,6 +157,20 @@ async def guinea(ctx: PlanningContext, how: str) -> Plan:
     return Plan(f"fills a cart that falls over: {how}", undone(how), fail())
 
 
+@command(
+    "loader", permission="cart:fill", risk="medium", approval=Approval(by="cart:approve", when={"how": "prod"}), rehearsal={"how": "canary"}
+)
+async def loader(ctx: PlanningContext, how: str) -> Plan:
+    """Fill a cart that is safe to empty again."""
+    return Plan(f"loads {how}", undone(how), put("b"))
+
+
+@command("leaker", permission="cart:fill", risk="medium", rehearsal={"how": "canary"})
+async def leaker(ctx: PlanningContext, how: str) -> Plan:
+    """Fill a cart that cannot be emptied."""
+    return Plan(f"fills {how}", put(how).undone_by(fail()))
+
+
 @command("hasty", permission="cart:fill", risk="medium", timeout="1s")
 async def hasty(ctx: PlanningContext, beside: bool = False) -> Plan:
     """Fill a cart in a second."""

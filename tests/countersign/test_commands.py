@@ -179,3 +179,34 @@ def test_what_authors_write_is_strictly_typed() -> None:
         check=False,
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize(
+    ("target", "problem"),
+    [
+        ({}, "service: is required"),
+        ({"service": "api", "colour": "red"}, "colour"),
+        ({"service": "api", "token": "x"}, "token is a secret"),
+    ],
+)
+def test_a_safe_target_that_does_not_fit_the_signature_is_refused_at_import(target: dict[str, Any], problem: str) -> None:
+    with pytest.raises(TypeError, match=rf"command 'ship': rehearsal: .*{problem}"):
+
+        @command("ship", permission="ship:run", rehearsal=target)
+        async def ship(ctx: PlanningContext, service: str, token: Secret | None = None) -> Plan:
+            """Ship it."""
+            raise NotImplementedError
+
+
+def test_a_safe_target_is_kept_as_it_is_written_and_an_action_has_none() -> None:
+    @command("ship", permission="ship:run", rehearsal={"service": "canary"})
+    async def ship(ctx: PlanningContext, service: str) -> Plan:
+        """Ship it."""
+        raise NotImplementedError
+
+    assert ship.rehearsal == {"service": "canary"}
+    with pytest.raises(TypeError, match="an action has none"):
+
+        @action("sail", permission="ship:run", rehearsal={})
+        async def sail(ctx: Context) -> None:
+            """Sail."""

@@ -25,6 +25,7 @@ MAY = [
     "cart:fill",
     "countersign:admin",
     "countersign:audit",
+    "countersign:rehearse",
     "countersign:approve",
     "countersign:schedule",
     "countersign:triggers",
@@ -52,6 +53,7 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     "usage report": {},
     "catalogue": {},
     "trigger alerts": {"name": "pager", "sender": "bearer", "channel": "ops", "secret": "0123456789abcdef0123"},
+    "rehearse": {"name": "deploy"},
     "standing allow": {"what": "deploy service=api version=v2 env=prod", "people": "lin", "uses": "2", "duration": "1h"},
 }
 # These need something that is not there in this story: the answer says so, and that leaves no trace either.

@@ -51,6 +51,7 @@ Version = Annotated[str, Choices(source=known_versions)]
     owner="platform",
     approval=_PROD,
     lock="deploy {env}",
+    rehearsal={"service": "web", "version": "v2", "env": "staging"},
 )
 async def deploy(ctx: PlanningContext, service: Service, version: Version, env: Env = Env.staging) -> Plan:
     """Move a service to a version.

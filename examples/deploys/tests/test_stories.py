@@ -179,3 +179,15 @@ async def test_maintenance_that_somebody_else_began_makes_the_run_stale(fleet: S
     await lin.approve(run)
     assert run.status == "awaiting_approval"
     assert fleet.closed("web", Env.prod) == "second note"
+
+
+async def test_the_undo_is_rehearsed_in_staging_and_a_request_for_prod_says_so(
+    fleet: Site, cast: tuple[Member, Member, Member], bot: Bot
+) -> None:
+    ada, _, _ = cast
+    bot.cast("ada", may=["countersign:rehearse", "countersign:use"])
+    run = await ada.say("/rehearse deploy")
+    assert run.succeeded, run.outcome
+    assert fleet.current("web", Env.staging) == "v1"
+    asked = await ada.say("/deploy web v2 env=prod")
+    assert [one.value for one in (await bot.card(asked)).fields if one.label == "Undo"] == ["verified today"]
