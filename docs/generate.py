@@ -32,6 +32,8 @@ Beside these:
 
 - `COUNTERSIGN_<NAME>__<FIELD>` is the setting FIELD of the integration NAME, for instance `COUNTERSIGN_FLEET__ROOT`. Only workers need it.
   An unknown field, a missing one or a wrong value is refused when the integration is first used.
+- `COUNTERSIGN_<NAME>__RATE_LIMIT`, as in `30/minute`, is how often that integration may be called by all workers together; `none` takes
+  a limit of its author's away. Calls wait for their turn ([how often](../authors/integrations.md#how-often)).
 - `COUNTERSIGN_WORKER_DATABASE_URL` is read by `countersign up` alone: the workers' URL when `COUNTERSIGN_DATABASE_URL` is the web's.
 - `COUNTERSIGN_URL` and `COUNTERSIGN_TOKEN` tell the command line which hub to ask, and as whom, instead of what `countersign login` kept.
 """
