@@ -1,22 +1,31 @@
 """Deliverers: the rooms of browser and terminal, where the row is the message, and Slack."""
 
+import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from commands.lines import held_by
 from countersign.replies import Card, Reply
-from integrations.slack.blocks import card_blocks, fallback_text, reply_blocks
+from integrations.slack.blocks import card_blocks, fallback_text, has_room, reply_blocks
 from integrations.slack.clients import Posted, SlackClient
 from integrations.slack.errors import SlackBusy, SlackRefused, SlackUnclear, SlackUnreachable
+from integrations.slack.files import file_name, text_of
 from integrations.slack.texts import inert
 from store.lanes import enter_lane, lane_of
+from store.messages import NewMessage, Priority, add_messages
 from store.people import find_accounts, find_person
 from store.runs import RunRow
 
 from .announcing import LONGEST_DELIVERY, Deliverer, Later, Telling, Undeliverable
 from .services import Services
 
+_log = logging.getLogger(__name__)
+NO_FILES: Final = (
+    "Slack does not let the app upload files (files:write), so a long answer has a link alone; update the app from the manifest"
+)
+LONGEST_TITLE: Final = 80
 REPLY_SECONDS: Final = 25 * 60  # a response_url lives 30 minutes
 SHARED_SECONDS: Final = 300.0
 MOST_TRIES: Final = 30
@@ -61,8 +70,7 @@ class Slack(Deliverer):
     async def deliver(self, one: Telling) -> tuple[str | None, str | None]:
         it = _Delivery(one.row, one.shown, one.run, one.row.posting_since is not None, one.taken)
         try:
-            how = self._line if one.row.follows else self._reply if isinstance(one.shown, Reply) else self._card
-            return await how(it)
+            return await self._how(one)(it)
         except SlackBusy as error:
             raise Later(error.retry_after, str(error), lane=self._closed(it, error), unclear=it.unclear) from None
         except SlackUnclear as error:
@@ -73,6 +81,11 @@ class Slack(Deliverer):
             if error.code in OUR_TROUBLE or (it.unclear and it.row.attempts < MOST_TRIES):
                 raise Later(_pause(it), str(error), unclear=it.unclear) from None
             raise Undeliverable(str(error), unclear=it.unclear) from None
+
+    def _how(self, one: Telling) -> Callable[[_Delivery], Awaitable[tuple[str | None, str | None]]]:
+        if one.row.follows:
+            return self._file if one.row.file else self._line
+        return self._reply if isinstance(one.shown, Reply) else self._card
 
     async def _card(self, it: _Delivery) -> tuple[str | None, str | None]:
         assert not isinstance(it.shown, Reply)  # noqa: S101  deliver() has chosen
@@ -99,6 +112,38 @@ class Slack(Deliverer):
             _in_time(it)
             found = await self._client.post(channel, reply_blocks(it.shown), fallback_text(it.shown), thread=thread, key=str(it.row.id))
         return found.channel, found.ts
+
+    async def _file(self, it: _Delivery) -> tuple[str | None, str | None]:
+        """All of an answer that had no room, once; the answer itself has a link to it, which is all where files may not be uploaded."""
+        assert isinstance(it.shown, Reply)  # noqa: S101  deliver() has chosen
+        channel = it.row.remote_channel or (await self._direct(it, it.row.person) if it.row.person else it.row.channel)
+        await self._enter(it, channel)
+        if it.row.posting_since:
+            found = await self._client.find_file(channel, it.row.file, it.row.posting_since.timestamp() - 60)
+            it.unclear = found is not None
+            if found:
+                return channel, found
+        _in_time(it)
+        title, content = fallback_text(it.shown)[:LONGEST_TITLE], text_of(it.shown).encode()
+        try:
+            return channel, await self._client.upload(channel, it.row.file, content, title=title, comment="All of the answer above.")
+        except SlackRefused as error:
+            if error.code != "missing_scope":
+                raise
+            _log.warning(NO_FILES)
+            return None, None
+
+    async def _spill(self, it: _Delivery) -> None:
+        """Has all of an answer that has no room come after it as a file, however often the answer is tried."""
+        assert isinstance(it.shown, Reply)  # noqa: S101  deliver() has chosen
+        row = it.row
+        if self._services.settings.slack_long_answers != "file" or not row.run_id or has_room(it.shown):
+            return
+        if not row.person and await self._is_shared(it, row.channel):
+            return
+        one = NewMessage(row.run_id, "reply", "slack", row.team, "" if row.person else row.channel, person=row.person, card=row.card)
+        async with self._services.statement() as session:
+            await add_messages(session, [replace(one, follows=row.id, line=0, file=file_name(row.id), priority=Priority.card)])
 
     def _page_of(self, it: _Delivery) -> str:
         """Where in the browser whoever may see the run finds all of it; empty for what is about no run."""
@@ -143,6 +188,7 @@ class Slack(Deliverer):
         """By the response_url while it lives, then directly."""
         assert isinstance(it.shown, Reply)  # noqa: S101  deliver() has chosen
         blocks, said = reply_blocks(it.shown, whole=self._page_of(it)), fallback_text(it.shown)
+        await self._spill(it)
         sealed = it.row.answer_to
         age = time.time() - it.row.created_at.timestamp()
         if sealed and age < REPLY_SECONDS and it.row.attempts <= 4:

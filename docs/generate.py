@@ -67,6 +67,11 @@ MEANINGS: Final = {
         "web", "What Slack signs its requests with. Any process with a bot token must also be given this or an app token."
     ),
     "slack_app_token": Meaning("web", "`xapp-…`; turns Socket Mode on, where Slack needs no address of the hub."),
+    "slack_long_answers": Meaning(
+        "workers, doctor",
+        "What comes with an answer that Slack has no room for: a `link` to all of it, which asks for the right at each look, or also a"
+        " `file` in the asker's direct messages, for which the app needs `files:write` (`countersign slack manifest` then asks for it).",
+    ),
     "slack_api_url": Meaning("web, workers", "The base of Slack's Web API, for gateways and tests: https, or http on loopback."),
     "runbooks": Meaning("web, workers", "A folder of runbooks."),
     "commands": Meaning("web, workers", "A folder of Python files with commands."),

@@ -59,7 +59,7 @@ UPDATE messages m SET lease_until = {HELD}, attempts = m.attempts + 1, posting_s
 FROM locked c LEFT JOIN messages f ON f.id = c.follows WHERE m.id = c.id AND (c.lane = '' OR c.id IN (SELECT held_by FROM entered))
 RETURNING m.id, m.run_id, m.alert_group_id, m.kind, m.platform, m.team, m.channel, m.thread, m.person, m.wanted, m.shown, m.attempts,
           c.posting_since,
-          m.remote_channel, m.remote_id, m.card, m.account, m.created_at, m.follows, m.lane, m.priority,
+          m.remote_channel, m.remote_id, m.card, m.account, m.created_at, m.follows, m.file, m.lane, m.priority,
           f.remote_channel AS card_channel,
           CASE WHEN f.thread <> '' AND f.remote_channel = f.channel THEN f.thread ELSE f.remote_id END AS card_thread,
           coalesce(m.answer_to, (SELECT r.answer_to FROM runs r WHERE r.id = m.run_id AND m.kind = 'reply')) AS answer_to

@@ -107,6 +107,7 @@ class MessageRow(Base):
     created_at: Mapped[Stamp]
     follows: Mapped[UUID | None] = mapped_column(ForeignKey("messages.id"))
     line: Mapped[int | None] = mapped_column(BigInteger)
+    file: Mapped[str] = mapped_column(server_default=text("''"))
     lane: Mapped[str] = mapped_column(Computed(LANE, persisted=True))
 
 
@@ -118,6 +119,8 @@ class NewMessage:
 
     `answer_to` is a reply's sealed address in base64, for a click's answer; a run's own reply uses the run's. A reply to what is about no
     run has no `run_id`; `account` is then the chat account it is for, who may be nobody we know.
+
+    What `follows` another message is its `line` of that number, shown after it, once; with a `file` it is a file of that name.
     """
 
     run_id: UUID | None
@@ -132,15 +135,19 @@ class NewMessage:
     account: str = ""
     priority: Priority | None = None
     alert_group_id: UUID | None = None
+    follows: UUID | None = None
+    line: int | None = None
+    file: str = ""
     id: UUID = field(default_factory=lambda: UUID(bytes=uuid7().bytes))
 
 
 ADDING: Final = """INSERT INTO messages (id, run_id, alert_group_id, kind, platform, team, channel, thread, person, card, answer_to,
-                                           account, priority, due_at)
+                                           account, priority, follows, line, file, due_at)
 SELECT id, run_id, alert_group_id, kind, platform, team, channel, thread, person, card, decode(answer_to, 'base64'), account, priority,
-       countersign_now()
+       follows, line, file, countersign_now()
 FROM jsonb_to_recordset(cast(:messages AS jsonb)) AS n(id uuid, run_id uuid, alert_group_id uuid, kind text, platform text,
-     team text, channel text, thread text, person text, card jsonb, answer_to text, account text, priority int)
+     team text, channel text, thread text, person text, card jsonb, answer_to text, account text, priority int,
+     follows uuid, line bigint, file text)
 """
 """How a statement adds messages beside something else; whoever does tells `countersign_work`. `:messages` is what `as_rows` gives."""
 _ADD = text(f"""
@@ -165,7 +172,7 @@ def as_rows(messages: Sequence[NewMessage]) -> Jsonb:
     )
 
 
-_IDS: Final = ("id", "run_id", "alert_group_id")
+_IDS: Final = ("id", "run_id", "alert_group_id", "follows")
 REFRESH_ALERT: Final = text("""
 WITH shown AS (UPDATE messages SET wanted = wanted + 1, due_at = CASE WHEN :soon THEN countersign_now()
                  ELSE greatest(countersign_now(), edited_at + interval '2 seconds') END

@@ -23,6 +23,7 @@ _EXAMPLES: Final = {
     "slack_bot_token": "xoxb-…",
     "slack_app_token": "xapp-…",
     "slack_api_url": "http://127.0.0.1:9000/api/",
+    "slack_long_answers": "link",
     "log_format": "json",
     "lease_seconds": "15",
     "version_seconds": "60",
@@ -65,6 +66,7 @@ class Settings(BaseSettings):
     slack_signing_secret: SecretStr = SecretStr("")
     slack_app_token: SecretStr = SecretStr("")
     slack_api_url: str = "https://slack.com/api/"
+    slack_long_answers: Literal["link", "file"] = "link"
     runbooks: Path | None = None
     commands: Path | None = None
     anchor: Path | None = None

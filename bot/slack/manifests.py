@@ -28,12 +28,18 @@ SCOPES: Final = (
     "users:read",  # to refuse guests, bots, strangers and deactivated accounts
     "users:read.email",  # to link an account to a person once, where policy says so
 )
+FILES: Final = "files:write"  # only where long answers come as files
 USER_GROUPS: Final = "usergroups:read"  # only where policy takes groups from Slack
 EVENTS: Final = ("app_home_opened", "app_mention", "user_change")
 
 
-def manifest(registry: Registry, public_url: str, *, socket_mode: bool = False, user_groups: bool = False) -> dict[str, Any]:
-    """The manifest as JSON data. With `socket_mode` Slack needs no address of ours; `user_groups` asks to see who is in them."""
+def manifest(
+    registry: Registry, public_url: str, *, socket_mode: bool = False, user_groups: bool = False, files: bool = False
+) -> dict[str, Any]:
+    """The manifest as JSON data.
+
+    With `socket_mode` Slack needs no address of ours; `user_groups` asks to see who is in them, `files` to upload some.
+    """
     address = {} if socket_mode else {"request_url": f"{public_url.rstrip('/')}{PATH}"}
     url = {} if socket_mode else {"url": address["request_url"]}
     return {
@@ -54,7 +60,7 @@ def manifest(registry: Registry, public_url: str, *, socket_mode: bool = False, 
             ],
             "slash_commands": [one | url for one in (*_own(), *(_slash(registry.commands[name]) for name in registry.slash_names))],
         },
-        "oauth_config": {"scopes": {"bot": [*SCOPES, *((USER_GROUPS,) if user_groups else ())]}},
+        "oauth_config": {"scopes": {"bot": [*SCOPES, *((USER_GROUPS,) if user_groups else ()), *((FILES,) if files else ())]}},
         "settings": {
             "event_subscriptions": {**address, "bot_events": list(EVENTS)},
             "interactivity": {"is_enabled": True, **address},

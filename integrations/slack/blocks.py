@@ -38,13 +38,15 @@ def card_blocks(card: Card, *, whole: str = "") -> list[Json]:
 def reply_blocks(reply: Reply, *, whole: str = "") -> list[Json]:
     """The blocks of an answer to one person; `whole` is the address where all of it is, for when Slack has no room."""
     page = _Page(whole)
-    page.texts(reply.text)
-    page.codes(reply.code)
-    if reply.card is not None:
-        page.card(reply.card)
-    if reply.form is not None:
-        page.blocks.append(_row([_fill_button(reply.form)]))
+    page.reply(reply)
     return page.finished()
+
+
+def has_room(reply: Reply) -> bool:
+    """Whether Slack has room for all of this answer."""
+    page = _Page()
+    page.reply(reply)
+    return not page.left_out
 
 
 def fallback_text(reply: Reply) -> str:
@@ -118,8 +120,16 @@ class _Page:
 
     def __init__(self, whole: str = "") -> None:
         self.blocks: list[Json] = []
-        self._left_out = False
+        self.left_out = False
         self._whole = whole
+
+    def reply(self, reply: Reply) -> None:
+        self.texts(reply.text)
+        self.codes(reply.code)
+        if reply.card is not None:
+            self.card(reply.card)
+        if reply.form is not None:
+            self.blocks.append(_row([_fill_button(reply.form)]))
 
     def card(self, card: Card) -> None:
         self.blocks.append({"type": "header", "text": plain(f"{_MARKS[card.tone]} {card.title.strip() or card.fallback}", 150)})
@@ -138,7 +148,7 @@ class _Page:
     def finished(self) -> list[Json]:
         """The blocks, never none."""
         blocks = self.blocks or [_section(plain("Done.", SECTION))]
-        if not self._left_out:
+        if not self.left_out:
             return blocks
         link = [_link_row("Show all of it", self._whole)] if self._whole else []
         return [*blocks, _context(_LEFT_OUT), *link]
@@ -151,12 +161,12 @@ class _Page:
         mine = [one for one in buttons if not one.only]
         made = [_button(one, position) for position, one in enumerate(self._first(mine, _MOST_BUTTONS))]
         fitting = [one for one in made if one is not None]
-        self._left_out |= len(fitting) < len(made)
+        self.left_out |= len(fitting) < len(made)
         self.blocks += [_row(fitting[start : start + _IN_ROW]) for start in range(0, len(fitting), _IN_ROW)]
 
     def _first(self, items: Iterable[T], most: int) -> list[T]:
         taken = list(islice(items, most + 1))
-        self._left_out |= len(taken) > most
+        self.left_out |= len(taken) > most
         return taken[:most]
 
 

@@ -40,8 +40,21 @@ async def post_json(session: aiohttp.ClientSession, url: str, body: Json, *, wit
         raise failure
 
 
+async def post_bytes(session: aiohttp.ClientSession, url: str, content: bytes, *, within: float) -> None:
+    """Send a file's bytes to the address that Slack gave for them, which shows them to nobody yet. Raises the errors of `errors` only."""
+    try:
+        async with asyncio.timeout(within), session.post(url, data=content, allow_redirects=False) as response:
+            failure = _hook_failure(response.status, response.headers.get("Retry-After"), "")
+    except Exception as error:
+        failure = _failure("upload", error)
+    if failure is not None:
+        raise failure
+
+
 # Slack takes JSON bodies for writing methods and only form or query arguments for these reading ones (docs.slack.dev/apis/web-api).
-_FORM_METHODS = ("conversations.history", "conversations.replies", "usergroups.list", "users.info", "users.list")
+_FORM_METHODS = (
+    *("conversations.history", "conversations.replies", "files.getUploadURLExternal", "usergroups.list", "users.info", "users.list"),
+)
 
 
 def _arguments(method: str, params: Mapping[str, object]) -> Json:

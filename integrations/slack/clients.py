@@ -1,16 +1,17 @@
 """The client of Slack's Web API: one connection pool, no hidden retries, four kinds of failure (see `errors`)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 from slack_sdk.web.async_client import AsyncWebClient
 
-from integrations.slack.calls import Json, ask, post_json
+from integrations.slack.calls import Json, ask, post_bytes, post_json
 from integrations.slack.errors import SlackRefused
-from integrations.slack.hooks import HookPin, is_loopback
+from integrations.slack.hooks import SLACK_FILES, HookPin, is_loopback
 from integrations.slack.validation import problems, view_problems
 
 SLACK_API = "https://slack.com/api/"
@@ -72,7 +73,7 @@ class SlackClient:
     def __init__(self, token: str, *, base_url: str = SLACK_API, timeout: float = 2.5, hooks_base: str | None = None) -> None:
         """Prepare the client; call inside the running loop that will use it. Raises ValueError for a hooks_base off loopback."""
         self._timeout = timeout
-        self._pin = HookPin(hooks_base)
+        self._pin, self._files = HookPin(hooks_base), HookPin(hooks_base, host=SLACK_FILES)
         # A connection that does not come about must end first, so that it is told apart from an answer that does not come.
         limits = aiohttp.ClientTimeout(total=None, connect=timeout * 0.6)
         self._session = aiohttp.ClientSession(timeout=limits)
@@ -108,6 +109,29 @@ class SlackClient:
             metadata={"event_type": KEY_EVENT, "event_payload": {"key": key}},
         )
         return Posted(answer["channel"], answer["ts"])
+
+    async def upload(self, channel: str, name: str, content: bytes, *, title: str, comment: str) -> str:
+        """Show a file in a channel, with a sentence; returns its id. Nobody sees anything of it before the last of three calls.
+
+        `name` is what `find_file` looks for when the outcome was unclear (docs.slack.dev, files.getUploadURLExternal and
+        files.completeUploadExternal). Raises SlackRefused `missing_scope` without files:write.
+        """
+        place = await self._ask("files.getUploadURLExternal", filename=name, length=len(content))
+        self._files.check(place["upload_url"])
+        await post_bytes(self._session, place["upload_url"], content, within=self._timeout)
+        files = [{"id": place["file_id"], "title": title}]
+        await self._ask("files.completeUploadExternal", files=files, channel_id=channel, initial_comment=comment)
+        return str(place["file_id"])
+
+    async def may_upload(self) -> bool:
+        """Say whether Slack lets the app upload files: asks for a place for one, which is nothing as long as it stays empty."""
+        try:
+            await self._ask("files.getUploadURLExternal", filename="test.txt", length=1)
+        except SlackRefused as error:
+            if error.code == "missing_scope":
+                return False
+            raise
+        return True
 
     async def update(self, channel: str, ts: str, blocks: Sequence[Json], text: str) -> None:
         """Edit a message of ours; doing it twice is harmless."""
@@ -211,6 +235,15 @@ class SlackClient:
         a channel's history leaves replies out. Take `since` a minute early: it is compared with Slack's clock. Raises SlackRefused
         `too_far_back` when it is not among ten pages and there are more.
         """
+        found = await self._find(channel, partial(_has_key, key=key), since, thread=thread)
+        return Posted(channel, found["ts"]) if found else None
+
+    async def find_file(self, channel: str, name: str, since: float) -> str | None:
+        """Look for the file of this name that `upload` was to show; returns its id. As `find_by_key`."""
+        found = await self._find(channel, partial(_has_file, name=name), since)
+        return next((str(one["id"]) for one in found["files"] if one.get("name") == name), None) if found else None
+
+    async def _find(self, channel: str, ours: Callable[[Json], bool], since: float, *, thread: str | None = None) -> Json | None:
         us = self._self = self._self or await self.auth_test()
         method, where = ("conversations.replies", {"ts": thread}) if thread else ("conversations.history", {})
         cursor = None
@@ -219,8 +252,8 @@ class SlackClient:
                 method, channel=channel, **where, oldest=f"{since:.6f}", limit=200, include_all_metadata=True, cursor=cursor
             )
             for message in page["messages"]:
-                if _has_key(message, key) and message.get("bot_id") == us.bot:
-                    return Posted(channel, message["ts"])
+                if ours(message) and us.bot == message.get("bot_id"):
+                    return dict(message)
             cursor = (page.get("response_metadata") or {}).get("next_cursor")
             if not cursor:
                 return None
@@ -247,6 +280,10 @@ def _checked_view(view: Json) -> Json:
 def _has_key(message: Mapping[str, Any], key: str) -> bool:
     metadata = message.get("metadata") or {}
     return metadata.get("event_type") == KEY_EVENT and metadata.get("event_payload", {}).get("key") == key
+
+
+def _has_file(message: Mapping[str, Any], name: str) -> bool:
+    return any(one.get("name") == name for one in message.get("files") or ())
 
 
 def _slack_user(user: Mapping[str, Any]) -> SlackUser:

@@ -1,21 +1,22 @@
-"""Which addresses may be posted to as a response_url: it comes from outside, and slack_sdk would post to any host it names."""
+"""Which addresses may be posted to as a response_url, or be sent a file: they come from outside, and slack_sdk would post to any host."""
 
 from urllib.parse import urlsplit
 
 from integrations.slack.errors import SlackRefused
 
 SLACK_HOOKS = "https://hooks.slack.com"
+SLACK_FILES = "https://files.slack.com"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class HookPin:
-    """Allows response_urls of https://hooks.slack.com, or of exactly one gateway on this machine."""
+    """Allows addresses of Slack's own host, or of exactly one gateway on this machine."""
 
-    def __init__(self, gateway: str | None = None) -> None:
+    def __init__(self, gateway: str | None = None, *, host: str = SLACK_HOOKS) -> None:
         """Take a gateway's base such as `http://127.0.0.1:9000`. Raises ValueError when it is not on loopback."""
         if gateway is not None and not is_loopback(gateway):
             raise ValueError("hooks_base must be an address on this machine, for example http://127.0.0.1:9000")
-        self._allowed = [_origin(base) for base in (SLACK_HOOKS, gateway) if base is not None]
+        self._allowed = [_origin(base) for base in (host, gateway) if base is not None]
 
     def check(self, response_url: str) -> None:
         """Raise SlackRefused `foreign_url`, naming nothing of it, unless the address starts with an allowed origin."""
@@ -24,7 +25,7 @@ class HookPin:
         except ValueError:
             origin = None
         if origin not in self._allowed:
-            raise SlackRefused("foreign_url", "the response_url does not lead to Slack, so nothing was sent")
+            raise SlackRefused("foreign_url", "the address does not lead to Slack, so nothing was sent")
 
 
 def is_loopback(url: str) -> bool:

@@ -133,14 +133,14 @@ async def storm_of(world: World, *, senders: int, seed: int, share: float, chann
         async with transaction(engine) as session:
             await keep_budgets(session, dict.fromkeys(BUDGETS, (0.001, 1_000)))
         for number in range(senders):
-            await stack.enter_async_context(_sender(world, fake, number))
+            await stack.enter_async_context(sender(world, fake, number))
         yield Storm(engine, fake, channels, cards, lines)
 
 
 @asynccontextmanager
-async def _sender(world: World, fake: SlackFake, number: int) -> AsyncIterator[None]:
+async def sender(world: World, fake: SlackFake, number: int) -> AsyncIterator[None]:
     services = open_services(world.settings(role="worker"), name=f"housekeeping:{number}", pool=4)
-    async with SlackClient(fake.bot_token, base_url=fake.api_url, timeout=CALL_SECONDS) as client:
+    async with SlackClient(fake.bot_token, base_url=fake.api_url, timeout=CALL_SECONDS, hooks_base=fake.hooks_base) as client:
         task = asyncio.create_task(Sender(services, {"slack": Slack(services, client)}, asyncio.Event()).run())
         try:
             yield

@@ -28,7 +28,9 @@ def print_manifest(
         registry = load_registry(folder=settings.commands, runbooks=settings.runbooks)
     except (RegistryError, TypeError) as error:
         raise Failed(f"The commands cannot be loaded: {error}") from None
-    print(json.dumps(manifest(registry, settings.url, socket_mode=socket, user_groups=user_groups), indent=2, ensure_ascii=False))
+    files = settings.slack_long_answers == "file"
+    made = manifest(registry, settings.url, socket_mode=socket, user_groups=user_groups, files=files)
+    print(json.dumps(made, indent=2, ensure_ascii=False))
 
 
 if __name__ == "__main__":

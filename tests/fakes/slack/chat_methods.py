@@ -9,14 +9,14 @@ LONGEST_TEXT = 40_000
 
 
 def post_message(world: World, args: Json) -> Json:
-    channel = _writable(world, args)
+    channel = writable(world, args)
     text, blocks = content_of(args)
     message = world.add_message(channel, text, blocks, thread=args.get("thread_ts"), metadata=_metadata(args))
     return {"channel": channel.id, "ts": message.ts, "message": message_json(world, message)}
 
 
 def post_ephemeral(world: World, args: Json) -> Json:
-    channel = _writable(world, args)
+    channel = writable(world, args)
     user = world.user(str(args.get("user")))
     if user.id not in channel.members:
         raise SlackSays("user_not_in_channel")
@@ -100,6 +100,8 @@ def message_json(world: World, message: Message, *, with_metadata: bool = False)
     }
     if ours:
         made |= {"bot_id": world.bot_id, "app_id": world.app_id}
+    if message.files:
+        made["files"] = message.files
     if message.thread:
         made["thread_ts"] = message.thread
     if message.edits:
@@ -109,7 +111,7 @@ def message_json(world: World, message: Message, *, with_metadata: bool = False)
     return made
 
 
-def _writable(world: World, args: Json) -> Channel:
+def writable(world: World, args: Json) -> Channel:
     name = str(args.get("channel") or "")
     # Slack takes a person's id as the direct channel with them.
     channel = world.direct(name) if name in world.users else _readable(world, args)

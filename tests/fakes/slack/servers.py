@@ -11,6 +11,7 @@ from tests.fakes.slack.actors import Actor
 from tests.fakes.slack.couriers import Courier
 from tests.fakes.slack.delivering import Answer, Delivery, Events, HttpTransport, SocketTransport
 from tests.fakes.slack.faults import MODES, Fault, Faults, Hooks, RateLimits, Triggers
+from tests.fakes.slack.file_methods import Uploads
 from tests.fakes.slack.signing import SignedRequest
 from tests.fakes.slack.sockets import Sockets
 from tests.fakes.slack.tokens import BOT_SCOPES, Token, Tokens
@@ -80,7 +81,7 @@ class SlackFake:
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
         port = self._runner.addresses[0][1]
-        self._courier.base = f"http://127.0.0.1:{port}"
+        self._courier.base = self.uploads.base = f"http://127.0.0.1:{port}"
         self.sockets.serve_at(self._courier.base)
         if self.mode == "http":
             self._http = self._courier.transport = HttpTransport(self._target_url, cutoff=self._cutoff)
@@ -95,6 +96,11 @@ class SlackFake:
             await self._http.close()
         if self._runner is not None:
             await self._runner.cleanup()
+
+    @property
+    def uploads(self) -> Uploads:
+        """The files that were sent here."""
+        return self._api.uploads
 
     @property
     def api_url(self) -> str:

@@ -11,13 +11,14 @@ from aiohttp import web
 
 from tests.fakes.slack import chat_methods, people_methods
 from tests.fakes.slack.faults import MODES, Fault, Faults, Hooks, RateLimits, Triggers
+from tests.fakes.slack.file_methods import Uploads
 from tests.fakes.slack.response_urls import respond
 from tests.fakes.slack.tokens import Tokens
 from tests.fakes.slack.view_methods import ViewMethods
 from tests.fakes.slack.worlds import Json, SlackSays, World
 
 Handler = Callable[[World, Json], Json]
-_STRUCTURED = ("blocks", "view", "metadata")
+_STRUCTURED = ("blocks", "view", "metadata", "files")
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,15 @@ class WebApi:
         self.requests: list[ApiCall] = []
         self.closing = asyncio.Event()
         self._world, self._tokens, self._faults, self._limits, self._hooks = world, tokens, faults, limits, hooks
-        self.methods = _methods(ViewMethods(triggers), tokens)
+        self.uploads = Uploads()
+        self.methods = _methods(ViewMethods(triggers), tokens, self.uploads)
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.route("*", "/api/{method}", self._serve), web.post("/actions/{team}/{secret}", self._serve_hook)]
+        return [
+            web.route("*", "/api/{method}", self._serve),
+            web.post("/actions/{team}/{secret}", self._serve_hook),
+            web.post("/upload/v1/{file}", self._serve_upload),
+        ]
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         method = request.match_info["method"]
@@ -66,6 +72,13 @@ class WebApi:
         call = ApiCall("response_url", _json(body) or {}, self._world.clock.now())
         self.requests.append(call)
         return await self._answer(request, call, partial(self._run_hook, call, request.match_info["secret"]))
+
+    async def _serve_upload(self, request: web.Request) -> web.StreamResponse:
+        """Without a token: the address is the right."""
+        content = await request.read()
+        call = ApiCall("upload", {"bytes": len(content)}, self._world.clock.now())
+        self.requests.append(call)
+        return await self._answer(request, call, partial(self._run_upload, call, request.match_info["file"], content))
 
     async def _answer(self, request: web.Request, call: ApiCall, run: Callable[[], web.Response]) -> web.StreamResponse:
         fault = self._faults.take(call.method)
@@ -124,6 +137,14 @@ class WebApi:
             return None
         return self._limits.wait_for(call.method, per_second=method.per_minute / 60, burst=method.per_minute)
 
+    def _run_upload(self, call: ApiCall, file: str, content: bytes) -> web.Response:
+        try:
+            self.uploads.receive(file, content)
+        except SlackSays as error:
+            call.status, call.error = 400, error.code
+            return web.Response(status=400, text=error.code)
+        return web.Response(text=f"OK - {len(content)}")
+
     def _run_hook(self, call: ApiCall, secret: str) -> web.Response:
         try:
             respond(self._world, self._hooks.use(secret), call.params)
@@ -132,7 +153,7 @@ class WebApi:
         return web.Response(text="ok")
 
 
-def _methods(views: ViewMethods, tokens: Tokens) -> dict[str, Method]:
+def _methods(views: ViewMethods, tokens: Tokens, uploads: Uploads) -> dict[str, Method]:
     return {
         "auth.test": Method(people_methods.auth_test, per_minute=None),
         "oauth.v2.access": Method(tokens.access, kind="none", per_minute=100),
@@ -148,6 +169,8 @@ def _methods(views: ViewMethods, tokens: Tokens) -> dict[str, Method]:
         "chat.postMessage": Method(chat_methods.post_message, "chat:write"),
         "chat.postEphemeral": Method(chat_methods.post_ephemeral, "chat:write", 100),
         "chat.update": Method(chat_methods.update, "chat:write"),
+        "files.getUploadURLExternal": Method(uploads.place, "files:write", 100),
+        "files.completeUploadExternal": Method(uploads.complete, "files:write", 100),
         "views.open": Method(views.open, per_minute=100),
         "views.push": Method(views.push, per_minute=100),
         "views.update": Method(views.update, per_minute=100),

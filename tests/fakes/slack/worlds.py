@@ -87,6 +87,7 @@ class Message:
     thread: str | None = None
     ephemeral_to: str | None = None
     metadata: Json | None = None
+    files: list[Json] = field(default_factory=list)
     deleted: bool = False
     edits: list[Version] = field(default_factory=list)
 

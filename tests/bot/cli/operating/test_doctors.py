@@ -14,6 +14,8 @@ from store.databases import transaction
 from store.messages import NewMessage, add_messages
 from store.workers import note_worker
 from tests.bot.cli.lines import called
+from tests.fakes.slack import SlackFake
+from tests.fakes.slack.tokens import BOT_SCOPES, Token
 from tests.hubs import World, disposing
 
 
@@ -120,3 +122,19 @@ async def test_a_host_left_behind_and_another_policy_in_the_file_are_said_and_no
 
 async def test_links_that_lead_nowhere_for_others_are_wrong(world: World) -> None:
     assert "set COUNTERSIGN_PUBLIC_URL" in (await found(world, COUNTERSIGN_HOST="0.0.0.0"))["address"].said  # noqa: S104  what is refused
+
+
+async def test_an_app_that_may_not_upload_files_is_said_where_long_answers_should_be_files(world: World) -> None:
+    async with SlackFake() as fake:
+        fake.tokens.add(fake.bot_token, Token("bot", BOT_SCOPES - {"files:write"}))
+        slack = {
+            "COUNTERSIGN_SLACK_BOT_TOKEN": fake.bot_token,
+            "COUNTERSIGN_SLACK_API_URL": fake.api_url,
+            "COUNTERSIGN_SLACK_SIGNING_SECRET": fake.signing_secret,
+        }
+        assert (await found(world, **slack))["slack"].ok
+        lacking = (await found(world, **slack, COUNTERSIGN_SLACK_LONG_ANSWERS="file"))["slack"]
+        assert not lacking.ok
+        assert lacking.said.startswith("the app may not upload files (files:write), so long answers come as links; update it from")
+        fake.tokens.add(fake.bot_token, Token("bot", BOT_SCOPES))
+        assert (await found(world, **slack, COUNTERSIGN_SLACK_LONG_ANSWERS="file"))["slack"].ok
