@@ -85,7 +85,7 @@ _RUN_WORDS: LiteralString = """
 INSERT INTO run_searches SELECT number, created_at, countersign_run_words(r) FROM runs r WHERE number BETWEEN %(first)s AND %(last)s
 """
 _EVENT_WORDS: LiteralString = """
-INSERT INTO event_searches SELECT at_us, seq, countersign_event_words(kind, actor, canonical::jsonb -> 'detail') FROM audit_events
+INSERT INTO event_searches SELECT at_us, seq, countersign_event_words(kind, actor, audit_detail(canonical, payload)) FROM audit_events
 WHERE seq BETWEEN %(first)s AND %(last)s ORDER BY at_us, seq
 """
 _REQUESTS: LiteralString = """

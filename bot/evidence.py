@@ -2,16 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from store.audits import AuditEventRow
 from store.databases import ReadSession
+from store.erasures import write_erasures
 from store.inclusions import Inclusion, find_events, find_inclusions
 from store.policies import find_texts
 from store.runs import RunRow
-from store.sealing import Block
+from store.sealing import written_block
 from store.settings import Settings
 
 FORMAT: Final = "countersign evidence 1"
@@ -22,14 +23,17 @@ async def gather(session: ReadSession, settings: Settings, run: RunRow) -> dict[
     process can read them."""
     events = await find_events(session, run.id)
     found = await find_inclusions(session, [one.id for one in events])
-    blocks = sorted({one.block for one in found.values()}, key=lambda one: one.n)
+    erasures = await write_erasures(session, [one.id for one in events if one.payload is None])
+    blocks = {one.block.n: written_block(one.block) for one in found.values()}
+    blocks |= {one["block"]["n"]: one["block"] for one in erasures if one["block"]}
     policies = await find_texts(session, _policies(events, run))
     return {
         "format": FORMAT,
         "hub": settings.url,
         "run": _run(run),
         "events": [_event(one, found.get(one.id)) for one in events],
-        "blocks": [_block(one) for one in blocks],
+        "erasures": [one | {"block": one["block"] and one["block"]["n"]} for one in erasures],
+        "blocks": [blocks[n] for n in sorted(blocks)],
         "keys": await asyncio.to_thread(_keys, settings),
         "anchors": await asyncio.to_thread(_anchors, settings, blocks),
         "policies": [{"digest": digest, "text": text} for digest, text in policies.items()],
@@ -43,24 +47,16 @@ def _run(run: RunRow) -> dict[str, Any]:
 
 
 def _event(row: AuditEventRow, found: Inclusion | None) -> dict[str, Any]:
-    told: dict[str, Any] = {"id": str(row.id), "text": row.canonical, "block": None}
+    told: dict[str, Any] = {
+        "id": str(row.id),
+        "text": row.canonical,
+        "payload": row.payload,
+        "salt": row.salt and row.salt.hex,
+        "block": None,
+    }
     if found is None:
         return told
     return told | {"block": found.block.n, "position": found.position, "path": [[side, digest.hex()] for side, digest in found.path]}
-
-
-def _block(block: Block) -> dict[str, Any]:
-    return {
-        "n": block.n,
-        "prev": block.prev.hex(),
-        "root": block.root.hex(),
-        "count": block.count,
-        "first_us": block.first_us,
-        "last_us": block.last_us,
-        "sealed_us": block.sealed_us,
-        "key_id": block.key_id,
-        "signature": block.signature.hex(),
-    }
 
 
 def _policies(events: Sequence[AuditEventRow], run: RunRow) -> set[str]:
@@ -73,9 +69,8 @@ def _keys(settings: Settings) -> str:
     return _text(settings.data_dir / "keys" / "audit.pub")
 
 
-def _anchors(settings: Settings, blocks: Iterable[Block]) -> str:
+def _anchors(settings: Settings, wanted: Collection[int]) -> str:
     """The lines of the anchor file about these blocks, as they stand there."""
-    wanted = {one.n for one in blocks}
     path = settings.anchor or settings.data_dir / "anchors" / "audit.jsonl"
     return "".join(f"{line}\n" for line in _text(path).splitlines() if _number(line) in wanted)
 

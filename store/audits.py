@@ -1,4 +1,5 @@
-"""The audit: insert-only events. A trigger adds id and time to each event's text and hashes it; see migration 0002."""
+"""The audit: insert-only events. A trigger adds id and time to each event's text, puts what it says about people beside it and hashes
+both; see migrations 0002 and 0040."""
 
 import json
 import re
@@ -61,7 +62,7 @@ class Cursor(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
-    """A recorded event. `at` is in UTC."""
+    """A recorded event. `at` is in UTC. Of an erased one `detail` holds what is hashed as it is, and the actor is known by an alias."""
 
     id: UUID
     cursor: Cursor
@@ -69,6 +70,7 @@ class AuditRow:
     actor: str
     run: UUID | None
     detail: dict[str, Any]
+    erased: bool = False
 
     @property
     def at(self) -> datetime:
@@ -77,16 +79,22 @@ class AuditRow:
 
     @classmethod
     def _of(cls, row: "AuditEventRow | Row[Any]") -> Self:
-        detail = json.loads(row.canonical).get("detail") or {}
-        return cls(row.id, Cursor(row.at_us, row.seq), row.kind, row.actor, row.run_id, detail)
+        written = json.loads(row.canonical)
+        detail = (written.get("detail") or {}) | (json.loads(row.payload).get("detail") or {} if row.payload else {})
+        erased = row.payload is None and "payload" in written
+        return cls(row.id, Cursor(row.at_us, row.seq), row.kind, row.actor, row.run_id, detail, erased)
+
+
+_ACTOR: Final = """CASE left(payload, 10) WHEN '{"actor":"' THEN split_part(payload, '"', 4) ELSE canonical::jsonb ->> 'actor' END"""
 
 
 class AuditEventRow(Base):
-    """An event as stored; only `id` and `canonical` are ever inserted."""
+    """An event as stored; only `id` and `canonical` are ever inserted. `canonical` holds SHA-256(0x02, salt, payload)."""
 
     __tablename__ = "audit_events"
     __table_args__ = (
         Index("ix_audit_events_at_us", "at_us", "seq"),
+        Index("ix_audit_events_erasures", "at_us", "seq", postgresql_where=text("kind = 'payload:erased'")),
         Index("ix_audit_events_run_id", "run_id", "at_us", "seq", postgresql_where=text("run_id IS NOT NULL")),
     )
 
@@ -96,8 +104,10 @@ class AuditEventRow(Base):
     leaf: Mapped[bytes]
     at_us: Mapped[int] = mapped_column(BigInteger, Computed("substr(canonical, 54, 16)::bigint", persisted=True))
     kind: Mapped[str] = mapped_column(Computed("canonical::jsonb ->> 'kind'", persisted=True))
-    actor: Mapped[str] = mapped_column(Computed("canonical::jsonb ->> 'actor'", persisted=True))
+    actor: Mapped[str] = mapped_column(Computed(_ACTOR, persisted=True))
     run_id: Mapped[UUID | None] = mapped_column(Computed("(canonical::jsonb ->> 'run')::uuid", persisted=True))
+    payload: Mapped[str | None]
+    salt: Mapped[UUID | None]
 
 
 class AuditBlockRow(Base):
@@ -235,7 +245,7 @@ _PLACED: Final = text("""
 SELECT e.* FROM unnest(cast(:times AS bigint[]), cast(:seqs AS bigint[])) AS p (at_us, seq)
 CROSS JOIN LATERAL (SELECT * FROM audit_events a WHERE a.at_us = p.at_us AND a.seq = p.seq LIMIT 1) e ORDER BY e.at_us DESC, e.seq DESC
 """)
-_HAS_WORDS: Final = f"countersign_event_words(kind, actor, canonical::jsonb -> 'detail') @@ {QUERY}"
+_HAS_WORDS: Final = f"countersign_event_words(kind, actor, audit_detail(canonical, payload)) @@ {QUERY}"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _RECORD: Final = text("INSERT INTO audit_events (id, canonical) SELECT * FROM unnest(cast(:ids AS uuid[]), cast(:canonicals AS text[]))")
 # An escape that JSON allows and Postgres does not: NUL. The even number of backslashes before it are escaped backslashes.

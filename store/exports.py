@@ -10,7 +10,8 @@ from uuid import UUID
 from sqlalchemy import text
 
 from .databases import ReadSession
-from .sealing import Block, find_blocks
+from .erasures import write_erasures
+from .sealing import find_blocks, written_block
 
 BATCH: Final = 2_000
 Opened = Callable[[], AbstractAsyncContextManager[ReadSession]]
@@ -55,10 +56,14 @@ SELECT json_build_object('id', d.id, 'run', d.run_id, 'request', d.request_id, '
 FROM decisions d WHERE d.run_id = ANY(:runs) ORDER BY d.decided_at, d.id
 """)
 _EVENTS: Final = text("""
-SELECT e.at_us, e.seq, e.id, e.canonical, l.block, l.position FROM
-  (SELECT at_us, seq, id, canonical FROM audit_events
+SELECT e.at_us, e.seq, e.id, e.canonical, e.payload, e.salt, l.block, l.position FROM
+  (SELECT at_us, seq, id, canonical, payload, salt FROM audit_events
    WHERE (at_us, seq) > (:at_us, :seq) AND at_us < :until ORDER BY at_us, seq LIMIT :limit) e
 LEFT JOIN LATERAL (SELECT block, position FROM audit_leaves WHERE event_id = e.id) l ON true ORDER BY e.at_us, e.seq
+""")
+_GONE: Final = text("""
+SELECT at_us, seq, id FROM audit_events WHERE payload IS NULL AND (at_us, seq) > (:at_us, :seq) AND at_us < :until
+ORDER BY at_us, seq LIMIT :limit
 """)
 
 
@@ -76,12 +81,21 @@ async def read_decisions(opened: Opened, span: Span) -> AsyncIterator[Batch]:
 
 
 async def read_events(opened: Opened, span: Span) -> AsyncIterator[Batch]:
-    """The record of this time in its order: each event's text as it was hashed, and its place in its block if it is sealed."""
+    """The record of this time in its order: each event's text as it was hashed, its payload, and its place in its block if it is sealed."""
     at_us, seq = span.since, -1
     while rows := await _all(opened, _EVENTS, at_us=at_us, seq=seq, until=span.until, limit=BATCH):
         at_us, seq = rows[-1].at_us, rows[-1].seq
-        lines = [_written({"id": str(one.id), "text": one.canonical, "block": one.block, "position": one.position}) for one in rows]
+        lines = [_written(_event(one)) for one in rows]
         yield _batch(lines, tuple({one.block for one in rows if one.block is not None}))
+
+
+async def read_erasures(opened: Opened, span: Span) -> AsyncIterator[Batch]:
+    """What proves that the payloads of this time that are gone were erased; one event may be there several times."""
+    at_us, seq = span.since, -1
+    while rows := await _all(opened, _GONE, at_us=at_us, seq=seq, until=span.until, limit=BATCH):
+        at_us, seq = rows[-1].at_us, rows[-1].seq
+        async with opened() as session:
+            yield _batch([_written(one) for one in await write_erasures(session, [one.id for one in rows])])
 
 
 async def read_blocks(opened: Opened, first: int, last: int) -> AsyncIterator[Batch]:
@@ -96,12 +110,6 @@ async def read_blocks(opened: Opened, first: int, last: int) -> AsyncIterator[Ba
         yield _batch([_written(written_block(one)) for one in found])
 
 
-def written_block(block: Block) -> dict[str, Any]:
-    """A block for a file, its bytes in hexadecimal."""
-    kept = {name: getattr(block, name) for name in ("n", "count", "first_us", "last_us", "sealed_us", "key_id")}
-    return kept | {"prev": block.prev.hex(), "root": block.root.hex(), "signature": block.signature.hex()}
-
-
 async def _runs(opened: Opened, span: Span) -> AsyncIterator[tuple[list[str], list[UUID]]]:
     (numbers,) = await _all(opened, _NUMBERS, since=span.since, until=span.until)
     first, values = numbers.first, {"past": numbers.past, "since": span.since, "until": span.until, "limit": BATCH}
@@ -113,6 +121,11 @@ async def _runs(opened: Opened, span: Span) -> AsyncIterator[tuple[list[str], li
 async def _all(opened: Opened, statement: Any, **values: Any) -> Sequence[Any]:
     async with opened() as session:
         return (await session.execute(statement, values)).all()
+
+
+def _event(row: Any) -> dict[str, Any]:
+    salt = row.salt and row.salt.hex
+    return {"id": str(row.id), "text": row.canonical, "payload": row.payload, "salt": salt, "block": row.block, "position": row.position}
 
 
 def _batch(lines: Sequence[str], blocks: tuple[int, ...] = ()) -> Batch:

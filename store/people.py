@@ -18,7 +18,7 @@ from .rosters import save_people as save_people
 
 
 class PersonRow(Base):
-    """`leaving` is set when somebody is deactivated, until what they left behind has been taken up."""
+    """`leaving` is set when somebody is deactivated, until what they left behind has been taken up. By `alias` the record knows them."""
 
     __tablename__ = "people"
     __table_args__ = (Index("ix_people_leaving", "name", postgresql_where=text("leaving")),)
@@ -30,6 +30,7 @@ class PersonRow(Base):
     timezone: Mapped[str] = mapped_column(server_default=text("'UTC'"))
     manager: Mapped[str | None]
     leaving: Mapped[bool] = mapped_column(server_default=text("false"))
+    alias: Mapped[str] = mapped_column(unique=True, server_default=text("'p_' || left(replace(gen_random_uuid()::text, '-', ''), 16)"))
     created_at: Mapped[Stamp]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat, load_pem_private_key
@@ -157,6 +157,12 @@ SELECT (SELECT count(*) FROM taken) AS rows, count(*) AS fresh, string_agg(leaf,
        min(at_us) AS first_us, max(at_us) AS last_us, (extract(epoch FROM countersign_now()) * 1000000)::bigint AS now_us
 FROM fresh
 """)
+
+
+def written_block(block: Block) -> dict[str, Any]:
+    """A block for a file, its bytes in hexadecimal."""
+    kept = {name: getattr(block, name) for name in ("n", "count", "first_us", "last_us", "sealed_us", "key_id")}
+    return kept | {"prev": block.prev.hex(), "root": block.root.hex(), "signature": block.signature.hex()}
 
 
 def block_of(row: AuditBlockRow) -> Block:

@@ -156,7 +156,8 @@ WITH mark AS MATERIALIZED (SELECT block FROM audit_marks WHERE name = 'searched'
 blocks AS MATERIALIZED (SELECT n, last_us FROM audit_blocks WHERE n > (SELECT block FROM mark) ORDER BY n LIMIT :most),
 events AS MATERIALIZED (SELECT e.* FROM blocks b JOIN audit_leaves l ON l.block = b.n JOIN audit_events e ON e.id = l.event_id),
 told AS (INSERT INTO event_searches (at_us, seq, words)
-         SELECT at_us, seq, countersign_event_words(kind, actor, canonical::jsonb -> 'detail') FROM events ON CONFLICT DO NOTHING),
+         SELECT at_us, seq, countersign_event_words(kind, actor, audit_detail(canonical, payload)) FROM events
+         ON CONFLICT DO NOTHING),
 touched AS MATERIALIZED (SELECT r.created_at FROM (SELECT DISTINCT run_id FROM events) e JOIN runs r ON r.id = e.run_id),
 kept AS (INSERT INTO run_searches AS s (number, created_at, words)
          SELECT r.number, r.created_at, countersign_run_words(r) FROM (SELECT DISTINCT run_id FROM events) e JOIN runs r ON r.id = e.run_id

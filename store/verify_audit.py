@@ -2,9 +2,11 @@
 
     python store/verify_audit.py --database postgresql://… --anchors anchors.jsonl --public-key audit-key.pub [--json]
 
-It needs Python, psycopg and cryptography, and SELECT on the four audit tables. What the record promises, and this recomputes:
+It needs Python, psycopg, cryptography, verify_audit.sql beside it, and SELECT on the four audit tables. What the record promises, and this
+recomputes:
 
 - an event's leaf is SHA-256(0x00, its text in UTF-8), and its text begins with its id and time;
+- its text ends with SHA-256(0x02, salt, payload); both are gone only where a run that may, or the end of their time, erased them;
 - a block's root is the Merkle tree of RFC 6962 over its leaves by position, and its header is signed with Ed25519;
 - each block's `prev` is the SHA-256 of the header before it, from block 1 on, and each block is in the anchor file outside Postgres.
 """
@@ -12,6 +14,7 @@ It needs Python, psycopg and cryptography, and SELECT on the four audit tables. 
 import argparse
 import hashlib
 import json
+import re
 import struct
 import sys
 from collections.abc import Iterator, Sequence
@@ -33,6 +36,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 Keys = dict[str, Ed25519PublicKey]
 Anchors = dict[int, tuple[object, ...]]
 
+ERASING: Final = ["people erase"]
 UNSEALED_SECONDS: Final = 10
 UNANCHORED_SECONDS: Final = 60
 MOST_NAMED: Final = 100
@@ -42,44 +46,9 @@ _OPTIONS: Final = (
     r"-c default_transaction_isolation=repeatable\ read -c default_transaction_read_only=on -c search_path=pg_catalog,public"
     " -c statement_timeout=0 -c work_mem=64MB -c jit=off -c max_parallel_workers_per_gather=0"
 )
-# Views, rules, row security, a missing key or a column that is no longer derived could show people something else than what is hashed.
-_ODD: Final = """
-SELECT 'the table ' || relname || ' is not what it was: a view, rule, row security, child table or missing key can hide rows'
-FROM pg_class c WHERE oid = ANY (ARRAY['audit_events', 'audit_leaves', 'audit_blocks']::regclass[]) AND (
-    relkind <> 'r' OR relhasrules OR relrowsecurity OR relhassubclass OR (SELECT count(*) FROM pg_index WHERE indrelid = c.oid
-    AND indisunique AND indisvalid AND indpred IS NULL) < CASE relname WHEN 'audit_leaves' THEN 2 ELSE 1 END)
-UNION ALL
-SELECT 'the column ' || must.name || ' of audit_events is no longer derived from the text, so what it shows is not proven'
-FROM (VALUES ('at_us', 'substrcanonical,54,16::bigint'), ('kind', $$canonical::jsonb->>'kind'$$),
-    ('actor', $$canonical::jsonb->>'actor'$$), ('run_id', $$canonical::jsonb->>'run'::uuid$$)) AS must (name, rule) WHERE NOT EXISTS (
-    SELECT FROM pg_attribute JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
-    WHERE attrelid = 'audit_events'::regclass AND attname = must.name AND attgenerated = 's'
-    AND replace(translate(pg_get_expr(adbin, adrelid), '() ', ''), '::text', '') = must.rule)
-"""
-_HEADERS: Final = """
-SELECT n, prev, root, count, first_us, last_us, sealed_us, key_id, signature,
-       sealed_us < (extract(epoch FROM clock_timestamp()) - %s) * 1000000 AS old FROM audit_blocks ORDER BY n
-"""
-# Some pages at a time, because fetching row by row costs more than hashing.
-_EVENTS: Final = """
-SELECT events.* FROM generate_series(0, pg_relation_size('audit_events') / current_setting('block_size')::int, 16) AS page
-CROSS JOIN LATERAL (
-    SELECT array_agg(coalesce(canonical, '')), string_agg(coalesce(leaf, ''), ''), string_agg(uuid_send(id), ''),
-           bool_and(octet_length(leaf) = 32) FROM audit_events
-    WHERE ctid >= format('(%s,0)', page)::tid AND ctid < format('(%s,0)', page + 16)::tid) AS events
-"""
-_LEAVES: Final = """
-SELECT block, string_agg(leaf, '' ORDER BY position), string_agg(uuid_send(event_id), '' ORDER BY position),
-       string_agg(int4send(position), '' ORDER BY position), bool_and(octet_length(leaf) = 32)
-FROM audit_leaves GROUP BY block ORDER BY block
-"""
-_PLACED: Final = """
-SELECT u.id::text, l.block, l.position, l.leaf AS sealed, convert_to(e.canonical, 'UTF8') AS text, e.leaf, ARRAY[e.at_us, e.seq] AS time,
-       EXISTS (SELECT FROM audit_unsealed WHERE event_id = u.id) AS queued,
-       abs(extract(epoch FROM clock_timestamp()) - e.at_us / 1000000.0) > %s AS late
-FROM unnest(%s::uuid[]) AS u (id) LEFT JOIN audit_events e ON e.id = u.id LEFT JOIN audit_leaves l ON l.event_id = u.id
-ORDER BY l.block, l.position, e.at_us, e.seq
-"""
+_SQL: Final = Path(__file__).with_suffix(".sql").read_bytes()
+# Each stands under a line `--: name`.
+_QUERIES: Final = dict(re.findall(rb"^--: (\w+)\n(.*?)(?=^--: |\Z)", _SQL, re.MULTILINE | re.DOTALL))
 
 
 class NotVerifiable(Exception):
@@ -88,11 +57,15 @@ class NotVerifiable(Exception):
 
 @dataclass
 class Report:
-    """What was verified and what is wrong; `problems` are sentences, the earliest block first, and empty when all is well."""
+    """What was verified and what is wrong; `problems` are sentences, the earliest block first, and empty when all is well.
+
+    `erased` are sentences about payloads that were erased as the record says.
+    """
 
     rows: int = 0
     blocks: int = 0
     unsealed: int = 0
+    erased: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -167,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NotVerifiable as error:
         report = Report(problems=[str(error)])
     counts = f"{report.rows:,} events in {report.blocks:,} blocks, {report.unsealed:,} not sealed yet"
-    plain = "\n".join([*(report.problems or ["nothing was changed"]), counts])
+    plain = "\n".join([*(report.problems or ["nothing was changed"]), *report.erased, counts])
     sys.stdout.write((json.dumps(asdict(report) | {"ok": not report.problems}) if given.json else plain) + "\n")
     return 1 if report.problems else 0
 
@@ -180,16 +153,17 @@ def verify(dsn: str, *, anchor_path: Path, public_key_path: Path) -> Report:
     try:
         with _connect(dsn) as first, _connect(dsn) as second:
             second.execute(b"SET TRANSACTION SNAPSHOT '%s'" % next(first.execute("SELECT pg_export_snapshot()"))[0].encode())
-            report.problems += [sentence for (sentence,) in first.execute(_ODD)]
+            report.problems += [sentence for (sentence,) in first.execute(_QUERIES[b"odd"])]
             cursor = first.cursor(row_factory=class_row(_Header))
-            headers = {header.n: header for header in cursor.execute(_HEADERS, [UNANCHORED_SECONDS])}
+            headers = {header.n: header for header in cursor.execute(_QUERIES[b"headers"], [UNANCHORED_SECONDS])}
             report.blocks = len(headers)
             proven = _proven(headers, keys, anchors)
             report.problems += _check_headers(headers, proven, keys, anchors)
-            blocks, ids = set(headers), set[bytes]()
-            report.rows = _check_rows(_hashed(first, ids), _sealed(second, headers, blocks), ids)
+            blocks, ids, faded = set(headers), set[bytes](), list[UUID]()
+            report.rows = _check_rows(_hashed(first, ids, faded), _sealed(second, headers, blocks), ids)
             report.problems += [f"block {n} is missing although leaves name it" for n in sorted(blocks - headers.keys())]
             report.unsealed = _explain(first, proven, blocks, ids, report.problems)
+            _check_payloads(first, faded, report)
     except psycopg.Error as error:
         raise NotVerifiable(f"The audit could not be read from the database: {str(error).strip()}") from error
     if (more := len(report.problems) - MOST_NAMED) > 0:
@@ -271,19 +245,31 @@ def _check_headers(headers: dict[int, _Header], proven: dict[int, _Header], keys
 
 def _sealed(connection: Connection, headers: dict[int, _Header], doubtful: set[int]) -> Iterator[tuple[bytes, bytes]]:
     with connection.cursor(binary=True) as cursor:
-        for n, leaves, keys, positions, plausible in cursor.stream(_LEAVES, size=4):
+        for n, leaves, keys, positions, plausible in cursor.stream(_QUERIES[b"leaves"], size=4):
             whole = plausible and n in headers and positions == struct.pack(f">{headers[n].count}i", *range(headers[n].count))
             (doubtful.discard if whole and _root(leaves) == headers[n].root else doubtful.add)(n)
             yield leaves or b"", keys
 
 
-def _hashed(connection: Connection, doubtful: set[bytes]) -> Iterator[tuple[bytes, bytes]]:
+def _hashed(connection: Connection, doubtful: set[bytes], faded: list[UUID]) -> Iterator[tuple[bytes, bytes]]:
     with connection.cursor(binary=True) as cursor:
-        for texts, stored, ids, plausible in cursor.stream(_EVENTS, size=4):
+        for texts, stored, ids, plausible, odd in cursor.stream(_QUERIES[b"events"], size=4):
             hashes = b"".join([hashlib.sha256(b"\0" + text.encode()).digest() for text in texts or ()])
             if texts and (not plausible or hashes != stored or "".join([text[7:43] for text in texts]).replace("-", "") != ids.hex()):
                 doubtful.update(ids[start : start + 16] for start in range(0, len(ids), 16))
+            faded += odd or ()
             yield hashes, ids or b""
+
+
+def _check_payloads(connection: Connection, faded: list[UUID], report: Report) -> None:
+    told: dict[str, int] = {}
+    for block, position, key, gone, erased in connection.execute(_QUERIES[b"faded"], [ERASING, faded]) if faded else ():
+        if erased:
+            told[erased] = told.get(erased, 0) + 1
+        elif not any(key in problem for problem in report.problems):
+            how = "is gone, and nothing in the record erased it" if gone else "was changed after it was recorded"
+            report.problems.append(f"audit event {key} in block {block}, position {position}: its payload {how}")
+    report.erased = [f"{count:,} {'payload was' if count == 1 else 'payloads were'} erased on {what}" for what, count in told.items()]
 
 
 def _check_rows(hashed: Iterator[tuple[bytes, bytes]], sealed: Iterator[tuple[bytes, bytes]], doubtful: set[bytes]) -> int:
@@ -336,7 +322,7 @@ def _explain(connection: Connection, proven: dict[int, _Header], blocks: set[int
 
 def _fetch(connection: Connection, ids: list[UUID]) -> list[_Placed]:
     with connection.cursor(row_factory=class_row(_Placed)) as cursor:
-        return cursor.execute(_PLACED, [UNSEALED_SECONDS, ids]).fetchall()
+        return cursor.execute(_QUERIES[b"placed"], [UNSEALED_SECONDS, ids]).fetchall()
 
 
 def _judged(n: int, header: _Header | None, rows: list[_Placed], loose: list[_Placed]) -> list[str]:

@@ -7,6 +7,7 @@ It needs Python and cryptography. What the file claims, and this recomputes:
 - an event's leaf is SHA-256(0x00, its text in UTF-8), and its text begins with its id and its time;
 - the leaf's path leads to the root of its block (RFC 9162 section 2.1.3.2), whose header is signed with Ed25519;
 - blocks that follow each other are chained; each is in the anchor file, when one is given;
+- its text ends with SHA-256(0x02, salt, payload); both may be gone where an event says so that is proven as well;
 - the events are all of one run, move it as runs move, and name policies and a plan whose digests are those of the texts in the file.
 
 With a public key and anchors from elsewhere it proves that this was recorded then; with those of the file alone, only that the file
@@ -17,7 +18,7 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -44,6 +45,7 @@ MOVES: Final[Mapping[str, frozenset[str]]] = {
 }
 ENDS: Final = frozenset({"answered", "succeeded", "failed", "rolled_back", "rollback_failed", "denied", "expired", "cancelled", "refused"})
 STATUSES: Final = frozenset(MOVES) - {""} | ENDS
+ERASING: Final = ("people erase",)
 Keys = dict[str, Ed25519PublicKey]
 
 
@@ -93,7 +95,9 @@ def verify(evidence: bytes, *, keys: bytes | None = None, anchors: bytes | None 
         report.problems += _check_blocks(file["blocks"], known, blocks, own=own)
         report.problems += _check_anchors(blocks, _anchors_in(anchors if anchors is not None else str(file["anchors"]).encode()))
         report.problems += _check_events(file["events"], blocks)
-        events = [json.loads(one["text"]) for one in file["events"]]
+        report.problems += _check_events(file.get("erasures", []), blocks)
+        report.problems += _check_payloads(file["events"], file.get("erasures", []), report.notes)
+        events = [_told(one) for one in file["events"]]
         report.problems += [
             *_check_story(events, file["run"]),
             *_check_policies(events, file["policies"]),
@@ -206,6 +210,42 @@ def _check_events(events: Sequence[Mapping[str, Any]], blocks: Mapping[int, Mapp
             yield f"{name}: block {one['block']} is not in the file, or not proven"
         elif _root(leaf, one["position"], block["count"], one["path"]) != block["root"]:
             yield f"{name}: its text, its place or its path was changed after it was sealed in block {one['block']}"
+
+
+def _told(event: Mapping[str, Any]) -> dict[str, Any]:
+    """The event's text with what its payload adds to it, if it is not erased."""
+    told: dict[str, Any] = json.loads(event["text"])
+    payload = json.loads(event.get("payload") or "{}")
+    said = told["detail"] if isinstance(told.get("detail"), dict) else {}
+    return {**told, **payload, "detail": {**said, **payload.get("detail", {})}}
+
+
+def _check_payloads(events: Iterable[Mapping[str, Any]], erasures: Sequence[Mapping[str, Any]], notes: list[str]) -> Iterator[str]:
+    """A payload is the one that the text has the salted digest of, or was erased by something that is proven; `notes` tell by what."""
+    erased, told = _erased([json.loads(one["text"]) for one in erasures]), dict[str, int]()
+    for one in events:
+        text, payload = str(one["text"]), one.get("payload")
+        if payload is None and text[-77:-66] == '"payload":"':
+            before, what = erased.get(one["id"], (0, ""))
+            told[what] = told.get(what, 0) + 1
+            if json.loads(text)["at_us"] >= before:
+                yield f"event {one['id']}: its payload is gone, and nothing erased it"
+        elif payload is not None and hashlib.sha256(b"\2" + bytes.fromhex(one["salt"]) + payload.encode()).hexdigest() != text[-66:-2]:
+            yield f"event {one['id']}: its payload was changed after it was recorded"
+    notes += [f"{count} payloads were erased on {what}" for what, count in told.items() if what]
+
+
+def _erased(proofs: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, str]]:
+    """Each erased event with the moment before which it must have been recorded, and by whom or why it was erased."""
+    asked = {one["run"]: one["actor"] for one in proofs if one["kind"] == "run:submitted" and one["detail"].get("command") in ERASING}
+    began = {one["run"]: one["at_us"] for one in proofs if one["kind"] == "run:running"}
+    found: dict[str, tuple[float, str]] = {}
+    for one in proofs:
+        run, days = one["run"], one["detail"].get("days")
+        if one["kind"] == "payload:erased" and (days or (run in asked and began.get(run, one["at_us"]) < one["at_us"])):
+            why = f"{one['at'][:10]} " + (f"because {days} days were over" if days else f"by {asked[run]} under run {run}")
+            found |= dict.fromkeys(one["detail"]["events"], (one["at_us"] - (days or 0) * 86_400_000_000, why))
+    return found
 
 
 def _root(leaf: bytes, position: int, count: int, path: Sequence[Sequence[str]]) -> str:

@@ -9,6 +9,7 @@ It needs Python and cryptography. FOLDER holds manifest.json and the files that 
 - the blocks are signed, chained without a gap, and in the anchor file when one is given;
 - the events are in order and of that time; an event's leaf is SHA-256(0x00, its text in UTF-8), and the leaves of a block have its root
   (RFC 6962 section 2.1), so that no event of a block that lies within the time was changed, left out or put in.
+- its text ends with SHA-256(0x02, salt, payload); both may be gone where an event says so whose path leads to the root of a signed block.
 
 With a public key and anchors from elsewhere it proves that this was recorded then; with those of the manifest alone, only that the files
 agree with each other. Files are read line by line.
@@ -20,7 +21,7 @@ import hashlib
 import json
 import sys
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -32,7 +33,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 FORMAT: Final = "countersign export 1"
 SIGNED: Final = b"countersign export manifest 1\n"
 HEADER: Final = ("n", "prev", "root", "count", "first_us", "last_us", "sealed_us", "key_id")
-KINDS: Final = ("runs", "decisions", "events", "blocks")
+ERASING: Final = ("people erase",)
 Keys = dict[str, Ed25519PublicKey]
 Block = Mapping[str, Any]
 
@@ -84,6 +85,9 @@ def verify(folder: Path, *, keys: bytes | None = None, anchors: bytes | None = N
         report.problems += _check_blocks(_lines(folder, manifest, "blocks"), known, blocks, manifest["blocks"])
         report.problems += _check_anchors(blocks, _anchors_in(anchors)) if anchors is not None else ()
         report.problems += _check_events(_lines(folder, manifest, "events"), blocks, manifest, report.notes)
+        erasures = {one["id"]: one for one in _lines(folder, manifest, "erasures")}
+        report.problems += _check_erasures(erasures.values(), known)
+        report.problems += _check_payloads(_lines(folder, manifest, "events"), [*erasures.values()], report.notes)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError, EOFError, OSError, zlib.error) as error:
         raise NotAnExport(f"The export is damaged: {type(error).__name__} at {error}.") from None
     report.notes += ["the key is the manifest's own: compare it with the one that the operators published"] if own else []
@@ -223,6 +227,65 @@ def _check_events(events: Iterator[Any], blocks: dict[int, Block], manifest: Map
     parts = sum(len(one) for one in open_.values())
     notes += [f"{parts} events are in blocks that reach beyond this time, so only signed with them as a whole"] if parts else []
     notes += [f"{loose} events were not sealed yet: no block holds them, so anything may have been done to them"] if loose else []
+
+
+def _check_erasures(erasures: Iterable[Mapping[str, Any]], keys: Keys) -> Iterator[str]:
+    for one in erasures:
+        block, leaf = one["block"], hashlib.sha256(b"\0" + str(one["text"]).encode()).digest()
+        if (
+            not block
+            or _root_of(leaf, one["position"], block["count"], one["path"]) != block["root"]
+            or not one["text"].startswith(f'{{"id":"{one["id"]}"')
+        ):
+            yield f"event {one['id']}, which erased something, is not sealed, or was changed after it was sealed"
+        else:
+            blocks: dict[int, Block] = {}
+            yield from _check_blocks(iter([block]), keys, blocks, ())
+
+
+def _check_payloads(events: Iterable[Mapping[str, Any]], erasures: Sequence[Mapping[str, Any]], notes: list[str]) -> Iterator[str]:
+    """A payload is the one that the text has the salted digest of, or was erased by something that is proven; `notes` tell by what."""
+    erased, told = _erased([json.loads(one["text"]) for one in erasures]), dict[str, int]()
+    for one in events:
+        text, payload = str(one["text"]), one.get("payload")
+        if payload is None and text[-77:-66] == '"payload":"':
+            before, what = erased.get(one["id"], (0, ""))
+            told[what] = told.get(what, 0) + 1
+            if json.loads(text)["at_us"] >= before:
+                yield f"event {one['id']}: its payload is gone, and nothing erased it"
+        elif payload is not None and hashlib.sha256(b"\2" + bytes.fromhex(one["salt"]) + payload.encode()).hexdigest() != text[-66:-2]:
+            yield f"event {one['id']}: its payload was changed after it was recorded"
+    notes += [f"{count} payloads were erased on {what}" for what, count in told.items() if what]
+
+
+def _erased(proofs: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, str]]:
+    """Each erased event with the moment before which it must have been recorded, and by whom or why it was erased."""
+    asked = {one["run"]: one["actor"] for one in proofs if one["kind"] == "run:submitted" and one["detail"].get("command") in ERASING}
+    began = {one["run"]: one["at_us"] for one in proofs if one["kind"] == "run:running"}
+    found: dict[str, tuple[float, str]] = {}
+    for one in proofs:
+        run, days = one["run"], one["detail"].get("days")
+        if one["kind"] == "payload:erased" and (days or (run in asked and began.get(run, one["at_us"]) < one["at_us"])):
+            why = f"{one['at'][:10]} " + (f"because {days} days were over" if days else f"by {asked[run]} under run {run}")
+            found |= dict.fromkeys(one["detail"]["events"], (one["at_us"] - (days or 0) * 86_400_000_000, why))
+    return found
+
+
+def _root_of(leaf: bytes, position: int, count: int, path: Sequence[Sequence[str]]) -> str:
+    """By RFC 9162 section 2.1.3.2; the sides follow from the position."""
+    node, last, hash_ = position, count - 1, leaf
+    for _, digest in path:
+        other = bytes.fromhex(digest)
+        if last <= 0 or len(other) != 32:
+            return ""
+        if node % 2 or node == last:
+            hash_ = hashlib.sha256(b"\1" + other + hash_).digest()
+            while node % 2 == 0 and node:
+                node, last = node >> 1, last >> 1
+        else:
+            hash_ = hashlib.sha256(b"\1" + hash_ + other).digest()
+        node, last = node >> 1, last >> 1
+    return hash_.hex() if last == 0 else ""
 
 
 def _root(leaves: Sequence[bytes]) -> bytes:

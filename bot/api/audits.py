@@ -54,7 +54,9 @@ def _us(moment: datetime | None) -> int | None:
 
 def _as_json(row: AuditRow) -> dict[str, Any]:
     run = str(row.run) if row.run else None
-    return {"id": str(row.id), "at": row.at.isoformat(), "kind": row.kind, "actor": row.actor, "run": run, "detail": row.detail}
+    return {"id": str(row.id), "at": row.at.isoformat(), "kind": row.kind, "actor": row.actor, "run": run, "detail": row.detail} | (
+        {"erased": True} if row.erased else {}
+    )
 
 
 @router.get("/evidence/{reference}")

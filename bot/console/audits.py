@@ -17,6 +17,7 @@ from commands.views import FILTERS, ViewPage
 from countersign.invocations import Door
 from store.audits import AuditEvent, AuditEventRow, AuditRow, Cursor, Sought, record
 from store.databases import ReadSession, WriteSession
+from store.erasures import Erasure, find_erasure
 from store.inclusions import Inclusion, find_event, find_inclusions
 from store.runs import RunRow, find_by_reference, find_runs
 from store.searches import find_lag
@@ -64,16 +65,17 @@ async def show_event(request: Request, event_id: UUID) -> Response:
     frame = await reading_of(request, here, event=str(event_id))
     hub: Hub = request.app.state.hub
 
-    async def read(session: ReadSession) -> tuple[AuditEventRow | None, Inclusion | None, RunRow | None]:
+    async def read(session: ReadSession) -> tuple[AuditEventRow | None, Inclusion | None, RunRow | None, Erasure | None]:
         row = await find_event(session, event_id)
         found = await find_inclusions(session, [event_id])
         runs = await find_runs(session, [row.run_id]) if row and row.run_id else {}
-        return row, found.get(event_id), next(iter(runs.values()), None)
+        erasure = await find_erasure(session, event_id) if row and row.payload is None else None
+        return row, found.get(event_id), next(iter(runs.values()), None), erasure
 
-    row, inclusion, run = await hub.read(read)
+    row, inclusion, run, erasure = await hub.read(read)
     if row is None:
         raise Problem(404, "not_found", "There is no such event.")
-    return framed_page(request, "event.html", frame, row=row, inclusion=inclusion, run=run)
+    return framed_page(request, "event.html", frame, row=row, inclusion=inclusion, run=run, erasure=erasure)
 
 
 @router.post("/audit/verify")
@@ -101,7 +103,7 @@ async def verify(request: Request) -> Response:
 
 def told(row: AuditRow) -> str:
     """An event's detail in one line, what says most first."""
-    detail = dict(row.detail)
+    detail = dict(row.detail) | ({"erased": "what it said about people"} if row.erased else {})
     arguments = detail.pop("arguments", None)
     words = [str(detail.pop("command", ""))]
     words += [f"{name}={_short(value)}" for name, value in arguments.items()] if isinstance(arguments, dict) else []

@@ -17,7 +17,7 @@ from countersign.calendars import zone_of
 from countersign.canonical import canonical
 from countersign.moments import instant, shown
 from store.audits import AuditEvent, record
-from store.exports import Batch, Span, read_blocks, read_decisions, read_events, read_runs
+from store.exports import Batch, Span, read_blocks, read_decisions, read_erasures, read_events, read_runs
 from store.sealing import Signer, load_or_create_key
 
 from .givings import run_of
@@ -56,6 +56,7 @@ async def write_export(ctx: Context, since: int, until: int, policy: str) -> str
         await shelf.put("runs", read_runs(ctx.services.reading, span))
         await shelf.put("decisions", read_decisions(ctx.services.reading, span))
         await shelf.put("events", read_events(ctx.services.reading, span))
+        await shelf.put("erasures", read_erasures(ctx.services.reading, span), if_any=True)
         if shelf.blocks:
             await shelf.put("blocks", read_blocks(ctx.services.reading, shelf.blocks[0], shelf.blocks[-1]))
     about = {"format": "countersign export 1", "hub": ctx.services.settings.url, "run": str(run_of(ctx)), "asked_by": ctx.asker.name}
@@ -82,8 +83,8 @@ class _Shelf:
     rows: dict[str, int] = field(default_factory=dict)
     blocks: tuple[int, ...] = ()
 
-    async def put(self, kind: str, batches: AsyncIterator[Batch]) -> None:
-        """Everything of one kind, in as many parts as it takes; at least one, which may be empty."""
+    async def put(self, kind: str, batches: AsyncIterator[Batch], *, if_any: bool = False) -> None:
+        """Everything of one kind, in as many parts as it takes; at least one, which may be empty, unless it is written only if any."""
         self.rows[kind] = 0
         part = _Part(self.folder, kind, 1)
         async for one in batches:
@@ -94,7 +95,11 @@ class _Shelf:
                 await self._keep(part)
                 part = _Part(self.folder, kind, part.number + 1)
             await self.ctx.progress(self.rows[kind], self.rows[kind], f"{self.rows[kind]:,} {kind}")
-        await self._keep(part)
+        if self.rows[kind] or not if_any:
+            await self._keep(part)
+        else:
+            part.close()
+            del self.rows[kind]
 
     async def _keep(self, part: "_Part") -> None:
         self.files.append(await asyncio.to_thread(part.close))

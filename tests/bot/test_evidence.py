@@ -69,7 +69,7 @@ def check_as_a_program(good: File, path: Path) -> None:
     path.write_text(json.dumps(good).replace("OPS-12", "OPS-13"))
     wrong = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
     assert wrong.returncode == 1
-    assert "was changed after it was sealed" in wrong.stdout
+    assert "its payload was changed after it was recorded" in wrong.stdout
 
 
 def _event(file: File, kind: str) -> File:
@@ -119,7 +119,9 @@ def _resign(file: File) -> None:
 
 
 TAMPERINGS: dict[str, Callable[[File], None]] = {
-    "actor": _in_event("decision:approve", '"lin"', '"kim"'),
+    "actor": _in_event("decision:approve", '"actor":"p_', '"actor":"p_0'),
+    "name": lambda file: _event(file, "decision:approve").__setitem__("payload", '{"actor":"kim","detail":{}}'),
+    "erased by nobody": lambda file: file["events"][0].__setitem__("payload", None),
     "time": _in_event("run:submitted", '"at_us":', '"at_us":1'),
     "swapped": _swap,
     "twice": lambda file: file["events"].append(file["events"][-1]),
@@ -149,6 +151,8 @@ TAMPERINGS: dict[str, Callable[[File], None]] = {
 }
 CHANGES = {
     "actor": "was changed after it was sealed",
+    "name": "its payload was changed after it was recorded",
+    "erased by nobody": "its payload is gone, and nothing erased it",
     "time": "was changed after it was sealed",
     "swapped": "its text is of another event",
     "twice": "is there twice",

@@ -250,7 +250,7 @@ async def _emptied(session: WriteSession) -> None:
 async def _told(session: WriteSession) -> tuple[Counter[str], Counter[str]]:
     """How often each grant's end was written down, and how often its holder was told that it is near."""
     ends = await session.execute(
-        text("SELECT canonical::jsonb -> 'detail' ->> 'grant' AS name FROM audit_events WHERE kind = 'grant:expired'")
+        text("SELECT audit_detail(canonical, payload) ->> 'grant' AS name FROM audit_events WHERE kind = 'grant:expired'")
     )
     words = await session.execute(text("SELECT card #>> '{card,fields,0,value}' AS name FROM messages WHERE card #>> '{card,title}' <> ''"))
     return Counter(row.name for row in ends), Counter(row.name for row in words)

@@ -28,7 +28,8 @@ class Recorder:
 
     async def gained(self) -> Record:
         rows = await self._town.rows(
-            "SELECT seq, kind, actor, canonical::jsonb -> 'detail' AS detail FROM audit_events WHERE seq > :seq ORDER BY seq", seq=self.seq
+            "SELECT seq, kind, actor, audit_detail(canonical, payload) AS detail FROM audit_events WHERE seq > :seq ORDER BY seq",
+            seq=self.seq,
         )
         self.seq = rows[-1].seq if rows else self.seq
         noise, self._noise = self._noise, self._town.noise()

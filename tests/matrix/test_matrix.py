@@ -192,7 +192,7 @@ async def test_noise_is_recorded_together(matrix: Matrix) -> None:
     await matrix.town.web.app.state.refusals.flush()
     await matrix.town.events._refusals.flush()
     rows = await matrix.town.rows(
-        "SELECT canonical::jsonb -> 'detail' AS detail FROM audit_events WHERE actor = 'nobody' AND kind = 'request:refused'"
+        "SELECT audit_detail(canonical, payload) AS detail FROM audit_events WHERE actor = 'nobody' AND kind = 'request:refused'"
     )
     assert sum(row.detail["count"] for row in rows) == counted
     assert len(rows) == len({(row.detail["door"], row.detail["reason"]) for row in rows})

@@ -104,7 +104,8 @@ CREATE TABLE kept_blocks AS SELECT * FROM audit_blocks
 RESTORE: LiteralString = """
 TRUNCATE audit_events, audit_leaves, audit_blocks, audit_unsealed; INSERT INTO audit_leaves SELECT * FROM kept_leaves;
 INSERT INTO audit_blocks SELECT * FROM kept_blocks;
-INSERT INTO audit_events (seq, id, canonical, leaf) OVERRIDING SYSTEM VALUE SELECT seq, id, canonical, leaf FROM kept_events
+INSERT INTO audit_events (seq, id, canonical, leaf, payload, salt) OVERRIDING SYSTEM VALUE
+SELECT seq, id, canonical, leaf, payload, salt FROM kept_events
 """
 
 

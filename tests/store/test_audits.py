@@ -58,7 +58,7 @@ async def test_an_event_is_stored_with_its_id_its_time_and_the_hash_of_its_text(
         (row,) = await find_trail(session, run)
     ((canonical, leaf, at_us),) = log.query("SELECT canonical, leaf, at_us FROM audit_events")
     written = json.loads(canonical)
-    assert list(written) == ["id", "at_us", "at", "kind", "actor", "run", "detail"]
+    assert list(written) == ["id", "at_us", "at", "kind", "actor", "run", "detail", "payload"]
     assert canonical.startswith(f'{{"id":"{row.id}","at_us":{at_us},"at":"')
     assert datetime.fromisoformat(written["at"]) == row.at
     assert leaf == hashlib.sha256(b"\0" + canonical.encode()).digest()

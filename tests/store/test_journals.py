@@ -91,7 +91,7 @@ async def test_one_statement_ends_a_step_and_begins_the_next_one_unless_somethin
         first, *others = await find_steps(session, run, revision=1)
     assert (first.state, first.result, first.ended_at is not None) == ("done", {"moved": [1]}, True)
     assert (begun is not None, [(one.position, one.state) for one in others]) == ((False, []) if changed else (True, [(1, "calling")]))
-    record = "SELECT canonical::jsonb -> 'detail' FROM audit_events WHERE kind = 'step:done' AND run_id = :run"
+    record = "SELECT audit_detail(canonical, payload) FROM audit_events WHERE kind = 'step:done' AND run_id = :run"
     assert [one[0] for one in await tables.execute(record, run=run)] == [
         {"step": "a.move", "position": 0, "phase": "do", "attempt": key.attempt}
     ]

@@ -37,7 +37,7 @@ async def test_a_run_is_born_with_its_event_its_key_and_its_secrets(tables: Tabl
     row = await tables.row(one.id)
     assert (row.number, row.answer_to, row.due_at is not None) == (found.number, b"address", True)
     (event,) = await tables.execute("SELECT canonical FROM audit_events WHERE run_id = :run", run=one.id)
-    assert '"kind" : "run:submitted"' in event.canonical
+    assert '"kind":"run:submitted"' in event.canonical
     assert (await tables.execute("SELECT sealed FROM secrets WHERE run_id = :run", run=one.id))[0].sealed == b"sealed"
 
 

@@ -35,7 +35,7 @@ async def held(tables: Tables) -> dict[UUID, str]:
 
 async def trail(tables: Tables, run: UUID) -> list[str]:
     rows = await tables.execute("SELECT canonical FROM audit_events WHERE canonical LIKE :like ORDER BY seq", like=f"%{run}%")
-    return [row.canonical.split('"kind" : "')[1].split('"')[0] for row in rows if '"kind" : "' in row.canonical]
+    return [row.canonical.split('"kind":"')[1].split('"')[0] for row in rows if '"kind":"' in row.canonical]
 
 
 async def test_the_web_switches_on_at_once_and_only_a_worker_off(tables: Tables) -> None:

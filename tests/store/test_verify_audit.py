@@ -234,7 +234,7 @@ async def test_an_event_that_waits_longer_than_a_sealer_takes_is_named(log: Reco
 async def test_changing_an_event_before_the_sealer_comes_is_found(log: Record) -> None:
     await log.tell(1)
     ((waiting,),) = log.query("SELECT event_id FROM audit_unsealed")
-    log.tamper("UPDATE audit_events SET canonical = replace(canonical, 'ada', 'eve') WHERE id = %(id)s", values={"id": waiting})
+    log.tamper("UPDATE audit_events SET canonical = replace(canonical, 'submitted', 'cancelled') WHERE id = %(id)s", values={"id": waiting})
     assert log.verify().problems == [f"audit event {waiting}, not sealed yet: its text was changed after it was recorded"]
     await log.seal()
     assert log.verify().problems == [f"audit event {waiting} in block {BLOCKS + 1}, position 0: its text was changed after it was sealed"]
@@ -350,7 +350,7 @@ async def test_events_recorded_side_by_side_are_paired_with_their_leaves(databas
 async def test_the_program_needs_nothing_of_the_checkout(log: Record) -> None:
     done, said = run_alone(log, "--json")
     assert done == 0
-    assert said == {"rows": BLOCKS * EVENTS, "blocks": BLOCKS, "unsealed": 0, "problems": [], "ok": True}
+    assert said == {"rows": BLOCKS * EVENTS, "blocks": BLOCKS, "unsealed": 0, "erased": [], "problems": [], "ok": True}
     log.tamper("DELETE FROM audit_blocks WHERE n = 2")
     done, said = run_alone(log, "--json")
     assert done == 1

@@ -96,7 +96,8 @@ class Line:
         """How often the request took effect, as Postgres has it; more than one kind of trace must agree."""
         queries = {
             "submit": "SELECT (SELECT count(*) FROM runs WHERE arguments->>'name' = :key), (SELECT count(*) FROM inbox WHERE key = :key),"
-            " (SELECT count(*) FROM audit_events WHERE kind = 'run:submitted' AND canonical::jsonb #>> '{detail,arguments,name}' = :key)",
+            " (SELECT count(*) FROM audit_events WHERE kind = 'run:submitted'"
+            " AND audit_detail(canonical, payload) #>> '{arguments,name}' = :key)",
             "press": "SELECT (SELECT count(*) FROM decisions WHERE run_id = :run), (SELECT count(*) FROM inbox WHERE key = :key),"
             " (SELECT count(*) FROM audit_events WHERE kind LIKE 'decision:%' AND run_id = :run)",
             "control": "SELECT (SELECT count(*) FROM runs WHERE id = :run AND status = 'cancelled'), (SELECT count(*) FROM inbox"

@@ -109,7 +109,7 @@ async def _the_record_tells_it(stage: Stage) -> None:
     slack = stage.slack
     [run] = await slack.rows("SELECT id, digest FROM runs WHERE command = 'deploy'")
     rows = await slack.rows(
-        "SELECT kind, actor, canonical::jsonb -> 'detail' AS detail FROM audit_events WHERE run_id = :id ORDER BY at_us, seq", id=run.id
+        "SELECT kind, actor, audit_detail(canonical, payload) AS detail FROM audit_events WHERE run_id = :id ORDER BY at_us, seq", id=run.id
     )
     kinds = [(row.kind, row.actor) for row in rows]
     for wanted in (

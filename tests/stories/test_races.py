@@ -128,7 +128,8 @@ class _Truth:
         for row in await session.execute(text("SELECT run_id, person, verdict FROM decisions")):
             truth.decisions[row.run_id].append((row.person, row.verdict))
         events = text(
-            "SELECT run_id, kind, actor, canonical::jsonb #>> '{detail,refused}' AS refused FROM audit_events WHERE run_id IS NOT NULL"
+            "SELECT run_id, kind, actor, audit_detail(canonical, payload) #>> '{refused}' AS refused FROM audit_events"
+            " WHERE run_id IS NOT NULL"
         )
         for row in await session.execute(events):
             truth.trail[row.run_id][row.kind] += 1

@@ -81,7 +81,7 @@ class Slack:
     async def audit(self, kind: str) -> list[dict[str, Any]]:
         """The details of the events of one kind, each with its actor."""
         rows = await self.rows(
-            "SELECT canonical::jsonb -> 'detail' AS detail, actor FROM audit_events WHERE kind = :kind ORDER BY seq", kind=kind
+            "SELECT audit_detail(canonical, payload) AS detail, actor FROM audit_events WHERE kind = :kind ORDER BY seq", kind=kind
         )
         return [{"actor": row.actor, **row.detail} for row in rows]
 

@@ -141,6 +141,9 @@ def _spoil(folder: Path, key: Path) -> None:
     assert said().startswith("The export is damaged")
     rewrite(folder / "events-001.jsonl.gz", "gone", "kept")
     sign_again(folder, key)
+    assert "its payload was changed after it was recorded" in said()
+    rewrite(folder / "events-001.jsonl.gz", "run:succeeded", "run:cancelled")
+    sign_again(folder, key)
     assert "an event was changed, left out or put in after it was sealed" in said()
     events = folder / "events-001.jsonl.gz"
     rewrite(events, gzip.decompress(events.read_bytes()).decode().splitlines(keepends=True)[1], "")
