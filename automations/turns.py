@@ -57,8 +57,8 @@ class Turns:
 
     async def __call__(self, one: Integration) -> None:
         self._asked += 1
-        if one.rate is not None:
-            await self._take(one.name, one.rate, first=self._asked == 1)
+        if one.rate_in_force is not None:
+            await self._take(one.name, one.rate_in_force, first=self._asked == 1)
         if self._over is not None:
             raise self._over  # a call beside the first one would be made now, and again by the next try
         self._made += 1

@@ -37,7 +37,7 @@ class Integration:
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings
-        self.rate: Rate | None = None
+        self.rate_in_force: Rate | None = None
         self.planning = False
         self.stopped = ""
 

@@ -45,7 +45,7 @@ class Catalog:
             settings = settings_of(kind, self._environment)
             self.secrets.update(_secrets_in(settings))
             opened = kind(settings)
-            opened.planning, opened.rate = planning, rate_of(kind, self._environment)
+            opened.planning, opened.rate_in_force = planning, rate_of(kind, self._environment)
             self._opened[kind, planning] = opened
         assert isinstance(opened, kind)  # noqa: S101  for the type checker; the key is the kind
         return opened

@@ -164,7 +164,7 @@ class Paced(Integration):
 @pytest.mark.parametrize(("said", "rate"), [("30/minute", "30 a minute"), ("none", "None"), ("", "5 a second")])
 def test_an_operator_says_how_often_an_integration_may_be_called(said: str, rate: str) -> None:
     catalog = Catalog({"COUNTERSIGN_PACED__RATE_LIMIT": said})
-    assert str(catalog(Paced, planning=True).rate) == str(catalog(Paced, planning=False).rate) == rate
+    assert str(catalog(Paced, planning=True).rate_in_force) == str(catalog(Paced, planning=False).rate_in_force) == rate
 
 
 def test_a_wrong_rate_is_named_with_a_right_one() -> None:
