@@ -74,6 +74,7 @@ class Declaration(_Strict):
     priority: Literal["low", "normal", "high"] = "normal"
     runs_on: Annotated[str, StringConstraints(pattern=rf"^({LABEL})?$")] = ""
     saves: Duration | None = None
+    rehearsal: dict[ArgumentName, Any] | None = None
     deprecated: str = ""
     retired: str = ""
 

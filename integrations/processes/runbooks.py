@@ -71,6 +71,8 @@ def _command(source: Source) -> Command:
     parameters = [parameter(source, name, one) for name, one in declared.arguments.items()]
     _check_words(source, declared)
     _check_secrets(source, declared)
+    if declared.rehearsal is not None and not declared.undo:
+        source.refuse(("rehearsal",), "tries the undo, and there is none; say how it is taken back with undo")
     if declared.timeout.total_seconds() < 1 or declared.timeout > steps.run_script.timeout:
         source.refuse(("timeout",), f"should be from 1s to {steps.run_script.timeout}")
     bundle = scripts.Bundle(
@@ -118,6 +120,7 @@ def _made(runbook: _Runbook, parameters: list[inspect.Parameter]) -> Command:
         priority=declared.priority,
         runs_on=declared.runs_on,
         saves=str(declared.saves or ""),
+        rehearsal=declared.rehearsal,
         deprecated=declared.deprecated,
         retired=declared.retired,
     )(planner)

@@ -169,6 +169,17 @@ async def test_maintenance_is_previewed_approved_and_seen_by_visitors(fleet: Sit
     assert fleet.closed("web", Env.prod) is None
 
 
+async def test_the_undo_of_a_runbook_is_rehearsed_too(fleet: Site, cast: tuple[Member, Member, Member], bot: Bot) -> None:
+    ada, lin, _ = cast
+    bot.cast("ada", may=["countersign:rehearse", "countersign:use"])
+    run = await ada.say("/rehearse maintenance")
+    assert run.succeeded, run.outcome
+    assert fleet.closed("web", Env.staging) is None
+    asked = await ada.say("/maintenance web on env=prod")
+    assert [one.value for one in (await bot.card(asked)).fields if one.label == "Undo"] == ["verified today"]
+    await lin.deny(asked)
+
+
 async def test_maintenance_that_somebody_else_began_makes_the_run_stale(fleet: Site, cast: tuple[Member, Member, Member]) -> None:
     ada, lin, _ = cast
     run = await ada.say("/maintenance web off env=prod")

@@ -36,6 +36,7 @@ idempotent: false
 timeout: 5m
 files: [lib.sh]
 environment: {LANG: C.UTF-8}
+rehearsal: {service: web}
 """
 
 
@@ -59,6 +60,7 @@ async def test_every_key_reaches_the_command(filled: Folder) -> None:
     assert one.usage == "/restart-service <service> [env=staging] [token=] [note=]"
     assert one.schema.inputs({})[0].hint == "which one"
     assert one.schema.secrets == {"token"}
+    assert one.rehearsal == {"service": "web"}
     plan = await planned(one, service="api", note="-v")
     assert plan.steps[0].arguments["argv"] == ["./restart.sh", "api", "--env=staging", "-v", "{literal}"]
     assert str(plan.steps[0].function.timeout) == "5m"
@@ -230,6 +232,8 @@ REFUSED = [
     (MINIMAL, "environment: {HOME: x}", "environment.HOME: is always the fresh folder"),
     (MINIMAL, "environment: {'A=B': x}", "environment.A=B: a variable's name is letters, digits and _"),
     (MINIMAL, "environment: {A: 1}", "environment.A: should be text; write it in quotes"),
+    (MINIMAL, "rehearsal: {}", "line 5, rehearsal: tries the undo, and there is none; say how it is taken back with undo"),
+    (MINIMAL, "undo: [./restart.sh]\nrehearsal: {colour: red}", "rehearsal: colour"),
     (MINIMAL, "approval: {by: nobody}", "permission 'nobody' should read 'bundle:verb'"),
     (MINIMAL, "approval: {by: a:b, count: 0}", "count should be at least 1"),
     (MINIMAL, "approval: {by: a:b, when: {env: prod}}", "its approval names 'env', which is not an argument"),
