@@ -69,8 +69,11 @@ HAVING sum(approved + denied) > 0 ORDER BY sum(approved + denied) DESC, person L
 """)  # noqa: S608  built from constants
 LATEST: Final = 200
 USED_DAYS: Final = 90
+PROVEN_DAYS: Final = 30
 _USED: Final = text(f"""
-SELECT c.name AS command, l.asked, l.good, l.bad, l.last_at FROM unnest(cast(:names AS text[])) AS c(name) CROSS JOIN LATERAL (
+SELECT c.name AS command, l.asked, l.good, l.bad, l.last_at,
+       EXISTS (SELECT FROM provings WHERE command = c.name AND proven_at > countersign_now() - interval '{PROVEN_DAYS} days') AS proven
+FROM unnest(cast(:names AS text[])) AS c(name) CROSS JOIN LATERAL (
   SELECT count(*) AS asked, count(*) FILTER (WHERE status = ANY(:good)) AS good, count(*) FILTER (WHERE status = ANY(:bad)) AS bad,
          max(created_at) AS last_at
   FROM (SELECT status, created_at FROM runs WHERE {exactly("command", "c.name")} AND NOT dry_run ORDER BY number DESC LIMIT {LATEST}) latest
@@ -128,6 +131,9 @@ async def find_deciders(session: ReadSession, since: datetime) -> list[Any]:
 
 
 async def find_used(session: ReadSession, commands: Sequence[str]) -> dict[str, Any]:
-    """How each of these commands did in the latest LATEST runs of the last USED_DAYS days: asked, good, bad, last_at; by name."""
+    """How each of these commands did in the latest LATEST runs of the last USED_DAYS days: asked, good, bad, last_at; by name.
+
+    `proven`: an undo of it has worked in the last PROVEN_DAYS days.
+    """
     values = {"names": list(commands), "good": [one.value for one in _GOOD], "bad": [one.value for one in _BAD]}
     return {row.command: row for row in await session.execute(_USED, values)}

@@ -36,6 +36,22 @@ async def test_a_rehearsal_carries_out_and_undoes_and_the_next_card_says_so(ada:
     assert undo_on(await crew.card(await ada.say("loader how=prod"))) == ["verified 12 days ago"]
 
 
+async def test_the_catalogue_names_what_was_not_rehearsed_lately(ada: Member, crew: Bot, trace: Path) -> None:
+    (max_,) = crew.cast("max", may=["countersign:audit"])
+
+    async def marked(name: str) -> bool:
+        answer = (await max_.say("catalogue")).answer
+        assert answer is not None
+        return any(line.startswith(f"{name} ") and "undo not verified for 30 days" in line for line in answer.code.splitlines())
+
+    await crew.later("31d")
+    assert (await marked("loader"), await marked("cart")) == (True, False)
+    await ada.say("rehearse loader")
+    assert not await marked("loader")
+    await crew.later("31d")
+    assert await marked("loader")
+
+
 async def test_what_is_rehearsed_and_undone_are_runs_of_their_own_in_the_record(ada: Member, crew: Bot, trace: Path) -> None:
     run = await ada.say("rehearse loader")
     assert run.succeeded
