@@ -173,6 +173,9 @@ async def test_the_undo_of_a_runbook_is_rehearsed_too(fleet: Site, cast: tuple[M
     ada, lin, _ = cast
     bot.cast("ada", may=["countersign:rehearse", "countersign:use"])
     run = await ada.say("/rehearse maintenance")
+    for number in (2, 3):  # the run on the safe target and its undo: both are of high risk
+        assert "has to end" in (await bot.card(run)).text
+        await lin.do(f"approve {number}", expect="approved")
     assert run.succeeded, run.outcome
     assert fleet.closed("web", Env.staging) is None
     asked = await ada.say("/maintenance web on env=prod")
