@@ -21,6 +21,7 @@ from commands.registries import load_own
 from store.settings import Settings, WrongSetting
 
 from .roles import run_role
+from .slates import Slate
 
 _log = logging.getLogger("automations")
 STOP_SECONDS: Final = 12.0
@@ -31,10 +32,11 @@ LOOK_SECONDS: Final = 0.05
 
 @dataclass
 class Child:
-    """One supervised process in its slot; `pause` grows while it keeps failing at once."""
+    """One supervised process in its slot; `pause` grows while it keeps failing at once. Those that are in the slot later read the slate."""
 
     role: str
     slot: str
+    slate: Slate
     pid: int = 0
     started: float = 0.0
     pause: float = 0.05
@@ -48,7 +50,7 @@ class Supervisor:
         own = uuid4().hex[:8]
         wanted = [("housekeeping", 1), ("planning", settings.planning_processes), ("executing", settings.executing_processes)]
         self._settings = settings
-        self._children = [Child(role, f"{own}-{n}") for role, count in wanted for n in range(count)]
+        self._children = [Child(role, f"{own}-{n}", Slate.blank()) for role, count in wanted for n in range(count)]
         self._ending = False
         self._code = 0
 
@@ -121,7 +123,7 @@ def _become(settings: Settings, child: Child, *, parent: int) -> int:
     if (comm := Path("/proc/self/comm")).exists():  # what `ps` and `top` show
         comm.write_text(f"cs-{child.role}"[:15])
     try:
-        return run_role(settings, child.role, child.slot, parent=parent)
+        return run_role(settings, child.role, child.slot, parent=parent, slate=child.slate)
     except BaseException:
         _log.exception("%s ended unexpectedly", child.role)
         return 1

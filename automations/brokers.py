@@ -1,5 +1,6 @@
 """Dramatiq over Redis, carrying only run ids. A hint that is lost, doubled or late changes nothing: the row is the truth."""
 
+import contextlib
 import json
 import logging
 import time
@@ -22,6 +23,8 @@ PLANNING: Final = "planning"
 EXECUTING: Final = "executing"
 WAKE_SECONDS: Final = 1
 TELL_SECONDS: Final = 1.0
+AGAIN_SECONDS: Final = 0.2
+HINT_SECONDS: Final = 1.0
 MOST_IDS: Final = 16
 # After a hint was heard, so that the event loop begins at once: Python's threads take turns, and this one has nothing urgent to do.
 GIVE_WAY_SECONDS: Final = 0.001
@@ -51,7 +54,7 @@ class WakingBroker(RedisBroker):
         return _WakingConsumer
 
     def hint(self, queue: str, ids: Sequence[UUID]) -> None:
-        """Wakes a worker of the queue for these runs; raises redis.RedisError when Redis cannot take it within 2 s."""
+        """Wakes a worker of the queue for these runs; raises redis.RedisError when Redis does not take it in time."""
         for start in range(0, len(ids), MOST_IDS):
             few = [str(one) for one in ids[start : start + MOST_IDS]]
             self.enqueue(dramatiq.Message(queue_name=queue, actor_name=queue, args=(few,), kwargs={}, options={}))
@@ -69,12 +72,19 @@ class _WakingConsumer(_RedisConsumer):
             self._keep(self._wait_and_fetch())
         except redis.TimeoutError:
             return None
-        except redis.ConnectionError as error:
-            raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
+        except redis.RedisError as error:  # Dramatiq would wait for three seconds, and then begin a new consumer
+            self._warn("Redis is waited for: %s", type(error).__name__)
+            time.sleep(AGAIN_SECONDS)
+            return None
         if not self.message_cache:
             return None
         time.sleep(GIVE_WAY_SECONDS)
         return super().__next__()  # type: ignore[no-untyped-call]
+
+    def ack(self, message: Any) -> None:
+        """A hint was heard when it was read: where it cannot be acknowledged it is heard once more, and nobody waits until it can."""
+        with contextlib.suppress(ConnectionClosed):
+            super().ack(message)  # type: ignore[no-untyped-call]
 
     def _wait_and_fetch(self) -> list[bytes | None]:
         """In one trip: Redis goes on to the fetch the moment that the wait is over.
@@ -91,6 +101,14 @@ class _WakingConsumer(_RedisConsumer):
                 fetched = broker.do_fetch(self.queue_name, self.prefetch - self.outstanding_message_count)
         found: list[bytes | None] = fetched
         return found
+
+    def _warn(self, words: str, what: object) -> bool:
+        """Says it, at most once a second; whether it did."""
+        if time.monotonic() - self._told <= TELL_SECONDS:
+            return False
+        self._told = time.monotonic()
+        _log.warning(words, what)
+        return True
 
     def _fetching(self) -> tuple[Any, ...]:
         """What Dramatiq's own `do_fetch` gives to its script."""
@@ -121,9 +139,8 @@ class _WakingConsumer(_RedisConsumer):
         An older hint that is still in hand is removed as well, which changes nothing: it has been read.
         """
         self._dropped += count
-        if time.monotonic() - self._told > TELL_SECONDS:
-            _log.warning("%d forged or damaged hints were dropped", self._dropped)
-            self._dropped, self._told = 0, time.monotonic()
+        if self._warn("%d forged or damaged hints were dropped", self._dropped):
+            self._dropped = 0
         queue = f"{self.broker.namespace}:{self.queue_name}"
         fetched = f"{self.broker.namespace}:__acks__.{self.broker.broker_id}.{self.queue_name}"
         kept = {json.loads(one)["options"]["redis_message_id"].encode() for one in self.message_cache}
@@ -151,12 +168,16 @@ def _ids_of(data: bytes | None, queue: str) -> list[UUID] | None:
 
 
 def open_broker(url: str, *, heard: Callable[[list[UUID]], None] | None = None, labels: Sequence[str] = ()) -> WakingBroker:
-    """A broker that knows the two queues, and two more for each label; a process that only hints need not hear.
+    """A broker that knows the two queues, and two more for each label; a process that only hints need not hear, and waits less long.
 
     Dramatiq's Retries, TimeLimit and AgeLimit are left out: our own state machine decides.
     """
     pool = redis.ConnectionPool.from_url(
-        url, socket_timeout=WAKE_SECONDS + 2, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0), health_check_interval=15
+        url,
+        socket_timeout=WAKE_SECONDS + 2 if heard else HINT_SECONDS,
+        socket_connect_timeout=1,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=15,
     )
     broker = WakingBroker(  # type: ignore[no-untyped-call]
         client=redis.Redis(connection_pool=pool),

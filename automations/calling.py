@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Protocol
 
 from countersign.arguments import Duration
@@ -19,7 +20,7 @@ from countersign.retries import Retrying
 from countersign.schemas import written_json
 from countersign.steps import StepFunction
 from store import traces
-from store.journals import LostClaim, StepKey
+from store.journals import Bearing, LostClaim, StepKey
 from store.people import Person
 from store.runs import RunRow
 from store.secrets import put_back
@@ -28,6 +29,7 @@ from store.waits import Waiting, WaitKind
 from .journaling import StepJournal
 from .redactions import Redactor
 from .services import Services
+from .slots import Slot
 from .turns import turns_of
 
 _log = logging.getLogger(__name__)
@@ -74,6 +76,13 @@ class Work:
     redactor: Redactor
     steps: Mapping[str, StepFunction[..., Any]]
     command: Command | None = None
+    looked: tuple[float, Bearing] | None = None
+    """When, on the monotonic clock, this worker claimed a run that had not begun, and how things stood with it."""
+
+    @cached_property
+    def slot(self) -> Slot:
+        """The run's place among those that this process carries out at once."""
+        return Slot(self.services.slots)
 
 
 class Watcher(Protocol):
@@ -154,6 +163,7 @@ async def _run(
         cancelled=is_cancelled,
         services=work.services if step["name"].startswith("commands.shipped") else None,
     )
+    work.services.slate.call(key)
     async with asyncio.timeout(Duration.parse(step["timeout"]).total_seconds()) as limit:
         with taking_turns(turns_of(work.services, key, journal, limit)):
             return await function.function(context, **values)

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from countersign.runs import RunStatus
 from countersign.shapes import last_result, shape_of
+from store.beginnings import Start
 from store.journals import Phase, StepRow, StepState
 
 from .calling import Ended, Work
@@ -18,8 +19,14 @@ from .walking import Stop, Walk
 _FIRST: Final = (Ended.unclear, Ended.cancelled, Ended.barred, Ended.failed, Ended.held, Ended.left)
 
 
-async def carry_out(work: Work) -> None:
-    """Goes on wherever the journal ends, forwards or backwards, until the run is finished or needs a person."""
+async def carry_out(work: Work, start: Start | None = None) -> None:
+    """Goes on wherever the journal ends, forwards or backwards, until the run is finished or needs a person.
+
+    `start` is how it has just begun, if it has.
+    """
+    if start is not None and start.fresh:
+        await _forward(work, [], begun=start.begun)
+        return
     rows = await journal_of(work)
     if work.run.status == RunStatus.undoing or any(row.phase == Phase.undo for row in rows):
         await take_up_undo(work, rows)
@@ -27,12 +34,13 @@ async def carry_out(work: Work) -> None:
         await _forward(work, await journal_of(work) if work.run.choice else rows)
 
 
-async def _forward(work: Work, rows: Sequence[StepRow]) -> None:
-    walk = Walk(work, rows)
+async def _forward(work: Work, rows: Sequence[StepRow], *, begun: int | None = None) -> None:
+    walk = Walk(work, rows, begun=begun)
     await walk.go()
     if walk.stops:
         await _stop(work, walk.stops)
         return
+    work.slot.free()
     if walk.waits:
         await park(work, *walk.waits.values())
         return

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -20,24 +21,27 @@ from countersign.plans import plan_digest
 from countersign.runs import RunStatus
 from store import traces
 from store.approvals import find_request
+from store.beginnings import Held, Start, begin_run, take_whole
 from store.breaks import open_review
-from store.claims import Claim, claim
-from store.databases import ReadSession, WriteSession
+from store.claims import Claim, claiming
+from store.databases import WriteSession
 from store.journals import LostClaim, StepState, find_start, find_steps, mark_start
-from store.people import find_all_people, find_people
-from store.runs import Move, RunRow, find_runs, move
+from store.people import find_all_people
+from store.runs import Move, RunRow, move
 from store.secrets import find_secrets
 
 from .agreeing import find_agreement, find_end
 from .calling import Work
 from .carrying import carry_out
 from .comparing import differences
+from .halting import first_step
 from .locking import give_turn_back, leave_turn, take_turn
 from .makingplans import Made, find_timing, make_plan, still_allowed
 from .planning import ask_or_queue, fallback_of, finish, floor_of
 from .redactions import Redactor
 from .services import Services
 from .settling import give_back, hand_on, settle
+from .speaking import speak_late
 from .switching import without_held
 from .tracing import note_approval, note_claim
 from .waiting import wait, wait_for_turn
@@ -51,37 +55,50 @@ _CLAIMABLE: Final = (RunStatus.queued, RunStatus.running, RunStatus.undoing)
 
 async def execute_runs(services: Services, ids: Sequence[UUID]) -> int:
     """Executes those of these runs that this worker can claim, side by side; returns how many it claimed."""
-    async with services.reading() as session:
-        rulebook = await services.current_rulebook(session)
+    rulebook = await services.recent_rulebook()
     ids = await without_held(services, ids, planning=False)
-    async with services.statement() as session:
-        claims = await claim(
-            session,
-            ids,
-            statuses=_CLAIMABLE,
-            worker=services.name,
-            lease=services.settings.lease_seconds,
-            versions=rulebook.registry.versions,
-            unoffered=services.settings.version_seconds,
-            labels=services.labels,
-        )
-    results = await asyncio.gather(*(_held(services, rulebook, one) for one in claims), return_exceptions=True)
+    wanted = claiming(
+        statuses=_CLAIMABLE,
+        worker=services.name,
+        lease=services.settings.lease_seconds,
+        versions=rulebook.registry.versions,
+        unoffered=services.settings.version_seconds,
+        labels=services.labels,
+    )
+    async with services.plain_statement() as driver:
+        taken = await take_whole(driver, ids, wanted)
+    if any(one.bearing.policy != rulebook.policy.digest for one in taken):
+        rulebook = await services.recent_rulebook(seconds=0)
+    results = await asyncio.gather(*(_held(services, rulebook, one) for one in taken), return_exceptions=True)
     for one in results:
         if isinstance(one, LostClaim):
             _log.warning("a claim was lost; another worker goes on with the run")
         elif isinstance(one, BaseException):
             _log.error("executing a run ended unexpectedly; it goes on when its lease has ended", exc_info=one)
-    return len(claims)
+    return len(taken)
 
 
-async def _held(services: Services, rulebook: Rulebook, one: Claim) -> None:
-    with services.holding([one.run_id]):
-        async with services.reading() as session:
-            work = await _work(services, session, one, rulebook)
-        note_claim(work.run, one)
-        await note_approval(work.run, one, services)
-        with traces.span("execute", work.run.trace, "consumer", run=work.run.number, command=work.run.command, attempt=one.attempt):
-            await _execute(services, rulebook, work, one)
+async def _held(services: Services, rulebook: Rulebook, one: Held) -> None:
+    """Its calls are forgotten only when the claim has ended: until then this worker's death would raise the question of each of them."""
+    try:
+        await _hold(services, rulebook, one)
+    except LostClaim:
+        await speak_late(services, one.run.id)
+        services.slate.forget(one.run.id)
+        raise
+    services.slate.forget(one.run.id)
+
+
+async def _hold(services: Services, rulebook: Rulebook, one: Held) -> None:
+    with services.holding([one.run.id]):
+        work = await _work(services, one, rulebook)
+        note_claim(work.run, one.claim)
+        await note_approval(work.run, one.claim, services)
+        with traces.span("execute", work.run.trace, "consumer", run=work.run.number, command=work.run.command, attempt=work.attempt):
+            try:
+                await _execute(services, rulebook, work, one.claim)
+            finally:
+                work.slot.free()
 
 
 async def _execute(services: Services, rulebook: Rulebook, work: Work, one: Claim) -> None:
@@ -91,18 +108,28 @@ async def _execute(services: Services, rulebook: Rulebook, work: Work, one: Clai
     elif one.failures >= MOST_LOSSES:
         await settle(work, RunStatus.running, because="begun too often", keep_lease=True)
         await settle(work, RunStatus.interrupted, because="begun too often", outcome="Its worker died each time it was about to begin.")
-    elif await _may_start(services, rulebook, work, command, now=one.at):
-        await carry_out(work)
+    elif (start := await _started(services, rulebook, work, command, now=one.at)) is not None:
+        await carry_out(work, start)
     elif command is not None and command.locks:
         await give_turn_back(work)
 
 
-async def _work(services: Services, session: ReadSession, one: Claim, rulebook: Rulebook) -> Work:
-    run = (await find_runs(session, [one.run_id]))[one.run_id]
-    person = (await find_people(session, [run.asker]))[run.asker]
-    secrets = await find_secrets(session, run.id, services.opener)
-    command = rulebook.registry.find(run.command)
-    return Work(services, run, person, one.attempt, secrets, Redactor(secrets.values()), rulebook.registry.steps, command)
+async def _work(services: Services, one: Held, rulebook: Rulebook) -> Work:
+    run, secrets, looked = one.run, dict[str, str](), (time.monotonic(), one.bearing)
+    if one.secret:
+        async with services.reading() as session:
+            secrets = await find_secrets(session, run.id, services.opener)
+    return Work(
+        services,
+        run,
+        one.bearing.person,
+        one.claim.attempt,
+        secrets,
+        Redactor(secrets.values()),
+        rulebook.registry.steps,
+        rulebook.registry.find(run.command),
+        looked=looked if one.claim.status is RunStatus.queued and one.bearing.policy == rulebook.policy.digest else None,
+    )
 
 
 async def _go_on(work: Work, one: Claim, command: Command | None) -> None:
@@ -123,12 +150,17 @@ async def _go_on(work: Work, one: Claim, command: Command | None) -> None:
         await settle(
             work, RunStatus.interrupted, because="its code is gone", outcome="No worker has the code this run began with any more."
         )
-    else:
+    elif await work.slot.take():
         await carry_out(work)
+    else:
+        await hand_on(work)
 
 
-async def _may_start(services: Services, rulebook: Rulebook, work: Work, command: Command | None, *, now: datetime) -> bool:
-    """Everything that was decided is decided again now: the asker's right, the voters' rights, and the plan itself."""
+async def _started(services: Services, rulebook: Rulebook, work: Work, command: Command | None, *, now: datetime) -> Start | None:
+    """Everything that was decided is decided again now: the asker's right, the voters' rights, and the plan itself.
+
+    None when the run does not begin.
+    """
     run = work.run
     if command is None:
         return await _refuse(work, f"There is no command {run.command} any more; nothing was done.")
@@ -140,43 +172,42 @@ async def _may_start(services: Services, rulebook: Rulebook, work: Work, command
     if timing.start > now:
         await wait(work, timing, now=now)
         await leave_turn(work)
-        return False
+        return None
     if turn := await take_turn(work, command):
         return await _refuse(work, f"Nothing was done, because of {turn}.")
     if turn is None:
-        return False
+        return None
     facts = timing.signed(start=None, zone=work.person.zone, before=signed_facts(run.plan))
     try:
         made = (await make_plan(services, run, command, work.person, dict(work.secrets), timing=facts)).timed(timing, work.person)
     except Stopped as error:
         await give_back(work, str(error))
-        return False
+        return None
     except NotYet as later:
         await wait_for_turn(work, later, now=now)
-        return False
+        return None
     except PlanRefused as error:
         return await _refuse(work, f"Nothing was done; it could not be planned again: {error}")
     if made.digest != run.digest or _digest(work) != run.digest:
         await _ask_again(services, rulebook, work, made, changed=differences(run.plan or {}, made.plan or {}))
-        return False
+        return None
     agreement = await find_agreement(services, rulebook, work, command, floor=floor_of(made), freezes=made.freezes)
     if agreement.ended:
         return await _refuse(work, f"Nothing was done: the record says that this run has ended: {agreement.ended}.")
     if not agreement.given:
         await _ask_again(services, rulebook, work, made, changed=[agreement.why])
-        return False
-    await _begin(services, rulebook, work, made.digest, broken_by=agreement.broken_by)
-    return True
-
-
-async def _begin(services: Services, rulebook: Rulebook, work: Work, digest: str, *, broken_by: str) -> None:
-    """The move and the mark in one transaction: a run is never running without the proof that a worker began it."""
-    if services.ending:
+        return None
+    if not await work.slot.take() or services.ending:
         await hand_on(work, begun=False)
-        raise LostClaim
+        return None
+    return await _begin(services, rulebook, work, command, broken_by=agreement.broken_by)
+
+
+async def _begin(services: Services, rulebook: Rulebook, work: Work, command: Command, *, broken_by: str) -> Start:
+    """The move and the mark at once: a run is never running without the proof that a worker began it."""
     run, detail = work.run, {"worker": services.name, "attempt": work.attempt}
     because = "the plan is what was approved"
-    begun = Move(
+    one = Move(
         run.id,
         RunStatus.running,
         by="countersign",
@@ -186,13 +217,20 @@ async def _begin(services: Services, rulebook: Rulebook, work: Work, digest: str
         keep_lease=True,
         detail=detail,
     )
-    async with services.transaction() as session:
-        target = target_of(work.command, run.arguments) if work.command else ""
-        await mark_start(session, run.id, revision=run.revision, attempt=work.attempt, worker=services.name, digest=digest, target=target)
-        if not await move(session, [begun]):
+    target, digest, worker = target_of(command, run.arguments), run.digest or "", services.name
+    if not broken_by:
+        first = first_step(work)
+        async with services.plain_statement() as driver:
+            start = await begin_run(driver, one, revision=run.revision, worker=worker, digest=digest, target=target, first=first)
+        if start is None:
             raise LostClaim
-        if broken_by:
-            await _have_reviewed(services, session, rulebook, run, broken_by)
+        return start
+    async with services.transaction() as session:
+        await mark_start(session, run.id, revision=run.revision, attempt=work.attempt, worker=worker, digest=digest, target=target)
+        if not await move(session, [one]):
+            raise LostClaim
+        await _have_reviewed(services, session, rulebook, run, broken_by)
+    return Start(fresh=False)
 
 
 async def _have_reviewed(services: Services, session: WriteSession, rulebook: Rulebook, run: RunRow, broken_by: str) -> None:
@@ -236,6 +274,6 @@ async def _ask_again(services: Services, rulebook: Rulebook, work: Work, made: M
         await finish(session, [ask_or_queue(services, rulebook, people, run, work.person, again, revision=run.revision + 1, attempt=None)])
 
 
-async def _refuse(work: Work, sentence: str) -> bool:
+async def _refuse(work: Work, sentence: str) -> Start | None:
     await settle(work, RunStatus.cancelled, because="refused at execution", outcome=sentence)
-    return False
+    return None

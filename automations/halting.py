@@ -14,6 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from commands.authorizing import Refused
 from commands.switches import against_run
+from countersign.shapes import shape_of
+from countersign.tasks import ASK
+from store.beginnings import First
 from store.databases import ReadSession
 from store.journals import Bearing, Begun, Finished, StepKey, begin_step, begin_step_unchanged, find_bearing
 from store.switches import Held
@@ -34,12 +37,17 @@ LEFT: Final = Outcome(Ended.left, error="was left to another worker")
 class Gate:
     """Asked before each step whether it may begin.
 
-    It looks at everything every 2 s; in between, the statement that begins the step sees whether anything has changed since.
+    It looks at everything every 2 s; in between, the statement that begins the step sees whether anything has changed since. What was
+    looked at for the run to begin counts as the first look.
     """
 
     work: Work
     _looked: float = 0.0
     _bearing: Bearing | None = None
+
+    def __post_init__(self) -> None:
+        if self.work.looked is not None:
+            self._looked, self._bearing = self.work.looked
 
     async def begin(self, key: StepKey, step: Mapping[str, Any], after: Finished | None = None) -> Begun | Outcome:
         """Records the intent to call, or says why the step may not begin; and that the step before it is done. Raises LostClaim."""
@@ -90,6 +98,16 @@ class Gate:
         if isinstance(right, Refused):
             return Outcome(Ended.barred, error=f"{bearing.person.name} may not run {work.run.command} any more. {right.sentence}")
         return None
+
+
+def first_step(work: Work) -> First | None:
+    """The step that begins with the run: the first, if it is a plain call, and how things stood when somebody looked."""
+    steps, shape = (work.run.plan or {})["steps"], shape_of(work.run.plan or {})
+    node = shape[0] if shape else None
+    if work.looked is None or work.services.switches != () or not isinstance(node, int):
+        return None
+    step = steps[node]
+    return None if step["name"] == ASK.name or step.get("submits") else First(node, step["name"], work.looked[1])
 
 
 async def begin(work: Work, key: StepKey, step: Mapping[str, Any]) -> Begun:

@@ -57,13 +57,13 @@ class Lines:
 
 
 class Intake:
-    """Hands ids to `work` in batches of at most `batch`, at most `hands` batches at a time.
+    """Hands ids to `work` in batches of at most `batch`, at most as many batches at a time as there are `hands` just then.
 
     A hint only adds an id, so long runs never keep Dramatiq's threads, and a hint repeated by the sweep changes nothing. Where more wait
     than can be begun at once `places` is asked for the rank and the line of each, and lines take turns.
     """
 
-    def __init__(self, work: Callable[[Sequence[UUID]], Awaitable[int]], *, batch: int, hands: int, places: Places) -> None:
+    def __init__(self, work: Callable[[Sequence[UUID]], Awaitable[int]], *, batch: int, hands: Callable[[], int], places: Places) -> None:
         self._work, self._batch, self._hands, self._places = work, batch, hands, places
         self._waiting: dict[UUID, None] = {}
         self._lines = Lines()
@@ -76,7 +76,7 @@ class Intake:
         if self._closed:
             return
         self._waiting.update(dict.fromkeys(one for one in ids if one not in self._in_hand and one not in self._lines))
-        if (self._waiting or self._lines) and len(self._tasks) < self._hands:
+        if (self._waiting or self._lines) and len(self._tasks) < self._hands():
             task = asyncio.ensure_future(self._serve())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -98,7 +98,7 @@ class Intake:
             await asyncio.gather(*pending, return_exceptions=True)
 
     async def _serve(self) -> None:
-        while batch := await self._next():
+        while len(self._tasks) <= self._hands() and (batch := await self._next()):
             if self._waiting or self._lines:
                 self.offer(())  # another hand, if one is free
             try:

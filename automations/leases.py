@@ -1,6 +1,7 @@
 """Renews this process's leases from a thread with its own connection, and ends the process when its event loop is stuck.
 
-A worker begins by ending the leases of the one before it in its slot: the supervisor has seen that one die.
+A worker begins by ending the leases of the one before it in its slot: the supervisor has seen that one die. What that one had written on
+the slate of the slot is taken into the journal first, so that whoever goes on with its runs finds as few calls in doubt as can be.
 """
 
 import logging
@@ -8,13 +9,16 @@ import os
 import threading
 import time
 from asyncio import AbstractEventLoop
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import psycopg
 
 from store.claims import RELEASE_PLAIN, RENEW_PLAIN
 from store.databases import CONNECT_SECONDS, WORKER_OPTIONS, plain_url
+from store.lastwords import take_last_words
+
+from .slates import Slate
 
 _log = logging.getLogger(__name__)
 STUCK_SECONDS: Final = 60.0
@@ -22,8 +26,10 @@ AWAY_SECONDS: Final = 30.0
 AGAIN_SECONDS: Final = 0.2
 
 
-def end_dead(url: str, *, worker: str, parent: int) -> int:
+def end_dead(url: str, *, worker: str, parent: int, slate: Slate) -> int:
     """Ends the leases of the processes that were in this worker's slot before it, and wakes others for their runs; returns how many.
+
+    The slate is signed by this worker when it returns.
 
     A Postgres that is away is waited for, so that a short outage does not end every worker of a host; raises psycopg.Error after
     30 s, or at once when `parent`, the supervisor, is gone.
@@ -33,7 +39,9 @@ def end_dead(url: str, *, worker: str, parent: int) -> int:
     while True:
         try:
             with psycopg.connect(plain_url(url), autocommit=True, connect_timeout=CONNECT_SECONDS, options=WORKER_OPTIONS) as connection:
+                _take_words(connection, slate)
                 row = connection.execute(RELEASE_PLAIN, {"slot": slot, "but": worker}).fetchone()
+                slate.begin(worker)
                 return int(row[0]) if row else 0
         except psycopg.OperationalError as error:
             if time.monotonic() > until or os.getppid() != parent:
@@ -42,6 +50,13 @@ def end_dead(url: str, *, worker: str, parent: int) -> int:
                 _log.warning("Postgres is waited for: %s", type(error).__name__)
                 waited = True
             time.sleep(AGAIN_SECONDS)
+
+
+def _take_words(connection: psycopg.Connection[Any], slate: Slate) -> None:
+    if (words := slate.read()) is not None:
+        not_made, ended = take_last_words(connection, words.worker, words.calls)
+        if not_made or ended:
+            _log.warning("%s died; calls it had begun and not made: %d, calls whose end it left: %d", words.worker, not_made, ended)
 
 
 class Leases(threading.Thread):

@@ -43,7 +43,7 @@ async def take_turn(work: Work, command: Command) -> str | None:
 async def give_turn_back(work: Work) -> None:
     """The run does not begin after all and stays queued: others may."""
     async with work.services.transaction() as session:
-        await let_go(session, work.run.id)
+        await let_go(session, work.run.id, attempt=work.attempt)
 
 
 async def leave_turn(work: Work) -> None:

@@ -45,6 +45,8 @@ from .leases import Leases, end_dead
 from .logs import set_up_logs
 from .planning import plan_runs
 from .services import Services, open_services
+from .slates import Slate
+from .slots import Slots
 from .tracing import note_hints
 
 _log = logging.getLogger(__name__)
@@ -55,7 +57,7 @@ GRACE_SECONDS: Final = 8.0
 _WORK: Final[dict[str, tuple[Work, int, int]]] = {PLANNING: (plan_runs, 16, 4), EXECUTING: (execute_runs, 1, 0)}
 
 
-def run_role(settings: Settings, role: str, slot: str, *, parent: int) -> int:
+def run_role(settings: Settings, role: str, slot: str, *, parent: int, slate: Slate) -> int:
     """Runs one role until SIGTERM, or until the process `parent` is not its parent any more, because nothing may be left behind.
 
     Returns the exit code: 2 when a setting is wrong, which starting again would not mend.
@@ -64,11 +66,11 @@ def run_role(settings: Settings, role: str, slot: str, *, parent: int) -> int:
     traces.begin(settings, role=role)
     name = f"{socket.gethostname()}/{slot}:{role}:{os.getpid()}-{uuid4().hex[:8]}"
     try:
-        end_dead(settings.database_url, worker=name, parent=parent)
+        end_dead(settings.database_url, worker=name, parent=parent, slate=slate)
         if role == "housekeeping":
             asyncio.run(_keep_house(settings, name, parent))
         else:
-            _work(settings, role, name, parent)
+            _work(settings, role, name, parent, slate)
     except (WrongRedis, PowerfulRole, RegistryError, IntegrationSettingWrong, TypeError) as error:
         _log.critical("%s", error)
         return 2
@@ -77,14 +79,17 @@ def run_role(settings: Settings, role: str, slot: str, *, parent: int) -> int:
     return 0
 
 
-def _work(settings: Settings, role: str, name: str, parent: int) -> None:
+def _work(settings: Settings, role: str, name: str, parent: int, slate: Slate) -> None:
     """A Dramatiq worker whose consumer hands run ids to the intake of the event loop, where the work is done."""
     job, batch, hands = _WORK[role]
     hands = hands or settings.slots
     # A run that is carried out needs plain statements most of the time; together they are no more connections than places and a few.
-    pool = hands + FEW if role == PLANNING else hands // 4 + FEW
-    services = open_services(settings, name=name, pool=pool, statements=max(FEW, hands // 8))
-    intake = Intake(lambda ids: job(services, ids), batch=batch, hands=hands, places=partial(_places, services))
+    pool = hands + FEW if role == PLANNING else hands // 8 + FEW
+    services = open_services(settings, name=name, pool=pool, statements=max(FEW, hands // 3))
+    services.slate = slate
+    services.slots = Slots(hands)
+    most = (lambda: services.slots.hands) if role == EXECUTING else lambda: hands
+    intake = Intake(lambda ids: job(services, ids), batch=batch, hands=most, places=partial(_places, services))
 
     def take(ids: list[UUID]) -> None:
         get_event_loop_thread().loop.call_soon_threadsafe(intake.offer, ids)  # type: ignore[union-attr]

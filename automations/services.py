@@ -29,6 +29,8 @@ from store.switches import Switch, find_switches
 
 from .connections import FEW, Connections
 from .redactions import Redactor, secrets_of_environment
+from .slates import Slate
+from .slots import Slots
 
 _log = logging.getLogger(__name__)
 Found = TypeVar("Found")
@@ -55,6 +57,9 @@ class Services:
     _redactor: tuple[int, Redactor] = field(default_factory=lambda: (0, Redactor(secrets_of_environment())))
     held: set[UUID] = field(default_factory=set)
     """The runs this process is working on: their leases are renewed, those of a run whose work ended badly are not."""
+    slate: Slate = field(default_factory=Slate)
+    """Where this process writes down which calls it makes and how they end."""
+    slots: Slots = field(default_factory=Slots)
     ending: bool = False
     """This process is about to end: what is under way is finished, and no step begins any more."""
     _rulebook: tuple[float, Rulebook] | None = None

@@ -6,9 +6,10 @@ from typing import Any
 
 from countersign.runs import RunStatus
 from store import claims
+from store.beginnings import move_alone
 from store.journals import LostClaim, Phase, StepRow, StepState, find_steps, settle_steps
 from store.locks import let_go
-from store.runs import Move, move
+from store.runs import Move
 from store.switches import hold
 
 from .calling import Work
@@ -36,7 +37,7 @@ async def settle(
         result=result,
         detail=detail or {},
     )
-    if not await work.services.insist(partial(move, moves=[wanted])):
+    if not await work.services.insist_alone(partial(move_alone, one=wanted)):
         raise LostClaim
 
 
@@ -51,7 +52,7 @@ async def hand_on(work: Work, *, begun: bool = True) -> None:
     """Ends the claim without a move, so that another worker goes on at once; one that has not begun keeps no lock. Raises LostClaim."""
     async with work.services.transaction() as session:
         if not begun:
-            await let_go(session, work.run.id)
+            await let_go(session, work.run.id, attempt=work.attempt)
         if not await claims.give_back(session, work.run.id, attempt=work.attempt, worker=work.services.name):
             raise LostClaim
 

@@ -64,6 +64,7 @@ async def take_step(
             return begun
         outcome = await call_step(work, key, step, results, watch)
         again = _wait(retry, begun, outcome)
+        _write_down(work, key, outcome, again)
         if outcome.how is Ended.done and not outcome.sealed and held_back(Finished(key, outcome.result)):
             return outcome
         if outcome.how is not Ended.unclear:
@@ -79,6 +80,7 @@ async def _take_child(
     if waits:
         return await wait_for_child(work, key, step)
     begun = await begin(key, step)
+    work.services.slate.call(key)
     return begun if isinstance(begun, Outcome) else await submit_child(work, key, step, results)
 
 
@@ -91,6 +93,7 @@ async def _take_task(
             await adopt_step(session, key, worker=work.services.name)
     elif isinstance(begun := await begin(key, step), Outcome):
         return begun
+    work.services.slate.call(key)
     outcome = await take_task(work, key, step, results)
     if outcome.how is not Ended.parked or not waits:
         await _end(work, key, outcome, None)
@@ -106,10 +109,18 @@ def _named(key: StepKey) -> str:
     return f"{key.position}:{key.phase}"
 
 
-async def _end(work: Work, key: StepKey, outcome: Outcome, wait: float | None) -> None:
-    state = StepState.waiting if wait is not None else _STATES.get(outcome.how, StepState.failed)
+def _write_down(work: Work, key: StepKey, outcome: Outcome, wait: float | None) -> None:
+    """On the slate, before the journal is told; a result with secrets is not for it."""
+    if outcome.how is not Ended.unclear and not outcome.sealed:
+        work.services.slate.end(key, state=_state(outcome, wait), result=outcome.result, error=outcome.error, wait=wait)
 
-    end = partial(end_step, key=key, state=state, result=outcome.result, error=outcome.error, wait=wait)
+
+def _state(outcome: Outcome, wait: float | None) -> StepState:
+    return StepState.waiting if wait is not None else _STATES.get(outcome.how, StepState.failed)
+
+
+async def _end(work: Work, key: StepKey, outcome: Outcome, wait: float | None) -> None:
+    end = partial(end_step, key=key, state=_state(outcome, wait), result=outcome.result, error=outcome.error, wait=wait)
 
     async def end_and_keep(session: WriteSession) -> None:
         await end(session)

@@ -41,10 +41,11 @@ class Ahead:
 @dataclass
 class Walk:
     """One way through a plan. `results` are those of the steps done, by position; `stops` are the ends that stopped it,
-    `waits` is what it has to wait for."""
+    `waits` is what it has to wait for. The step `begun`, if any, is begun already and not called."""
 
     work: Work
     rows: Sequence[StepRow]
+    begun: int | None = None
     results: dict[int, Any] = field(default_factory=dict)
     stops: list[Stop] = field(default_factory=list)
     waits: dict[tuple[str, str], Waiting] = field(default_factory=dict)
@@ -142,8 +143,16 @@ class Walk:
         return outcome.how is Ended.done
 
     def _held_back(self, ahead: Ahead | None, finished: Finished) -> bool:
-        """Whether a step begins at once behind it, for the first time: the statement that begins that says that this one is done."""
-        if ahead is None or self.stops or steps_of(self.work)[finished.key.position].get("guard"):
+        """Whether a step begins at once behind it, for the first time: the statement that begins that says that this one is done.
+
+        Behind the last of all nothing begins any more, so that the run needs no slot while this is written down.
+        """
+        if self.stops or steps_of(self.work)[finished.key.position].get("guard"):
+            return False
+        steps = steps_of(self.work)
+        if len(self.results) + 1 == len(steps) and not any(one.get("guard") for one in steps):
+            self.work.slot.free()
+        if ahead is None:
             return False
         if not isinstance(then := ahead.node, int) or then in self._rows:
             return False
@@ -152,11 +161,16 @@ class Walk:
 
     async def _begin(self, key: StepKey, step: Mapping[str, Any]) -> Begun | Outcome:
         """Nothing begins, or begins again, once something has stopped the run, but what was under way when its worker died is finished."""
+        if key.position == self.begun:
+            self.begun = None
+            return Begun(1, 0.0)
         after = None if self.stops else self._after.pop(key.position, None)
         if not self.stops:
             return await self._gate.begin(key, step, after)
         if (row := self._rows.get(key.position)) is not None and row.state == StepState.calling:
             return await begin(self.work, key, step)
+        if all(stop.outcome.how in (Ended.held, Ended.left) for stop in self.stops):
+            return self.stops[0].outcome  # the run goes on elsewhere or later, and so does this step
         return Outcome(Ended.failed, error="was not begun again")
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import text
@@ -25,7 +25,7 @@ class Claim:
     at: datetime
 
 
-_CLAIM = text(f"""
+CLAIMED: Final = f"""
 WITH chosen AS (SELECT id, status, lease_until IS NOT NULL AS lost FROM runs r
                 WHERE id = ANY(:ids) AND status = ANY(:statuses) AND due_at <= countersign_now()
                   AND (lease_until IS NULL OR lease_until < countersign_now())
@@ -33,13 +33,13 @@ WITH chosen AS (SELECT id, status, lease_until IS NOT NULL AS lost FROM runs r
                 FOR UPDATE SKIP LOCKED),
 held AS (UPDATE runs r SET worker = :worker, attempt = r.attempt + 1, lease_until = countersign_now() + cast(:lease AS interval),
                 failures = r.failures + c.lost::int
-         FROM chosen c WHERE r.id = c.id RETURNING r.id, r.attempt, r.status, r.failures, c.lost),
+         FROM chosen c WHERE r.id = c.id RETURNING r.id, r.attempt, r.status, r.failures, c.lost, r AS whole),
 noted AS (INSERT INTO audit_events (id, canonical)
           SELECT gen_random_uuid(), json_build_object('kind', 'run:reclaimed', 'actor', 'countersign', 'run', h.id, 'detail',
                  jsonb_build_object('worker', cast(:worker AS text), 'attempt', h.attempt, 'status', h.status))::text
           FROM held h WHERE h.lost)
-SELECT id, attempt, status, failures, countersign_now() AS at FROM held
-""")  # noqa: S608  built from constants
+"""  # noqa: S608  built from constants
+_CLAIM: Final = text(f"{CLAIMED.replace(', r AS whole', '')}SELECT id, attempt, status, failures, countersign_now() AS at FROM held")  # noqa: S608
 
 
 async def claim(
@@ -58,9 +58,23 @@ async def claim(
     Or whose code nobody has offered for `unoffered` seconds. A run with a label is left to workers that have it. `lease` is in seconds.
     The attempt is counted here; a claim of a run whose lease had ended counts as one failure.
     """
-    values = {"worker": worker, "lease": f"{lease} seconds", "versions": list(versions), "offered": unoffered, "labels": list(labels)}
-    rows = await session.execute(_CLAIM, values | {"ids": list(ids), "statuses": list(statuses)})
+    take = claiming(statuses=statuses, worker=worker, lease=lease, versions=versions, unoffered=unoffered, labels=labels)
+    rows = await session.execute(_CLAIM, take | {"ids": list(ids)})
     return [Claim(row.id, row.attempt, RunStatus(row.status), row.failures, row.at) for row in rows]
+
+
+def claiming(
+    *,
+    statuses: Sequence[RunStatus],
+    worker: str,
+    lease: float,
+    versions: Sequence[str],
+    unoffered: float = OFFERED_SECONDS,
+    labels: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The parameters of `CLAIMED`, but for the runs."""
+    seconds = {"lease": f"{lease} seconds", "offered": unoffered}
+    return seconds | {"worker": worker, "versions": list(versions), "labels": list(labels), "statuses": list(statuses)}
 
 
 _GIVE_BACK = text("""
@@ -138,6 +152,9 @@ ORDER BY l.rank DESC, d.place, d.due_at LIMIT :limit
 """)
 
 
+_UNDER_WAY: Final = 100  # more than any rank: what has begun holds locks, and people look at it
+
+
 async def find_due(session: ReadSession, *, statuses: Sequence[RunStatus], quiet: float, limit: int, label: str = "") -> list[UUID]:
     """Runs with this label that a worker should take: due for `quiet` seconds, and unclaimed or with an ended lease.
 
@@ -148,6 +165,7 @@ async def find_due(session: ReadSession, *, statuses: Sequence[RunStatus], quiet
 
 
 async def find_lines(session: ReadSession, ids: Sequence[UUID]) -> dict[UUID, tuple[int, str]]:
-    """The rank and the line of each of these runs; unknown ids are left out."""
-    rows = await session.execute(text("SELECT id, rank, line FROM runs WHERE id = ANY(:ids)"), {"ids": list(ids)})
+    """The rank and the line of each of these runs, those under way before those that have not begun; unknown ids are left out."""
+    rank = f"rank + CASE WHEN status IN ('running', 'undoing') THEN {_UNDER_WAY} ELSE 0 END AS rank"
+    rows = await session.execute(text(f"SELECT id, {rank}, line FROM runs WHERE id = ANY(:ids)"), {"ids": list(ids)})  # noqa: S608
     return {row.id: (row.rank, row.line) for row in rows}

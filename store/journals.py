@@ -79,7 +79,7 @@ class StepKey:
 
 FENCE: Final = "EXISTS (SELECT FROM runs r WHERE r.id = :run_id AND r.attempt = :attempt AND r.worker IS NOT NULL FOR SHARE)"
 # What was found when somebody last looked whether the run may go on has to be so still, or else one has to look again.
-_UNCHANGED: Final = f"""EXISTS (SELECT FROM runs r WHERE r.id = :run_id AND r.cancelled_by IS NULL AND r.paused_by IS NULL)
+UNCHANGED: Final = f"""EXISTS (SELECT FROM runs r WHERE r.id = :run_id AND r.cancelled_by IS NULL AND r.paused_by IS NULL)
  AND NOT EXISTS (SELECT FROM switches WHERE off_at IS NULL)
  AND EXISTS (SELECT FROM policies WHERE in_force AND digest = :policy)
  AND :asker = (SELECT row_to_json(a)::text FROM ({people_named("SELECT asker FROM runs WHERE id = :run_id")}) a)"""  # noqa: S608
@@ -111,10 +111,11 @@ known AS (SELECT 1 FROM ended UNION ALL SELECT 1 FROM steps WHERE run_id = :run_
 """  # noqa: S608  built from constants
 # The same begin once more, because its first answer was lost, or because it had to wait before it did anything: no other try.
 _AGAIN: Final = "(steps.state = 'calling' AND steps.attempt = excluded.attempt) OR (steps.state = 'waiting' AND steps.due_at IS NULL)"
-_FOLLOWS: Final = f"EXISTS (SELECT FROM known) AND {FENCE} AND {_UNCHANGED}"
+_FOLLOWS: Final = f"EXISTS (SELECT FROM known) AND {FENCE} AND {UNCHANGED}"
 _BEGIN_CLAIMED: Final = plain(text(_BEGIN.format(where=FENCE, again=_AGAIN)))
-_BEGIN_UNCHANGED: Final = plain(text(_BEGIN.format(where=f"{FENCE} AND {_UNCHANGED}", again=_AGAIN)))
-_END: Final = plain(text(f"WITH {_ENDED} SELECT 1 FROM known"))  # noqa: S608  built from constants
+_BEGIN_UNCHANGED: Final = plain(text(_BEGIN.format(where=f"{FENCE} AND {UNCHANGED}", again=_AGAIN)))
+END_PLAIN: Final = plain(text(f"WITH {_ENDED} SELECT 1 FROM known"))  # noqa: S608  built from constants
+"""What `end_step` does, for a process that has no session yet."""
 _END_AND_BEGIN: Final = plain(
     text(  # built from constants
         f"WITH {_ENDED}, begun AS ({_BEGIN.format(where=_FOLLOWS, again=_AGAIN)})"  # noqa: S608
@@ -201,7 +202,7 @@ async def begin_step_unchanged(
     values = values_of(key) | {"name": name, "worker": worker, "policy": bearing.policy, "asker": bearing.asker}
     if after is None:
         row = await _first(through, _BEGIN_UNCHANGED, values)
-    elif (row := await _first(through, _END_AND_BEGIN, values | _end_of(after.key, StepState.done, after.result, "", None))) is None:
+    elif (row := await _first(through, _END_AND_BEGIN, values | end_of(after.key, StepState.done, after.result, "", None))) is None:
         raise LostClaim
     return Begun(row[0], float(row[1])) if row and row[0] is not None else None
 
@@ -219,11 +220,12 @@ async def end_step(
 
     Said a second time, because the first answer was lost, it changes nothing.
     """
-    if await _first(through, _END, values_of(key) | _end_of(key, state, result, error, wait)) is None:
+    if await _first(through, END_PLAIN, values_of(key) | end_of(key, state, result, error, wait)) is None:
         raise LostClaim
 
 
-def _end_of(key: StepKey, state: StepState, result: Any, error: str, wait: float | None) -> dict[str, Any]:
+def end_of(key: StepKey, state: StepState, result: Any, error: str, wait: float | None) -> dict[str, Any]:
+    """The end of a call as parameters of `END_PLAIN`, beside those of its key."""
     told = None if result is None else Jsonb(result)
     return {"ended": key.position, "ended_phase": key.phase, "state": state, "result": told, "error": error, "wait": wait}
 

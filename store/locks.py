@@ -150,9 +150,12 @@ async def show_line(session: WriteSession, names: Sequence[str]) -> None:
     await session.execute(_SHOW, {"names": list(names), "most": MOST_SHOWN})
 
 
-async def let_go(session: WriteSession, run_id: UUID) -> None:
-    """The run has not begun after all: it keeps its place and holds nothing."""
-    await session.execute(text("UPDATE locks SET holds = false WHERE run_id = :run AND holds"), {"run": run_id})
+async def let_go(session: WriteSession, run_id: UUID, *, attempt: int) -> None:
+    """The run has not begun after all: it keeps its place and holds nothing. Nothing happens when another worker has it already."""
+    query = (
+        "UPDATE locks SET holds = false WHERE run_id = :run AND holds AND EXISTS (SELECT FROM runs WHERE id = :run AND attempt = :attempt)"
+    )
+    await session.execute(text(query), {"run": run_id, "attempt": attempt})
 
 
 async def leave_line(session: WriteSession, run_id: UUID) -> None:

@@ -80,7 +80,7 @@ class RunRow(Base):
     moved_at: Mapped[Stamp]
 
 
-RunRow.registry.configure()  # else at the first query, and `_run` may come before one
+RunRow.registry.configure()  # else at the first query, and `run_of` may come before one
 _SELECT = select(RunRow)
 _MANAGER: Final = RunRow.__mapper__.class_manager
 _COLUMNS: Final = tuple(column.name for column in RunRow.__table__.columns)
@@ -229,7 +229,7 @@ class Move:
 
 _TO_EXECUTE: Final = """moved WHERE ready AND due_at <= countersign_now() AND "to" <> 'submitted'"""
 _TO_PLAN: Final = """moved WHERE ready AND "to" = 'submitted'"""
-_MOVED: Final = f"""
+MOVED: Final = f"""
 WITH wanted AS (SELECT * FROM jsonb_to_recordset(cast(:moves AS jsonb)) AS w(
        run_id uuid, "to" text, "by" text, because text, attempt int, come_from jsonb, plan jsonb, digest text, code_version text,
        revision int, outcome text, result jsonb, choice text, keep_lease bool, forgive bool, ready bool, detail jsonb,
@@ -272,9 +272,9 @@ woken AS (SELECT pg_notify('countersign_work', w) FROM
            UNION ALL SELECT 'locks' FROM moved m WHERE NOT m."to" = ANY(:holding) AND EXISTS (SELECT FROM locks l WHERE l.run_id = m.id)
            UNION ALL SELECT 'messages' WHERE EXISTS (SELECT FROM shown) OR EXISTS (SELECT FROM added)) AS wakes)
 """  # noqa: S608  built from constants
-_MOVE = text(f"{_MOVED.replace(', r AS whole', '')}SELECT id, attempt, (SELECT count(*) FROM woken) AS woken FROM moved")  # noqa: S608  built from constants
+_MOVE = text(f"{MOVED.replace(', r AS whole', '')}SELECT id, attempt, (SELECT count(*) FROM woken) AS woken FROM moved")  # noqa: S608  built from constants
 _TAKE: Final = plain(
-    text(f"""{_MOVED},
+    text(f"""{MOVED},
 askers AS ({people_named("SELECT (whole).asker FROM moved")})
 SELECT (m.whole).*, row_to_json(a) AS person, (SELECT digest FROM policies WHERE in_force) AS policy_in_force,
        EXISTS (SELECT FROM switches WHERE off_at IS NULL) AS switched,
@@ -292,7 +292,7 @@ async def move(session: WriteSession, moves: Sequence[Move], *, messages: Sequen
     """
     if not moves:
         return {}
-    return {row.id: row.attempt for row in await session.execute(_MOVE, _moving(moves, messages))}
+    return {row.id: row.attempt for row in await session.execute(_MOVE, moving(moves, messages))}
 
 
 @dataclass(frozen=True)
@@ -310,11 +310,11 @@ async def move_and_take(driver: Driver, moves: Sequence[Move]) -> list[Taken]:
 
     Until its transaction has ended nobody else can take them.
     """
-    rows = await (await driver.execute(_TAKE, _moving(moves, ()))).fetchall()
-    return [Taken(_run(row), person_of(SimpleNamespace(**row["person"])), row["policy_in_force"], row["switched"]) for row in rows]
+    rows = await (await driver.execute(_TAKE, moving(moves, ()))).fetchall()
+    return [Taken(run_of(row), person_of(SimpleNamespace(**row["person"])), row["policy_in_force"], row["switched"]) for row in rows]
 
 
-def _run(row: Mapping[str, Any]) -> RunRow:
+def run_of(row: Mapping[str, Any]) -> RunRow:
     """A run as SQLAlchemy itself makes it of what it has read: its constructor, for new ones, is thirty times slower."""
     run: RunRow = _MANAGER.new_instance()
     run.__dict__.update({name: row[name] for name in _COLUMNS})
@@ -372,7 +372,8 @@ def _as_row(run: NewRun) -> dict[str, Any]:
     return run.__dict__ | {"id": str(run.id), "status": run.status.value}
 
 
-def _moving(moves: Sequence[Move], messages: Sequence[NewMessage]) -> dict[str, Any]:
+def moving(moves: Sequence[Move], messages: Sequence[NewMessage] = ()) -> dict[str, Any]:
+    """The parameters of `MOVED`."""
     return {"moves": Jsonb([_as_move(one) for one in moves]), "passing": _PASSING, "holding": list(HOLDING), "messages": as_rows(messages)}
 
 

@@ -15,8 +15,8 @@ from store.databases import plain_url
 
 _log = logging.getLogger(__name__)
 LOCK: Final = 4_707_033
-STANDBY_SECONDS: Final = 1.0
-HINT_AGAIN_SECONDS: Final = 3.0
+STANDBY_SECONDS: Final = 0.3
+HINT_AGAIN_SECONDS: Final = 2.0
 # Tables whose changes change who may vote; the others that are announced with them (accounts, tokens) do not.
 _VOTERS: Final = ("people", "memberships", "grants", "policies", "passkeys")
 _QUEUES: Final = {"plan": PLANNING, "execute": EXECUTING}
@@ -29,14 +29,14 @@ class Dispatcher:
 
     `deliveries` is set when something was delivered to a trigger; `people` when people, groups, grants or policy have changed;
     `schedules` when there is something new to schedule.
-    `locks` is set when a run let go of one.
+    `locks` is set when a run let go of one; `unheard` when notices came that nobody may have heard.
     """
 
     def __init__(self, url: str, broker: WakingBroker, messages: asyncio.Event, *, told: Told | None = None) -> None:
         """`told` hears of every hint that was given: the queue, the runs, and when it began in seconds since 1970."""
         self._url, self._broker, self._messages = plain_url(url), broker, messages
         self.people, self.deliveries, self.schedules = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self.locks = asyncio.Event()
+        self.locks, self.unheard = asyncio.Event(), asyncio.Event()
         self._hinted: dict[UUID, float] = {}
         self._forgotten = 0.0
         self._waiting: dict[str, list[UUID]] = {}
@@ -68,13 +68,20 @@ class Dispatcher:
         self._hinted.update(dict.fromkeys(ids, now))
         try:
             began = time.time()
-            await asyncio.to_thread(self._broker.hint, queue, ids)
+            await asyncio.to_thread(self._hint, queue, ids)
             if self._told is not None:
                 await self._told(queue, ids, began)
         except (redis.RedisError, OSError) as error:
             for one in ids:
                 self._hinted.pop(one, None)
             _log.warning("Redis took no hint: %s", type(error).__name__)
+
+    def _hint(self, queue: str, ids: Sequence[UUID]) -> None:
+        """Twice, if need be: a Redis that was lost and is back has closed each connection that was open."""
+        try:
+            self._broker.hint(queue, ids)
+        except redis.ConnectionError:
+            self._broker.hint(queue, ids)
 
     async def hint_again(self, queue: str, ids: Sequence[UUID]) -> None:
         """Hints those that were not hinted in the last seconds."""
@@ -91,6 +98,8 @@ class Dispatcher:
             if not self.leads:
                 row = await (await connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])).fetchone()
                 self.leads = row is not None and bool(row[0])
+                if self.leads:
+                    self.unheard.set()
             async for notice in connection.notifies(timeout=None if self.leads else STANDBY_SECONDS):
                 if notice.channel == "countersign_work":
                     self._heard(notice.payload)

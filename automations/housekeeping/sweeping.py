@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import logging
 import time
+from contextlib import suppress
 from typing import Final
 
 from sqlalchemy import text
@@ -36,7 +37,7 @@ _log = logging.getLogger(__name__)
 SWEEP_SECONDS: Final = 1.0
 QUIET_SECONDS: Final = 1.0
 # The one who leads may be hung, and hold the lock all the same: after so long the others hint as well, which does no harm.
-LEFT_LYING_SECONDS: Final = 5.0
+LEFT_LYING_SECONDS: Final = 3.0
 TENDING_SECONDS: Final = 2.0
 CHOICES_SECONDS: Final = 30.0
 LOST_SECONDS: Final = 15.0
@@ -80,7 +81,8 @@ async def sweep(services: Services, dispatcher: Dispatcher) -> None:
                 forgotten = time.monotonic()
         except (SQLAlchemyError, OSError, PolicyError) as error:
             _log.warning("a sweep was interrupted: %s", type(error).__name__)
-        await asyncio.sleep(SWEEP_SECONDS)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(dispatcher.unheard.wait(), SWEEP_SECONDS)
 
 
 async def count_all(services: Services) -> None:
@@ -122,8 +124,13 @@ async def _tend_all(services: Services) -> None:
 
 
 async def hint_what_is_due(services: Services, dispatcher: Dispatcher) -> None:
-    """Hints again at what is due and no worker has: the one who leads soon, the others late, so that nothing hangs on one process."""
+    """Hints again at what is due and no worker has: the one who leads soon, the others late, so that nothing hangs on one process.
+
+    Whoever has just come to lead hints at all of it: nobody has heard of what became due while nobody led.
+    """
     quiet = QUIET_SECONDS if dispatcher.leads else LEFT_LYING_SECONDS
+    quiet = 0.0 if dispatcher.unheard.is_set() else quiet
+    dispatcher.unheard.clear()
     async with services.transaction() as session:
         await note_worker(session, name=services.name, role="housekeeping", versions=services.registry.versions)
         labels = await find_labels(session)

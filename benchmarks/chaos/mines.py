@@ -5,17 +5,19 @@ import random
 import signal
 import sys
 from collections import Counter
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import greenlet  # type: ignore[import-untyped]
 from sqlalchemy.engine.default import DefaultDialect
 
-from store import journals
-from store.databases import WriteDriver, WriteSession
+from store import beginnings, journals
 
+Found = TypeVar("Found")
+Write = Callable[[Any, str, dict[str, Any]], Coroutine[Any, Any, Found]]
 ROOT: Final = Path(__file__).parents[2]
 ROOMS: Final = ("automations", "bot", "commands", "store")
 EAGER: Final = 20
@@ -67,17 +69,21 @@ def lay(mines: Field) -> None:
         if alone:
             mines.pass_by("after the statement of")
 
-    first = journals._first  # the journal's statements go to the driver itself
-
-    async def mined(through: WriteSession | WriteDriver, statement: str, values: dict[str, Any]) -> tuple[Any, ...] | None:
-        mines.pass_by("before the statement of")
-        row = await first(through, statement, values)
-        mines.pass_by("after the statement of")
-        return row
-
-    journals._first = mined
+    # These statements go to the driver itself.
+    for module, name in ((journals, "_first"), (beginnings, "_rows")):
+        setattr(module, name, _mined(mines, getattr(module, name)))
     DefaultDialect.do_commit = do_commit  # type: ignore[method-assign]
     DefaultDialect.do_execute = do_execute  # type: ignore[method-assign]
+
+
+def _mined(mines: Field, write: "Write[Found]") -> "Write[Found]":
+    async def mined(through: Any, statement: str, values: dict[str, Any]) -> Found:
+        mines.pass_by("before the statement of")
+        found = await write(through, statement, values)
+        mines.pass_by("after the statement of")
+        return found
+
+    return mined
 
 
 def _commits_by_itself(statement: str, context: Any) -> bool:

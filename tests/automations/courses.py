@@ -74,6 +74,13 @@ async def healthy(ctx: Context, until: int) -> bool:
     return trace("o") < until
 
 
+@step(idempotent=True, retry=Retry(attempts=2, wait="5s", jitter=0))
+async def calm(ctx: Context) -> None:
+    """Fails the first time, and has to wait for a while."""
+    if trace("~") == 1:
+        raise NothingDone("not yet")
+
+
 @step(retry=Retry(attempts=2, wait="30s", jitter=0))
 async def patient(ctx: Context) -> None:
     """Fails the first time."""
@@ -135,6 +142,7 @@ COURSES = {
     "unsure": lambda: [careful(3, False)],
     "declared": lambda: [declared(3)],
     "dawdle": lambda: [dawdle()],
+    "left beside": lambda: [parallel(calm(), sequence(late("a"), put("b")))],
     "once only": lambda: [once_only("a")],
 }
 

@@ -102,6 +102,7 @@ async def test_what_a_living_worker_knows_is_written_when_postgres_is_back(
             await wire.refuse()
             await until(waiting, what="the call has ended and cannot be written down")
             await wire.accept()
+            await crew.services.engine.dispose()  # a sweep would ask again over new connections
             run = await working
             assert run.succeeded, run.outcome
     assert traced(trace) == ["?a", "+a"]

@@ -59,7 +59,7 @@ class Site:
         self.places, self.asked = places, 0
         self.begun: list[UUID] = []
         self.go = asyncio.Event()
-        self.intake = Intake(self.work, batch=1, hands=1, places=self.find)
+        self.intake = Intake(self.work, batch=1, hands=lambda: 1, places=self.find)
 
     async def work(self, ids: Sequence[UUID]) -> int:
         self.begun += ids
@@ -115,7 +115,7 @@ async def test_without_postgres_it_is_one_line() -> None:
     async def away(_: Sequence[UUID]) -> Mapping[UUID, tuple[int, str]]:
         raise OSError
 
-    site.intake = Intake(site.work, batch=1, hands=1, places=away)
+    site.intake = Intake(site.work, batch=1, hands=lambda: 1, places=away)
     site.intake.offer(ids)
     await site.end()
     assert site.begun == ids

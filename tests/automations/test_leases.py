@@ -14,6 +14,7 @@ import psycopg
 from sqlalchemy import make_url, text
 
 from automations.leases import Leases, end_dead
+from automations.slates import Slate
 from countersign.runs import RunStatus
 from store.claims import Claim, claim
 from store.databases import plain_url, reading, transaction
@@ -23,6 +24,7 @@ from tests.fakes.proxies import DelayingProxy
 from tests.forks import ROOT
 from tests.hubs import until
 
+NEXT = "host/own-1:executing:72-c"
 STUCK = """
 import asyncio, sys, threading, time
 from automations import leases
@@ -91,7 +93,7 @@ async def test_a_worker_ends_the_leases_of_the_one_before_it_and_others_hear_of_
         assert await held(desk, foreign, worker="host/own-11:executing:71-b", lease=60)
         async with await psycopg.AsyncConnection.connect(plain_url(database.listen), autocommit=True) as listening:
             await listening.execute("LISTEN countersign_work")
-            assert await asyncio.to_thread(end_dead, database.worker, worker="host/own-1:executing:72-c", parent=os.getppid()) == 1
+            assert await asyncio.to_thread(end_dead, database.worker, worker=NEXT, parent=os.getppid(), slate=Slate()) == 1
             heard = [notice.payload async for notice in listening.notifies(timeout=5, stop_after=1)]
         assert heard == [f"execute {left}"]
         assert await held(desk, left, worker="w3", lease=60)
@@ -103,7 +105,7 @@ async def test_a_worker_waits_for_a_postgres_that_is_away(database: DatabaseUrls
     async with DelayingProxy("127.0.0.1", int(str(url.query["port"]))) as wire:
         await wire.refuse()
         far = url.set(host="127.0.0.1", port=wire.port, query={}).render_as_string(hide_password=False)
-        waiting = asyncio.create_task(asyncio.to_thread(end_dead, far, worker="host/own-1:executing:72-c", parent=os.getppid()))
+        waiting = asyncio.create_task(asyncio.to_thread(end_dead, far, worker=NEXT, parent=os.getppid(), slate=Slate()))
         await asyncio.wait([waiting], timeout=0.5)
         assert not waiting.done()
         await wire.accept()

@@ -1,0 +1,65 @@
+"""Slots: how many runs a process carries out at once. A few more are made ready, or put away, so that no slot is empty meanwhile."""
+
+import asyncio
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+AHEAD: Final = 2
+BRISK_SECONDS: Final = 1.0
+"""Runs are made ready ahead only while slots become free this soon, and wait no longer for one: others might have one free."""
+_WEIGHT: Final = 0.3
+_UNKNOWN: Final = 60.0
+
+
+class Slots:
+    """At most `count` runs at once have one, in the order in which they ask; without a count all do."""
+
+    def __init__(self, count: int | None = None) -> None:
+        self.count = count
+        self._free = asyncio.Semaphore(count) if count else None
+        self._usual = _UNKNOWN
+
+    @property
+    def hands(self) -> int:
+        """How many runs may be in hand now: those that have a slot, and a few that are before or behind one."""
+        count = self.count or 0
+        return count + (AHEAD + count // 4 if self._usual < BRISK_SECONDS else 0)
+
+    async def take(self) -> bool:
+        """Whether one became free in time; whoever has it gives it back by `free`."""
+        if self._free is None:
+            return True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(BRISK_SECONDS):
+                await self._free.acquire()
+                return True
+        self._usual = _UNKNOWN
+        return False
+
+    def free(self, seconds: float) -> None:
+        """One that was had for so long is free again."""
+        if self._free is not None:
+            self._usual = seconds if self._usual >= _UNKNOWN else self._usual + _WEIGHT * (seconds - self._usual)
+            self._free.release()
+
+
+@dataclass
+class Slot:
+    """A run's own, from before its first step until after its last."""
+
+    slots: Slots
+    _since: float | None = field(default=None, init=False)
+
+    async def take(self) -> bool:
+        """Whether the run has one now."""
+        if self._since is None and await self.slots.take():
+            self._since = time.monotonic()
+        return self._since is not None
+
+    def free(self) -> None:
+        """The run has no step under way, and begins none."""
+        if self._since is not None:
+            self.slots.free(time.monotonic() - self._since)
+            self._since = None

@@ -1,0 +1,102 @@
+"""Beginnings: a worker takes a run whole, says that it begins to carry it out, and lets go of it; one statement each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, Final
+from uuid import UUID
+
+from psycopg.rows import dict_row
+from sqlalchemy import text
+
+from countersign.runs import RunId, RunStatus
+
+from .claims import CLAIMED, Claim
+from .databases import WriteDriver, plain
+from .journals import START, UNCHANGED, Bearing
+from .people import people_named, person_of
+from .runs import MOVED, Move, RunRow, moving, run_of
+
+_TAKE: Final = plain(
+    text(f"""{CLAIMED},
+askers AS ({people_named("SELECT (whole).asker FROM held")})
+SELECT (h.whole).*, countersign_now() AS at, row_to_json(a)::text AS asker_text, row_to_json(a) AS person,
+       (SELECT digest FROM policies WHERE in_force) AS policy_in_force, EXISTS (SELECT FROM secrets s WHERE s.run_id = h.id) AS secret
+FROM held h JOIN askers a ON a.name = (h.whole).asker
+""")  # noqa: S608  built from constants
+)
+_MOVE: Final = plain(text(f"{MOVED.replace(', r AS whole', '')}SELECT count(*) AS moved, (SELECT count(*) FROM woken) AS woken FROM moved"))  # noqa: S608
+_BEGIN: Final = plain(
+    text(f"""{MOVED.replace(", r AS whole", "")},
+aimed AS (INSERT INTO targets (run_id, target) SELECT id, cast(:target AS text) FROM moved WHERE :target <> '' ON CONFLICT DO NOTHING),
+marked AS (INSERT INTO steps (run_id, revision, position, phase, name, state, attempt, worker, ended_at, result)
+           SELECT id, :of_revision, {START}, 'do', 'start', 'done', attempt, cast(:worker AS text),
+                  countersign_now(), to_jsonb(cast(:digest AS text))
+           FROM moved ON CONFLICT DO NOTHING RETURNING 1),
+begun AS (INSERT INTO steps (run_id, revision, position, phase, name, state, attempt, worker)
+          SELECT id, :of_revision, cast(:first AS int), 'do', cast(:name AS text), 'calling', attempt, cast(:worker AS text)
+          FROM moved WHERE cast(:first AS int) IS NOT NULL AND EXISTS (SELECT FROM marked) AND {UNCHANGED} RETURNING 1)
+SELECT (SELECT count(*) FROM marked) AS marked, (SELECT count(*) FROM begun) AS begun, (SELECT count(*) FROM woken) AS woken FROM moved
+""")  # noqa: S608  built from constants
+)
+_NO_STEP: Final = {"first": None, "name": "", "policy": "", "asker": ""}
+
+
+@dataclass(frozen=True)
+class Held:
+    """A claimed run, whole, and whether it has secrets; how things stood with it then, for the first step."""
+
+    claim: Claim
+    run: RunRow
+    bearing: Bearing
+    secret: bool
+
+
+async def take_whole(driver: WriteDriver, ids: Sequence[UUID], claiming: dict[str, Any]) -> list[Held]:
+    """What `claims.claim` does, with all that there is to know of the runs. This and what follows raise psycopg.Error."""
+    return [_held(row) for row in await _rows(driver, _TAKE, claiming | {"ids": list(ids)})]
+
+
+async def move_alone(driver: WriteDriver, one: Move) -> bool:
+    """`runs.move` of one run, as a transaction of its own; whether it moved."""
+    return bool((await _rows(driver, _MOVE, moving([one])))[0]["moved"])
+
+
+@dataclass(frozen=True)
+class First:
+    """A run's first step: its position, its name, and what must not have changed for it to begin."""
+
+    position: int
+    name: str
+    bearing: Bearing
+
+
+@dataclass(frozen=True)
+class Start:
+    """What became of a run that begins: whether nothing was in its journal yet, and the position of the step that has begun with it."""
+
+    fresh: bool
+    begun: int | None = None
+
+
+async def begin_run(
+    driver: WriteDriver, one: Move, *, revision: int, worker: str, digest: str, target: str = "", first: First | None = None
+) -> Start | None:
+    """The move, `journals.mark_start`, and the intent of the first step, if that may begin, at once; None when the claim was lost."""
+    begun = first.position if first else None
+    step = {"first": begun, "name": first.name, "policy": first.bearing.policy, "asker": first.bearing.asker} if first else _NO_STEP
+    own = {"of_revision": revision, "worker": worker, "digest": digest, "target": target, "run_id": one.run_id}
+    rows = await _rows(driver, _BEGIN, moving([one]) | own | step)
+    return Start(bool(rows[0]["marked"]), begun if rows[0]["begun"] else None) if rows else None
+
+
+async def _rows(driver: WriteDriver, statement: str, values: dict[str, Any]) -> list[dict[str, Any]]:
+    async with driver.cursor(row_factory=dict_row) as cursor:
+        return await (await cursor.execute(statement, values)).fetchall()
+
+
+def _held(row: dict[str, Any]) -> Held:
+    run, person = run_of(row), person_of(SimpleNamespace(**row["person"]))
+    claim = Claim(RunId(run.id), run.attempt, RunStatus(run.status), run.failures, row["at"])
+    bearing = Bearing(run.cancelled_by, run.paused_by, row["policy_in_force"] or "", row["asker_text"], person, 0.0)
+    return Held(claim, run, bearing, row["secret"])
