@@ -190,4 +190,6 @@ async def _put_off(services: Services, one: Telling, later: Later) -> None:
 
 
 def _delivered(one: Telling, channel: str | None, remote: str | None) -> Delivered:
-    return Delivered(one.row.id, one.row.wanted, one.card, remote_channel=channel, remote_id=remote, first=not one.row.shown)
+    return Delivered(
+        one.row.id, one.row.wanted, one.card, remote_channel=channel, remote_id=remote, first=not one.row.shown, due=one.row.due_at
+    )

@@ -16,7 +16,6 @@ from store.alerts import (
     lock_key,
     note_told,
     open_group,
-    refresh_group,
     reopen_group,
     settle_group,
     take_in,
@@ -24,7 +23,7 @@ from store.alerts import (
 )
 from store.audits import AuditEvent, record
 from store.databases import WriteSession
-from store.messages import NewMessage, add_messages
+from store.messages import NewMessage, add_messages, tell_alerts
 from store.people import Person
 from store.triggers import TriggerRow
 
@@ -46,7 +45,7 @@ async def ingest(session: WriteSession, trigger: TriggerRow, told: NewGroup, *, 
         return "Nothing new."
     said = _said(changed, now.firing, now.resolved)
     await _tell(session, trigger, group, was=was, now=now.status, said=said, aloud=now.silent)
-    await refresh_group(session, group, soon=False)
+    await tell_alerts(session, group, soon=False)
     return said
 
 
@@ -61,7 +60,7 @@ async def settle(session: WriteSession, group: UUID, person: Person, *, status: 
     said = f"{status} by {person.name}{f': {reason}' if reason else ''}"
     await tell_history(session, group, kind=status, by=person.name, said=said, aloud=True)
     await record(session, [AuditEvent(f"alert:{status}", person.name, None, {"group": str(group), "number": row.number, "door": door})])
-    await refresh_group(session, group, soon=True)
+    await tell_alerts(session, group, soon=True)
     return f"A{row.number} is {status}."
 
 

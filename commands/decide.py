@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
 from uuid6 import uuid7
 
 from countersign.approvals import Approval
@@ -26,7 +25,7 @@ from store.approvals import (
 )
 from store.audits import AuditEvent, record
 from store.databases import ReadSession, WriteSession
-from store.messages import Priority
+from store.messages import tell_run
 from store.people import Person, find_all_people, find_person
 from store.runs import Move, RunRow, find_run, move
 
@@ -233,14 +232,7 @@ def _when(run: RunRow, now: datetime) -> str:
 
 async def refresh_cards(session: WriteSession, run_id: UUID) -> None:
     """Has every card of the run told again, at once."""
-    await session.execute(
-        text(
-            "WITH shown AS (UPDATE messages SET wanted = wanted + 1, due_at = countersign_now(),"
-            " priority = CASE WHEN due_at IS NULL THEN :card ELSE least(priority, :card) END"
-            " WHERE run_id = :run AND kind <> 'reply' RETURNING 1) SELECT pg_notify('countersign_work', 'messages') FROM shown LIMIT 1"
-        ),
-        {"run": run_id, "card": Priority.card},
-    )
+    await tell_run(session, run_id)
 
 
 def _row(rulebook: Rulebook, person: Person, vote: Vote, request: ApprovalRequestRow, *, stage: int, on_behalf: str) -> DecisionRow:

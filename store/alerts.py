@@ -12,7 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from .bases import Base, Identifier, Stamp, new_id
 from .databases import ReadSession, WriteSession
-from .messages import REFRESH_ALERT, Priority
+from .messages import Priority
 
 SOURCE: Final = "its source"
 AGAIN_MINUTES: Final = 10
@@ -255,11 +255,6 @@ async def tell_history(session: WriteSession, group: UUID, *, kind: str, by: str
 async def note_told(session: WriteSession, group: UUID) -> None:
     """Counts what has changed in the group as told aloud until now. Only workers do."""
     await session.execute(text("UPDATE alert_groups SET told_at = countersign_now() WHERE id = :id"), {"id": group})
-
-
-async def refresh_group(session: WriteSession, group: UUID, *, soon: bool) -> None:
-    """Has the group's card edited; what is not wanted `soon` shares an edit with what comes in the next seconds."""
-    await session.execute(REFRESH_ALERT, {"group": group, "soon": soon})
 
 
 async def find_groups(session: ReadSession, groups: Sequence[UUID]) -> dict[UUID, AlertGroupRow]:

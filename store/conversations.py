@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, aliased, mapped_column
 
 from .bases import Base, Identifier, Stamp, new_id
 from .databases import ReadSession, WriteSession
+from .messages import Priority
 
 SHOWN: Final = 200
 
@@ -56,22 +57,29 @@ class Line:
         return f"{self.person} {self.said}"
 
 
-LINES: Final = """INSERT INTO messages (id, run_id, kind, platform, team, channel, person, remote_channel, card, follows, line, due_at)
+_LINES: Final = """INSERT INTO messages (id, run_id, kind, platform, team, channel, person, remote_channel, card, follows, line, priority,
+                                            due_at)
 SELECT gen_random_uuid(), m.run_id, 'reply', m.platform, m.team, m.channel, m.person, m.remote_channel,
-       jsonb_build_object('text', c.person || ' ' || c.said), m.id, c.n, countersign_now()
+       jsonb_build_object('text', c.person || ' ' || c.said), m.id, c.n, {priority}, countersign_now()
 FROM {cards} m JOIN {said} c ON c.run_id = m.run_id JOIN runs r ON r.id = m.run_id
 WHERE m.kind <> 'reply' AND (m.person <> '' OR r.visibility = 'staff') ON CONFLICT DO NOTHING"""
-"""How a statement puts lines of `said` beneath `cards`, once in each place.
 
-A shared card of a private run shows nothing, so nothing stands beneath it.
-"""
+
+def beneath(cards: str, said: str) -> str:
+    """How a statement puts lines of `said` beneath `cards`, once in each place; a card that has to be told again goes first.
+
+    A shared card of a private run shows nothing, so nothing stands beneath it.
+    """
+    return _LINES.format(cards=cards, said=said, priority=Priority.line)
+
+
 _CARDS: Final = """(SELECT DISTINCT ON (platform, team, channel, person) * FROM messages WHERE run_id = :run_id AND kind <> 'reply'
  ORDER BY platform, team, channel, person, created_at DESC)"""
 
 _SAY = text(f"""
 WITH told AS (INSERT INTO conversations (id, run_id, kind, person, said, about)
               VALUES (:id, :run_id, :kind, :person, :said, :about) RETURNING run_id, person, said, n),
-beneath AS ({LINES.format(cards=_CARDS, said="told")} RETURNING 1)
+beneath AS ({beneath(_CARDS, "told")} RETURNING 1)
 SELECT pg_notify('countersign_work', 'messages') FROM beneath LIMIT 1
 """)  # noqa: S608  built from constants
 

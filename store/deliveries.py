@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 from sqlalchemy import text
 
-from .conversations import LINES
+from .conversations import beneath
 from .databases import ReadSession, WriteSession
 from .lanes import ENTERING, HELD, LEAVING
 from .messages import Priority
@@ -58,7 +59,7 @@ UPDATE messages m SET lease_until = {HELD}, attempts = m.attempts + 1, posting_s
        WHEN m.remote_id IS NULL AND m.platform <> 'room' THEN coalesce(m.posting_since, countersign_now()) END
 FROM locked c LEFT JOIN messages f ON f.id = c.follows WHERE m.id = c.id AND (c.lane = '' OR c.id IN (SELECT held_by FROM entered))
 RETURNING m.id, m.run_id, m.alert_group_id, m.kind, m.platform, m.team, m.channel, m.thread, m.person, m.wanted, m.shown, m.attempts,
-          c.posting_since,
+          m.due_at, c.posting_since,
           m.remote_channel, m.remote_id, m.card, m.account, m.created_at, m.follows, m.file, m.lane, m.priority,
           f.remote_channel AS card_channel,
           CASE WHEN f.thread <> '' AND f.remote_channel = f.channel THEN f.thread ELSE f.remote_id END AS card_thread,
@@ -79,7 +80,10 @@ async def take_due(session: WriteSession, *, limit: int) -> list[Any]:
 
 @dataclass(frozen=True)
 class Delivered:
-    """What is shown now: the version of the run's state, the card, and where the platform keeps it; `first` when it was not before."""
+    """What is shown now: the version of the run's state, the card, and where the platform keeps it; `first` when it was not before.
+
+    `due` is when the message was due as it was taken: one that is due later has been wanted at once since then.
+    """
 
     id: UUID
     version: int
@@ -87,18 +91,21 @@ class Delivered:
     remote_channel: str | None = None
     remote_id: str | None = None
     first: bool = False
+    due: datetime | None = None
 
 
 _DONE = text(f"""
 WITH done AS (UPDATE messages m SET shown = d.version, card = d.card, remote_channel = coalesce(d.remote_channel, m.remote_channel),
        remote_id = coalesce(d.remote_id, m.remote_id), edited_at = countersign_now(), lease_until = NULL, attempts = 0,
        posting_since = NULL, error = '', wanted_at = CASE WHEN m.wanted > d.version AND m.kind <> 'reply' THEN countersign_now() END,
+       priority = CASE WHEN m.due_at > d.due THEN m.priority ELSE {Priority.progress} END,
        due_at = CASE WHEN m.wanted > d.version AND m.kind <> 'reply' THEN countersign_now()
-                     + CASE WHEN m.priority < {Priority.progress} THEN interval '0' ELSE interval '2 seconds' END END
-FROM jsonb_to_recordset(cast(:rows AS jsonb)) AS d(id uuid, version int, card jsonb, remote_channel text, remote_id text, first bool)
+                     + CASE WHEN m.due_at > d.due THEN interval '0' ELSE interval '2 seconds' END END
+FROM jsonb_to_recordset(cast(:rows AS jsonb)) AS d(id uuid, version int, card jsonb, remote_channel text, remote_id text, first bool,
+     due timestamptz)
 WHERE m.id = d.id RETURNING m.id, m.run_id, m.kind, m.platform, m.team, m.channel, m.remote_channel, m.person, d.first),
 left_free AS ({LEAVING.format(ids="SELECT id FROM done")}),
-beneath AS ({LINES.format(cards="(SELECT * FROM done WHERE first)", said="conversations")}),
+beneath AS ({beneath("(SELECT * FROM done WHERE first)", "conversations")}),
 places AS (SELECT DISTINCT CASE WHEN person <> '' THEN '@' || person ELSE channel END AS place FROM done WHERE platform = 'room')
 SELECT pg_notify('countersign_room', place) FROM places
 """)  # noqa: S608  built from constants
@@ -111,7 +118,7 @@ async def mark_delivered(session: WriteSession, delivered: Sequence[Delivered]) 
     """
     if not delivered:
         return
-    rows = [{**{name: getattr(one, name) for name in one.__dataclass_fields__}, "id": str(one.id)} for one in delivered]
+    rows = [one.__dict__ | {"id": str(one.id), "due": one.due.isoformat() if one.due else None} for one in delivered]
     await session.execute(_DONE, {"rows": Jsonb(rows)})
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from .bases import Base, Stamp
 from .databases import ReadSession, WriteDriver, WriteSession, driver_under, plain
-from .messages import Priority
+from .messages import Priority, telling
 from .people import Person, people_named, person_of
 
 START: Final = -1  # the position of the mark that says that carrying out began
@@ -242,12 +242,9 @@ async def note_progress(session: WriteSession, key: StepKey, progress: dict[str,
         raise LostClaim
     await session.execute(
         text(
-            "UPDATE messages SET wanted = wanted + 1,"
-            " priority = CASE WHEN due_at IS NULL THEN :priority ELSE priority END,"
-            " due_at = least(due_at, greatest(countersign_now(), edited_at + interval '2 seconds'))"
-            " WHERE run_id = :run_id AND kind <> 'reply'"
+            f"UPDATE messages m SET {telling(Priority.progress, soon=False)} WHERE m.run_id = :run_id AND m.kind <> 'reply'"  # noqa: S608
         ),
-        {"run_id": key.run_id, "priority": Priority.progress},
+        {"run_id": key.run_id},
     )
 
 

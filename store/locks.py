@@ -16,6 +16,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from .bases import Base, Stamp
 from .databases import ReadSession, WriteSession
+from .messages import Priority, telling
 
 
 class LockRow(Base):
@@ -97,12 +98,12 @@ SELECT q.run_id FROM queue q JOIN runs r ON r.id = q.run_id AND r.due_at IS NULL
 GROUP BY q.run_id HAVING NOT bool_or(q.holds) AND bool_and(q.place <= q.most) LIMIT 200
 """)  # noqa: S608  built from constants
 
-_SHOW = text("""
+_SHOW = text(f"""
 WITH line AS (SELECT run_id FROM locks WHERE name = ANY(:names) AND NOT holds ORDER BY priority DESC, since LIMIT :most),
-shown AS (UPDATE messages m SET wanted = m.wanted + 1, due_at = greatest(countersign_now(), m.edited_at + interval '2 seconds')
+shown AS (UPDATE messages m SET {telling(Priority.progress, soon=False)}
           FROM line l WHERE m.run_id = l.run_id AND m.kind <> 'reply' RETURNING 1)
 SELECT pg_notify('countersign_work', 'messages') FROM shown LIMIT 1
-""")
+""")  # noqa: S608  built from constants
 
 
 async def take_locks(

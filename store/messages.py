@@ -23,8 +23,19 @@ class Priority(IntEnum):
     approval = 1
     answer = 2
     card = 3
-    alert = 4
-    progress = 5
+    line = 4
+    alert = 5
+    progress = 6
+
+
+def telling(priority: Priority | str, *, soon: bool = True) -> str:
+    """What a statement sets to have messages `m` told again: at once, or two seconds after the last edit, with what comes till then.
+
+    What is told already, sooner or more urgently, stays so. `priority` may be an expression.
+    """
+    due = "countersign_now()" if soon else "least(m.due_at, greatest(countersign_now(), m.edited_at + interval '2 seconds'))"
+    urgency = f"CASE WHEN m.due_at IS NULL THEN {priority} ELSE least(m.priority, {priority}) END"
+    return f"wanted = m.wanted + 1, due_at = {due}, priority = {urgency}"
 
 
 LANE: Final = (
@@ -173,13 +184,22 @@ def as_rows(messages: Sequence[NewMessage]) -> Jsonb:
 
 
 _IDS: Final = ("id", "run_id", "alert_group_id", "follows")
-REFRESH_ALERT: Final = text("""
-WITH shown AS (UPDATE messages SET wanted = wanted + 1, due_at = CASE WHEN :soon THEN countersign_now()
-                 ELSE greatest(countersign_now(), edited_at + interval '2 seconds') END
-               WHERE alert_group_id = :group AND kind <> 'reply' RETURNING 1)
-SELECT pg_notify('countersign_work', 'messages') FROM shown LIMIT 1
-""")
-"""Has the cards of a group of alerts edited, `:soon` or together with what else changes in the next seconds."""
+_TELL: Final = """WITH shown AS (UPDATE messages m SET {telling} WHERE m.{whose} = :id AND m.kind <> 'reply' RETURNING 1)
+SELECT pg_notify('countersign_work', 'messages') FROM shown LIMIT 1"""
+_TELL_RUN: Final = text(_TELL.format(telling=telling(Priority.card), whose="run_id"))
+_TELL_ALERTS: Final = {
+    soon: text(_TELL.format(telling=telling(Priority.alert, soon=soon), whose="alert_group_id")) for soon in (True, False)
+}
+
+
+async def tell_run(session: WriteSession, run_id: UUID) -> None:
+    """Has every card of the run told again, at once."""
+    await session.execute(_TELL_RUN, {"id": run_id})
+
+
+async def tell_alerts(session: WriteSession, group: UUID, *, soon: bool) -> None:
+    """Has the cards of a group of alerts told again; what is not wanted `soon` shares an edit with what comes in the next seconds."""
+    await session.execute(_TELL_ALERTS[soon], {"id": group})
 
 
 def _priority(one: NewMessage) -> Priority:

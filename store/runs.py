@@ -18,7 +18,7 @@ from countersign.runs import FINISHED, HOLDING, RunId, RunStatus, sources_of
 
 from .bases import Base, Identifier, Stamp, new_id
 from .databases import Driver, ReadSession, WriteDriver, WriteSession, driver_under, plain
-from .messages import ADDING, NewMessage, Priority, as_rows
+from .messages import ADDING, NewMessage, Priority, as_rows, telling
 from .people import Person, people_named, person_of
 from .workers import OFFERED_SECONDS, offered, waking
 
@@ -229,6 +229,8 @@ class Move:
 
 _TO_EXECUTE: Final = """moved WHERE ready AND due_at <= countersign_now() AND "to" <> 'submitted'"""
 _TO_PLAN: Final = """moved WHERE ready AND "to" = 'submitted'"""
+_URGENCY: Final = f"""CASE v."to" WHEN 'awaiting_approval' THEN {Priority.approval} WHEN 'planning' THEN {Priority.progress}
+ WHEN 'running' THEN {Priority.progress} ELSE {Priority.card} END"""
 MOVED: Final = f"""
 WITH wanted AS (SELECT * FROM jsonb_to_recordset(cast(:moves AS jsonb)) AS w(
        run_id uuid, "to" text, "by" text, because text, attempt int, come_from jsonb, plan jsonb, digest text, code_version text,
@@ -260,11 +262,7 @@ noted AS (INSERT INTO audit_events (id, canonical)
                  jsonb_strip_nulls(m.detail || jsonb_build_object('because', nullif(m.because, ''), 'digest', m.signed,
                  'revision', m.revision, 'outcome', nullif(m.outcome, ''), 'choice', m.choice, 'arguments', m.arguments)))::text
           FROM moved m),
-shown AS (UPDATE messages s SET wanted = s.wanted + 1, priority = CASE WHEN m."to" = ANY(:passing) THEN {Priority.progress}
-                 WHEN m."to" = 'awaiting_approval' THEN {Priority.approval} ELSE {Priority.card} END, due_at = CASE
-                 WHEN m."to" = ANY(:passing) THEN greatest(countersign_now(), s.edited_at + interval '2 seconds')
-                 ELSE countersign_now() END
-          FROM moved m WHERE s.run_id = m.id AND s.kind <> 'reply' RETURNING 1),
+shown AS (UPDATE messages m SET {telling(_URGENCY)} FROM moved v WHERE m.run_id = v.id AND m.kind <> 'reply' RETURNING 1),
 added AS ({ADDING} WHERE run_id IN (SELECT id FROM moved) ON CONFLICT DO NOTHING RETURNING 1),
 woken AS (SELECT pg_notify('countersign_work', w) FROM
           ({waking("execute", _TO_EXECUTE)}
@@ -282,7 +280,6 @@ SELECT (m.whole).*, row_to_json(a) AS person, (SELECT digest FROM policies WHERE
 FROM moved m JOIN askers a ON a.name = (m.whole).asker
 """)  # noqa: S608  built from constants
 )
-_PASSING: Final = [RunStatus.planning, RunStatus.running, RunStatus.queued]
 
 
 async def move(session: WriteSession, moves: Sequence[Move], *, messages: Sequence[NewMessage] = ()) -> dict[RunId, int]:
@@ -374,7 +371,7 @@ def _as_row(run: NewRun) -> dict[str, Any]:
 
 def moving(moves: Sequence[Move], messages: Sequence[NewMessage] = ()) -> dict[str, Any]:
     """The parameters of `MOVED`."""
-    return {"moves": Jsonb([_as_move(one) for one in moves]), "passing": _PASSING, "holding": list(HOLDING), "messages": as_rows(messages)}
+    return {"moves": Jsonb([_as_move(one) for one in moves]), "holding": list(HOLDING), "messages": as_rows(messages)}
 
 
 def _as_move(one: Move) -> dict[str, Any]:

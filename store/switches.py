@@ -12,7 +12,7 @@ from uuid6 import uuid7
 
 from .bases import Base, Identifier, Stamp
 from .databases import ReadSession, WriteSession
-from .messages import Priority
+from .messages import Priority, telling
 
 KINDS: Final = ("everything", "changes", "command", "integration")
 
@@ -124,7 +124,7 @@ async def find_held(session: ReadSession) -> list[tuple[Held, str]]:
 
 
 # Not a move: the run stays what it is, and merely is not due. A worker that holds it gives it back under its attempt.
-_HOLD = text("""
+_HOLD = text(f"""
 WITH held AS (UPDATE runs SET due_at = NULL, worker = NULL, lease_until = NULL
               WHERE id = ANY(:ids) AND due_at IS NOT NULL
                 AND CASE WHEN cast(:attempt AS int) IS NULL THEN lease_until IS NULL OR lease_until < countersign_now()
@@ -134,19 +134,19 @@ kept AS (INSERT INTO holds (run_id, because) SELECT id, cast(:because AS text) F
 noted AS (INSERT INTO audit_events (id, canonical)
           SELECT gen_random_uuid(), json_build_object('kind', 'run:held', 'actor', 'countersign', 'run', id, 'detail',
                  json_build_object('because', cast(:because AS text)))::text FROM held),
-shown AS (UPDATE messages m SET wanted = m.wanted + 1, due_at = countersign_now() FROM held h
+shown AS (UPDATE messages m SET {telling(Priority.progress)} FROM held h
           WHERE m.run_id = h.id AND m.kind <> 'reply' RETURNING 1),
 woken AS (SELECT pg_notify('countersign_work', 'messages') FROM shown LIMIT 1)
 SELECT id, (SELECT count(*) FROM woken) AS woken FROM held
-""")
-_LET_GO_ON = text("""
+""")  # noqa: S608  built from constants
+_LET_GO_ON = text(f"""
 WITH freed AS (DELETE FROM holds WHERE run_id = ANY(:ids) RETURNING run_id),
 due AS (UPDATE runs r SET due_at = greatest(countersign_now(), r.start_at) FROM freed f WHERE r.id = f.run_id AND r.status = ANY(:statuses)
         AND r.due_at IS NULL AND r.lease_until IS NULL RETURNING r.id, r.status, r.label),
 noted AS (INSERT INTO audit_events (id, canonical)
           SELECT gen_random_uuid(), json_build_object('kind', 'run:let_go_on', 'actor', 'countersign', 'run', id, 'detail',
                  json_build_object())::text FROM due),
-shown AS (UPDATE messages m SET wanted = m.wanted + 1, due_at = countersign_now() FROM due d
+shown AS (UPDATE messages m SET {telling(Priority.progress)} FROM due d
           WHERE m.run_id = d.id AND m.kind <> 'reply' RETURNING 1),
 wakes AS (SELECT CASE WHEN status IN ('submitted', 'planning') THEN 'plan' ELSE 'execute' END
                  || CASE label WHEN '' THEN '' ELSE '@' || label END || ' ' || string_agg(id::text, ' ') AS w
@@ -155,7 +155,18 @@ wakes AS (SELECT CASE WHEN status IN ('submitted', 'planning') THEN 'plan' ELSE 
           UNION ALL (SELECT 'messages' FROM shown LIMIT 1)),
 woken AS (SELECT pg_notify('countersign_work', w) FROM wakes)
 SELECT id, (SELECT count(*) FROM woken) AS woken FROM due
-""")
+""")  # noqa: S608  built from constants
+
+
+_SHOW_AGAIN: Final = text(f"""
+WITH open AS (SELECT run_id FROM approval_requests WHERE state = 'open'
+              UNION SELECT id FROM runs WHERE due_at IS NOT NULL UNION SELECT run_id FROM holds),
+changed AS (SELECT max(greatest(on_at, off_at)) AS at FROM switches),
+shown AS (UPDATE messages m SET {telling(Priority.progress)} FROM open o, changed c WHERE m.run_id = o.run_id AND m.kind <> 'reply'
+          AND (m.edited_at IS NULL OR m.edited_at < c.at + interval '1 minute') RETURNING 1),
+woken AS (SELECT pg_notify('countersign_work', 'messages') FROM shown LIMIT 1)
+SELECT (SELECT count(*) FROM shown) AS shown, (SELECT count(*) FROM woken) AS woken
+""")  # noqa: S608  built from constants
 
 
 async def hold(session: WriteSession, ids: Sequence[UUID], *, because: str, attempt: int | None = None) -> set[UUID]:
@@ -178,19 +189,4 @@ async def show_again(session: WriteSession) -> int:
 
     A card that was edited a minute after the last change of any switch shows it already: there may be thousands of them.
     """
-    rows = await session.execute(
-        text(
-            "WITH open AS (SELECT run_id FROM approval_requests WHERE state = 'open'"
-            " UNION SELECT id FROM runs WHERE due_at IS NOT NULL UNION SELECT run_id FROM holds),"
-            " changed AS (SELECT max(greatest(on_at, off_at)) AS at FROM switches),"
-            " shown AS (UPDATE messages m SET wanted = m.wanted + 1, priority = CASE WHEN m.due_at IS NULL"
-            " THEN :priority ELSE m.priority END,"
-            " due_at = countersign_now() FROM open o, changed c"
-            " WHERE m.run_id = o.run_id AND m.kind <> 'reply'"
-            " AND (m.edited_at IS NULL OR m.edited_at < c.at + interval '1 minute') RETURNING 1),"
-            " woken AS (SELECT pg_notify('countersign_work', 'messages') FROM shown LIMIT 1)"
-            " SELECT (SELECT count(*) FROM shown) AS shown, (SELECT count(*) FROM woken) AS woken"
-        ),
-        {"priority": Priority.progress},
-    )
-    return int(rows.one().shown)
+    return int((await session.execute(_SHOW_AGAIN)).one().shown)

@@ -15,6 +15,7 @@ from countersign.runs import RunStatus
 
 from .bases import Base, Stamp
 from .databases import ReadSession, WriteSession
+from .messages import Priority, telling
 from .runs import Move, RunRow, move
 from .workers import waking
 
@@ -75,17 +76,17 @@ SELECT :run, w.kind, w.subject, w.detail, coalesce(w.since, countersign_now()),
 FROM jsonb_to_recordset(cast(:waits AS jsonb)) AS w(kind text, subject text, detail text, since timestamptz, due timestamptz, after float)
 """)
 # Not a move: the run stays what it is, and merely is not due.
-_PUT_BY: Final = text("""
+_PUT_BY: Final = text(f"""
 WITH parked AS (UPDATE runs SET worker = NULL, lease_until = NULL, due_at = NULL
                 WHERE id = :run AND attempt = :attempt AND worker IS NOT NULL AND status = ANY(:statuses) RETURNING id),
 noted AS (INSERT INTO audit_events (id, canonical)
           SELECT gen_random_uuid(), json_build_object('kind', 'run:parked', 'actor', 'countersign', 'run', id, 'detail',
                  json_build_object('because', cast(:because AS text)))::text FROM parked),
-shown AS (UPDATE messages m SET wanted = m.wanted + 1, due_at = countersign_now() FROM parked p
+shown AS (UPDATE messages m SET {telling(Priority.card)} FROM parked p
           WHERE m.run_id = p.id AND m.kind <> 'reply' RETURNING 1),
 woken AS (SELECT pg_notify('countersign_work', 'messages') FROM shown LIMIT 1)
 SELECT id, (SELECT count(*) FROM woken) AS woken FROM parked
-""")
+""")  # noqa: S608  built from constants
 # Runs first, as everybody locks them, so that a cancel at the same instant is one after the other.
 _WAKE: Final = text("""
 WITH held AS (SELECT id, status FROM runs WHERE id = ANY(:ids) AND status = ANY(:parked) AND worker IS NULL ORDER BY id FOR UPDATE),
@@ -98,7 +99,7 @@ WITH freed AS (UPDATE runs r SET due_at = countersign_now() WHERE id = ANY(:ids)
 noted AS (INSERT INTO audit_events (id, canonical)
           SELECT gen_random_uuid(), json_build_object('kind', 'run:woken', 'actor', cast(:by AS text), 'run', id, 'detail',
                  jsonb_strip_nulls(jsonb_build_object('because', nullif(cast(:because AS text), ''))))::text FROM freed),
-shown AS (UPDATE messages m SET wanted = m.wanted + 1, due_at = countersign_now() FROM freed f
+shown AS (UPDATE messages m SET {telling(Priority.progress)} FROM freed f
           WHERE m.run_id = f.id AND m.kind <> 'reply' RETURNING 1),
 woken AS (SELECT pg_notify('countersign_work', w) FROM
           ({waking("execute", "freed")}

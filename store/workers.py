@@ -11,6 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from .bases import Base, Stamp
 from .databases import ReadSession, WriteSession
+from .messages import Priority, telling
 
 OFFERED_SECONDS: Final = 60.0
 
@@ -46,11 +47,11 @@ def offered(seconds: str) -> str:
 
 
 _LABELLED: Final = f"EXISTS (SELECT FROM workers k WHERE k.labels ? r.label AND {_LIVE.format(seconds=60)})"
-_SHOW: Final = text("""
-WITH shown AS (UPDATE messages m SET wanted = m.wanted + 1, due_at = countersign_now() FROM runs r
+_SHOW: Final = text(f"""
+WITH shown AS (UPDATE messages m SET {telling(Priority.progress)} FROM runs r
                WHERE r.id = m.run_id AND r.label <> '' AND r.due_at IS NOT NULL AND r.lease_until IS NULL AND m.kind <> 'reply' RETURNING 1)
 SELECT pg_notify('countersign_work', 'messages') FROM shown LIMIT 1
-""")
+""")  # noqa: S608  built from constants
 
 
 def waking(kind: str, rows: str) -> str:

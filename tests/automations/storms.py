@@ -20,7 +20,7 @@ from countersign.runs import RunStatus
 from integrations.slack.clients import SlackClient
 from store.databases import transaction
 from store.lanes import keep_budgets
-from store.messages import NewMessage, add_messages
+from store.messages import NewMessage, add_messages, tell_run
 from store.runs import Move, NewRun, create, move
 from tests.bot.slack.doors import settings_of
 from tests.fakes.slack import Message, SlackFake
@@ -60,6 +60,12 @@ class Storm:
             )
             await session.execute(text(said), {"runs": self.runs, "lines": self.lines})
             await add_messages(session, [NewMessage(run, "card", "slack", "T1", at) for run, at in zip(self.runs, places, strict=True)])
+
+    async def vote(self) -> None:
+        """Somebody votes on every run, which each card shows at once."""
+        for run in self.runs:
+            async with transaction(self.engine) as session:
+                await tell_run(session, run)
 
     async def end(self) -> None:
         """Every run ends, which its card has to show."""
@@ -122,16 +128,19 @@ def _run() -> NewRun:
 
 
 @asynccontextmanager
-async def storm_of(world: World, *, senders: int, seed: int, share: float, channels: int, cards: int, lines: int) -> AsyncIterator[Storm]:
-    """The storm, and housekeepers that send, each with its own connections to Postgres and to Slack."""
+async def storm_of(
+    world: World, *, senders: int, seed: int, share: float, channels: int, cards: int, lines: int, counted: bool = False
+) -> AsyncIterator[Storm]:
+    """The storm, and housekeepers that send, each with its own connections to Postgres and to Slack; `counted`: which counts calls."""
     async with SlackFake() as fake, disposing(world.engine(role="owner")) as engine, AsyncExitStack() as stack:
         for one in range(channels):
             fake.add_channel(f"C{one:04}")
-        fake.lift_tiers()
+        if not counted:
+            fake.lift_tiers()
         fake.fail_often(*WRITES, "conversations.history", "conversations.replies", seed=seed, share=share, modes=FAULTS)
         settings_of(world, fake)
         async with transaction(engine) as session:
-            await keep_budgets(session, dict.fromkeys(BUDGETS, (0.001, 1_000)))
+            await keep_budgets(session, BUDGETS if counted else dict.fromkeys(BUDGETS, (0.001, 1_000)))
         for number in range(senders):
             await stack.enter_async_context(sender(world, fake, number))
         yield Storm(engine, fake, channels, cards, lines)

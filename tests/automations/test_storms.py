@@ -45,6 +45,20 @@ async def test_a_post_of_which_nobody_knows_is_looked_for_until_somebody_could_l
         assert len(storm.fake.calls("conversations.history")) == 5
 
 
+async def test_a_burst_of_votes_is_shown_at_once_and_never_hurries_slack(world: World) -> None:
+    async with storm_of(world, senders=2, seed=0, share=0, channels=11, cards=1, lines=0, counted=True) as storm:
+        await storm.ask()
+        await storm.until_calm(seconds=60)
+        for _ in range(3):
+            await storm.vote()
+        await storm.end()
+        await storm.until_calm(seconds=60)
+        assert [one.error for one in storm.fake.requests if one.error] == []
+        assert min(storm.gaps()) >= 1.0
+        assert len(storm.fake.calls("chat.update")) <= 2 * storm.size
+        assert all("cancelled" in one.content for channel in storm.shown().values() for one in channel)
+
+
 @pytest.mark.long
 async def test_five_thousand_messages_over_five_hundred_channels(world: World) -> None:
     async with storm_of(world, senders=2, seed=5_000, share=0.3, channels=500, cards=2, lines=4) as storm:

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from countersign.runs import RunStatus
 from store.databases import reading, transaction
 from store.deliveries import Delivered, mark_delivered, put_off, take_due
-from store.messages import NewMessage, add_messages, find_in_place
+from store.messages import NewMessage, Priority, add_messages, find_in_place, tell_run, telling
 from store.runs import Move
 from tests.store.tables import Tables
 
@@ -29,6 +29,14 @@ async def taken(tables: Tables, channel: str, *, at_once: bool = True) -> list[A
 async def delivered(tables: Tables, *messages: Delivered) -> None:
     async with transaction(tables.worker) as session:
         await mark_delivered(session, messages)
+
+
+def shown(taken: Any) -> Delivered:
+    return Delivered(taken.id, taken.wanted, {"title": "t"}, "C1", "17.1", first=not taken.shown, due=taken.due_at)
+
+
+async def progressed(tables: Tables, run: UUID) -> None:
+    await tables.execute(f"UPDATE messages m SET {telling(Priority.progress, soon=False)} WHERE run_id = :run", run=run)  # noqa: S608  of our own
 
 
 async def row(tables: Tables, message: UUID) -> Any:
@@ -63,7 +71,7 @@ async def test_what_moved_meanwhile_is_due_again_and_other_edits_are_one(tables:
     (one,) = await taken(tables, channel)
     await tables.moved(Move(run, RunStatus.planning, by="x"))
     await tables.moved(Move(run, RunStatus.failed, by="x"))
-    await delivered(tables, Delivered(one.id, one.wanted, {"title": "t"}, "C1", "17.1"))
+    await delivered(tables, shown(one))
     found = await row(tables, one.id)
     assert (found.shown, found.wanted, found.remote_id, found.attempts) == (1, 3, "17.1", 0)
     assert found.due_at is not None
@@ -71,6 +79,39 @@ async def test_what_moved_meanwhile_is_due_again_and_other_edits_are_one(tables:
     await delivered(tables, Delivered(again.id, again.wanted, {"title": "u"}))
     found = await row(tables, one.id)
     assert (found.shown, found.due_at, found.remote_channel, found.remote_id) == (3, None, "C1", "17.1")
+
+
+async def test_what_people_decide_is_told_at_once_and_progress_with_the_next_edit(tables: Tables) -> None:
+    run, channel = await tables.run(RunStatus.planning, RunStatus.awaiting_approval), uuid4().hex
+    await added(tables, card(run, channel))
+    (one,) = await taken(tables, channel)
+    await delivered(tables, shown(one))
+    await progressed(tables, run)
+    found = await row(tables, one.id)
+    assert (found.later, found.priority) == (True, Priority.progress)
+    async with transaction(tables.web) as session:
+        await tell_run(session, run)
+    await tables.moved(Move(run, RunStatus.queued, by="lin"))
+    await tables.moved(Move(run, RunStatus.running, by="x"))
+    await progressed(tables, run)
+    found = await row(tables, one.id)
+    assert (found.later, found.priority) == (False, Priority.card), "what comes after a decision does not hold it up"
+
+
+async def test_what_comes_while_an_edit_is_on_its_way_keeps_its_own_pace(tables: Tables) -> None:
+    run, channel = await tables.run(), uuid4().hex
+    await added(tables, card(run, channel, priority=Priority.approval))
+    (one,) = await taken(tables, channel)
+    await progressed(tables, run)
+    await delivered(tables, shown(one))
+    found = await row(tables, one.id)
+    assert (found.later, found.priority) == (True, Priority.progress)
+    await tables.execute("UPDATE clock SET shift = '3 seconds'")
+    (again,) = await taken(tables, channel)
+    await tables.moved(Move(run, RunStatus.cancelled, by="ada"))
+    await delivered(tables, shown(again))
+    found = await row(tables, one.id)
+    assert (found.later, found.priority) == (False, Priority.card)
 
 
 async def test_a_reply_is_shown_once_whatever_its_run_does(tables: Tables) -> None:

@@ -1,4 +1,4 @@
-"""One run, approved in Slack and in the browser: whoever looks sees it within two seconds, in Slack with the next edit."""
+"""One run, approved in Slack and in the browser: whoever looks sees it within two seconds."""
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,8 +19,6 @@ from tests.hubs import World, until
 from tests.stories.browsers import Chromium, chromium, come_in, find_chromium
 
 CURRENT: Final = 2.0
-PACED: Final = 3.0
-"""In Slack the edits of one card share one every two seconds; what comes just after one is shown with the next, and then travels."""
 WAIT: Final = 30.0
 View = Callable[[], Awaitable[str]]
 _ALONE = 'risk="high", slash=True'
@@ -70,7 +68,7 @@ class Doors:
             await until(look, seconds=WAIT)
         except AssertionError:
             pytest.fail(f"{words!r} is not in {[one for one in texts.items() if one[0] not in seconds]}")
-        self.late += [f"{name} after {took:.2f} s" for name, took in seconds.items() if took > (PACED if name == "slack" else CURRENT)]
+        self.late += [f"{name} after {took:.2f} s" for name, took in seconds.items() if took > CURRENT]
 
 
 @pytest.fixture
