@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import pytest
 
@@ -16,9 +17,11 @@ from tests.hubs import World, disposing
 
 
 async def test_every_answer_says_how_a_browser_must_treat_it(web: Web) -> None:
+    read = ("/", "/live", "/ready", "/metrics", "/api/v1/runs", "/enter/nothing", "/nothing", "/static/nothing")
+    written = ("/slack/events", "/hooks/nothing", f"/hooks/{uuid4()}", "/scim/v2/Users", "/room/say", "/api/v1/runs")
     async with web.client() as anybody:
-        for path in ("/", "/live", "/ready", "/metrics", "/api/v1/runs", "/enter/nothing", "/nothing", "/static/nothing"):
-            answer = await anybody.get(path)
+        for path, method in (*((one, "GET") for one in read), *((one, "POST") for one in written)):
+            answer = await anybody.request(method, path, content=b"<script>" if method == "POST" else None)
             policy = answer.headers["content-security-policy"]
             for part in ("default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'"):
                 assert part in policy, path

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
@@ -19,6 +20,13 @@ FLAGS = (
     "--disable-sync",
 )
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+_FOCUSED: Final = """() => {
+  const one = document.activeElement, style = getComputedStyle(one), box = one.getBoundingClientRect();
+  const marked = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
+  const seen = one === document.body || (marked && box.width > 0 && box.bottom > 0 && box.top < innerHeight);
+  return { name: (one.labels?.[0]?.innerText ?? one.innerText ?? "").trim().split("\\n")[0], tag: one.localName, seen };
+}"""
 
 
 def find_chromium() -> str:
@@ -68,3 +76,14 @@ async def come_in(context: BrowserContext, address: str, link: str) -> Page:
     await page.get_by_role("button", name="Come in").click()
     await page.wait_for_url(f"{address}/")
     return page
+
+
+async def tab_to(page: Page, name: str) -> None:
+    """Goes on by Tab to what is called so; wherever the keyboard is on the way, one sees it."""
+    for _ in range(150):
+        await page.keyboard.press("Tab")
+        focused: dict[str, Any] = await page.evaluate(_FOCUSED)
+        assert focused["seen"], f"one does not see that the keyboard is at {focused}"
+        if focused["name"] == name:
+            return
+    raise AssertionError(f"{name} is not reached by Tab on {page.url}")

@@ -27,6 +27,8 @@ from store.embedded import DatabaseUrls
 from store.messages import NewMessage, add_messages
 from store.passkeys import NewPasskey, add_passkey
 from store.sealing import Signer, seal
+from store.tokens import issue_token
+from store.workers import note_worker
 from tests.bot.webs import Web, served
 from tests.hubs import World
 from tests.stories.alarms import notification
@@ -84,14 +86,33 @@ async def open_gallery(urls: DatabaseUrls, folder: Path, *, words: str = "") -> 
     commands.mkdir()
     (commands / "shop.py").write_text(COMMANDS)
     world = World(urls, "", folder, POLICY, {"COUNTERSIGN_COMMANDS": str(commands)})
+    planted: list[str] = []
+    whole = _with_words(POLICY, words, planted) if words else POLICY
     async with open_bot(urls, folder, commands=commands) as bot:
-        for policy in (POLICY.replace("count: 2", "count: 1"), POLICY):
+        for policy in (POLICY.replace("count: 2", "count: 1"), whole):
             bot.policy_file(policy)
             await bot.person("ada")
         async with served(world) as web:
-            gallery = Gallery(web, bot, words)
+            gallery = Gallery(web, bot, words, planted)
             await furnish(gallery)
             yield gallery
+
+
+def _with_words(policy: str, words: str, planted: list[str]) -> str:
+    """The policy with these words in the names and sentences that whoever writes one may choose; what they come after is `planted`."""
+
+    def said(head: str) -> str:
+        planted.append(head)
+        return json.dumps(f"{head} {words}")
+
+    rule = f"  - {{name: {said('not for nothing')}, command: status, when: {{note: nothing}}, deny: {said('Say what for.')}}}\n"
+    for before, after in (
+        ("name: prod takes two", f"name: {said('prod takes two')}"),
+        ("  auditor:", f"  {said('reader')}: [shop:ship]\n  auditor:"),
+        ("robots: [deployer]", f"robots: [deployer], {said('guests')}: [deployer]"),
+    ):
+        policy = policy.replace(before, after)
+    return policy + rule
 
 
 async def furnish(gallery: Gallery) -> None:
@@ -102,6 +123,8 @@ async def furnish(gallery: Gallery) -> None:
     await _by_the_clock(gallery)
     await _under_way(gallery)
     await _around(gallery)
+    if gallery.words:
+        await _from_elsewhere(gallery)
     await keep_record(gallery.bot.services)
     await _find_places(gallery)
 
@@ -231,3 +254,17 @@ async def _around(gallery: Gallery) -> None:
         await add_passkey(session, NewPasskey(uuid4(), key.id, key.data, "lin", label, key.rp_id, 0, None))
         await add_messages(session, [message])
         await put_off(session, message.id, seconds=0, error=gallery.said("channel_not_found"), unclear=False, dead=True)
+
+
+async def _from_elsewhere(gallery: Gallery) -> None:
+    """What directories, chat platforms, workers and the names of tokens say, which they or their admins choose."""
+    told = {"email": gallery.said("lin@example.test"), "manager": gallery.said("kim")}
+    account = {"team": gallery.said("T0OTHER"), "account": gallery.said("U0LIN"), "by": gallery.said("slack")}
+    async with transaction(gallery.bot.owner) as session:
+        await session.execute(text("UPDATE people SET email = :email, manager = :manager WHERE name = 'lin'"), told)
+        linked = "INSERT INTO chat_accounts (platform, team, account, person, linked_by) VALUES ('slack', :team, :account, 'lin', :by)"
+        await session.execute(text(linked), account)
+        versions, labels = [gallery.said("code")], [f"arm {gallery.words}"]
+        await note_worker(session, name=gallery.said("host/1:executing"), role=gallery.said("executing"), versions=versions, labels=labels)
+        await issue_token(session, kind="api", person="lin", label=gallery.said("backup script"), scopes=(), lifetime=3_600)
+    await gallery.order("max", "view save", page="runs", name=gallery.said("Broken", longest=40), query="status=bad")

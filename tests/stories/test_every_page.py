@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, ViewportSize, expect
+from playwright.async_api import Locator, Page, ViewportSize, expect
 
 from kit.servers import Servers
-from tests.stories.browsers import Chromium, chromium, come_in, find_chromium
+from tests.stories.browsers import Chromium, chromium, come_in, find_chromium, tab_to
 from tests.stories.galleries import Gallery, keep_record, open_gallery
 from tests.stories.tours import FIRST, OTHERS, PAGES, Stop, shown
 
@@ -27,12 +27,6 @@ _AXE: Final = """([rules]) =>
 _OVERFLOWING: Final = """() => document.documentElement.scrollWidth <= innerWidth ? [] : [...document.querySelectorAll("body *")]
   .filter((one) => one.getBoundingClientRect().right > innerWidth + 1).slice(0, 3).map((one) => one.outerHTML.slice(0, 80))"""
 
-_FOCUSED: Final = """() => {
-  const one = document.activeElement, style = getComputedStyle(one), box = one.getBoundingClientRect();
-  const marked = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
-  const seen = one === document.body || (marked && box.width > 0 && box.bottom > 0 && box.top < innerHeight);
-  return { name: (one.labels?.[0]?.innerText ?? one.innerText ?? "").trim().split("\\n")[0], tag: one.localName, seen };
-}"""
 _OUT_OF_REACH: Final = """() =>
   [...document.querySelectorAll("a[href], button, summary, input:not([type=hidden]), select, textarea, pre, .table")]
   .filter((one) => one.checkVisibility() && one.tabIndex < 0).map((one) => one.outerHTML.slice(0, 80))"""
@@ -125,13 +119,59 @@ async def test_everything_that_can_be_done_is_reached_and_done_by_keys_alone(tou
     await _in_the_room(tour, kim)
 
 
+async def test_what_runs_ask_of_people_is_answered_by_keys_alone(tour: Tour) -> None:
+    lin = await tour.window("lin")
+    await _asked_of(tour, lin, "Label the boxes", "Done")
+    await _asked_of(tour, lin, "Which supplier?", "North & Sons", key="Space")
+    await tour.gallery.bot.settle()
+    answers = await _asked_of(tour, lin, "Its address", "Answer", says="Its address")
+    await lin.keyboard.type("12 Mill Lane")
+    await tab_to(lin, "Send")
+    await lin.keyboard.press("Enter")
+    await expect(answers).to_contain_text("Thank you.")
+    answers = await _asked_of(tour, lin, "Prices for autumn", "Ask somebody else", says="Person, or @group")
+    await lin.keyboard.type("@leads")
+    await tab_to(lin, "Ask them")
+    await lin.keyboard.press("Enter")
+    await expect(answers).to_contain_text("@leads is asked now.")
+    answers = await _asked_of(tour, lin, "Prices for autumn", "Review", says="1. price")
+    await lin.keyboard.type("r")
+    await tab_to(lin, "2. price")
+    await lin.keyboard.type("41")
+    await tab_to(lin, "Send")
+    await lin.keyboard.press("Enter")
+    await expect(answers).to_contain_text("Thank you.")
+    await tour.gallery.bot.settle()
+    said = "SELECT string_agg(result::text, ' ') FROM steps WHERE name LIKE '%ask%' AND state = 'done'"
+    results = await tour.gallery.one(said)
+    assert all(one in results for one in ("North & Sons", "12 Mill Lane", '"price": 41', '"rejected": [{"item": "rope"')), results
+
+
+async def _asked_of(tour: Tour, page: Page, title: str, button: str, *, key: str = "Enter", says: str = "Thank you.") -> Locator:
+    """Goes to a task in the inbox and presses this button of its card; where the answer stands then."""
+    await _pick(tour, page, title)
+    await tab_to(page, button)
+    await page.keyboard.press(key)
+    answers = page.locator(".message", has_text=title).locator(":scope > .answers")
+    await expect(answers).to_contain_text(says)
+    return answers
+
+
+async def _pick(tour: Tour, page: Page, words: str) -> Locator:
+    """Walks down the inbox with j to what has these words."""
+    await _open(tour, page, "/inbox")
+    picked = page.locator(".picked")
+    for _ in range(40):
+        await page.keyboard.press("j")
+        if words in (await picked.all_inner_texts() or [""])[0]:
+            await expect(picked).to_be_focused()
+            return picked
+    raise AssertionError(f"{words} is not in the inbox")
+
+
 async def _in_the_inbox(tour: Tour, kim: Page) -> None:
     """j and k walk, a approves, d asks why, o opens."""
-    await _open(tour, kim, "/inbox")
-    picked = kim.locator(".picked")
-    while "service=web version=v5" not in (await picked.all_inner_texts() or [""])[0]:
-        await kim.keyboard.press("j")
-    await expect(picked).to_be_focused()
+    picked = await _pick(tour, kim, "service=web version=v5")
     await kim.keyboard.press("a")
     await expect(picked.locator(":scope > .answers")).to_contain_text("Approved; it starts now.")
     await kim.keyboard.press("o")
@@ -142,28 +182,38 @@ async def _in_the_inbox(tour: Tour, kim: Page) -> None:
 
 async def _on_a_runs_page(tour: Tour, kim: Page) -> None:
     await _open(tour, kim, f"/runs/{tour.gallery.places['deciding']}")
-    await _tab_to(kim, "Deny")
+    await tab_to(kim, "Deny")
     await kim.keyboard.press("Enter")
-    await _tab_to(kim, "Why? The asker will read it.")
+    await tab_to(kim, "Why? The asker will read it.")
     await kim.keyboard.type("the index is not rebuilt yet")
-    await _tab_to(kim, "Deny")
+    await tab_to(kim, "Deny")
     await kim.keyboard.press("Enter")
     await expect(kim.locator(".message .card").first).to_contain_text("Denied by kim: the index is not rebuilt yet")
 
 
 async def _under_ask(tour: Tour, ada: Page) -> None:
     await _open(tour, ada, "/ask")
-    await _tab_to(ada, "ship")
+    await tab_to(ada, "ship")
     await ada.keyboard.press("Enter")
     await ada.wait_for_url("**/ask?command=ship*")
     for label, typed in (("service", "search"), ("version", "v6"), ("env", "p"), ("reason", "by hand")):
-        await _tab_to(ada, label)
+        await tab_to(ada, label)
         await ada.keyboard.type(typed)
-    await _tab_to(ada, "Ask for it")
+    await tab_to(ada, "Ask for it")
     await ada.keyboard.press("Enter")
     await ada.wait_for_url("**/runs/*")
     await tour.gallery.bot.settle()
-    await expect(ada.locator(".message .card").first).to_contain_text("waiting for approval")
+    card = ada.locator(".message .card").first
+    await expect(card).to_contain_text("waiting for approval")
+    await tab_to(ada, "Edit")
+    await ada.keyboard.press("Enter")
+    await expect(ada.locator(".answers .questions")).to_be_visible()
+    await tab_to(ada, "version")
+    await ada.keyboard.type("v7")
+    await tab_to(ada, "Change it")
+    await ada.keyboard.press("Enter")
+    await tour.gallery.bot.settle()
+    await expect(card).to_contain_text("version=v7")
 
 
 async def _in_the_room(tour: Tour, kim: Page) -> None:
@@ -174,7 +224,7 @@ async def _in_the_room(tour: Tour, kim: Page) -> None:
     for _ in range(60):
         await kim.keyboard.press("Shift+Tab")
         if await kim.evaluate(
-            "document.activeElement.closest('.card')?.textContent.includes('version=v6') && document.activeElement.innerText === 'Approve'"
+            "document.activeElement.closest('.card')?.textContent.includes('version=v7') && document.activeElement.innerText === 'Approve'"
         ):
             break
     await kim.keyboard.press("Enter")
@@ -231,14 +281,3 @@ async def _asked_by_form(tour: Tour, page: Page, **answers: str) -> str:
 async def _open(tour: Tour, page: Page, path: str) -> None:
     await page.set_viewport_size(WIDE)
     await page.goto(tour.gallery.web.address + path)
-
-
-async def _tab_to(page: Page, name: str) -> None:
-    """Goes on by Tab to what is called so; wherever the keyboard is on the way, one sees it."""
-    for _ in range(150):
-        await page.keyboard.press("Tab")
-        focused: dict[str, Any] = await page.evaluate(_FOCUSED)
-        assert focused["seen"], f"one does not see that the keyboard is at {focused}"
-        if focused["name"] == name:
-            return
-    raise AssertionError(f"{name} is not reached by Tab on {page.url}")

@@ -14,7 +14,7 @@ from store.embedded import DatabaseUrls
 from store.runs import find_by_reference
 from tests.bot.webs import free_port
 from tests.holders import Lodge
-from tests.stories.browsers import Chromium, chromium, come_in, find_chromium
+from tests.stories.browsers import Chromium, chromium, come_in, find_chromium, tab_to
 from tests.stories.vaults import accepted, open_vault
 
 _DEVICE = {
@@ -45,10 +45,12 @@ class Desk:
         return page
 
     async def enrol(self, page: Page, label: str = "laptop") -> tuple[str, str]:
-        """Makes a key on the page; the number of the run that enrols it, and the fingerprint that its page shows."""
+        """Makes a key on the page by keyboard; the number of the run that enrols it, and the fingerprint that its page shows."""
         await page.goto(f"{self.address}/passkeys")
-        await page.get_by_label("What is it called?").fill(label)
-        await page.get_by_role("button", name="Make a passkey").click()
+        await tab_to(page, "What is it called?")
+        await page.keyboard.type(label)
+        await tab_to(page, "Make a passkey")
+        await page.keyboard.press("Enter")
         await page.wait_for_url(re.compile(r"/runs/\d+$"))
         await self.lodge.settle()
         await page.reload()
@@ -58,8 +60,9 @@ class Desk:
 
     async def approve(self, page: Page, number: str | int, says: str) -> None:
         await page.goto(f"{self.address}/runs/{number}")
-        await page.locator(".card summary", has_text="Approve").click()
-        await page.locator(".card form.sure").get_by_role("button", name="Approve").click()
+        for key in ("Enter", "Space"):
+            await tab_to(page, "Approve")
+            await page.keyboard.press(key)
         await expect(page.locator(".answers .said")).to_contain_text(says)
 
     async def ask(self, folder: Path) -> int:
