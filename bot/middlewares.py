@@ -35,6 +35,12 @@ _HEADERS: Final = {
         "camera=(), geolocation=(), microphone=(), payment=(), publickey-credentials-create=(self), publickey-credentials-get=(self)"
     ),
 }
+FOR_PROGRAMS: Final = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+)
+"""What an answer carries that only a program reads, for the doors that answer without this middleware: a browser makes nothing of it."""
 REQUESTS: Final = Counter("countersign_http_requests", "HTTP requests answered.", ["method", "route", "status"])
 SECONDS: Final = Histogram(
     "countersign_http_seconds", "Time to the start of the answer.", ["route"], buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)

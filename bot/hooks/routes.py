@@ -17,7 +17,7 @@ from bot.bodies import Rejected
 from bot.deadlines import answering
 from bot.hubs import Hub
 from bot.logs import new_trace
-from bot.middlewares import REQUESTS, SECONDS
+from bot.middlewares import FOR_PROGRAMS, REQUESTS, SECONDS
 from bot.refusals import Refusals
 from bot.writers import Writer, in_session, stop
 from commands.policies import PolicyError
@@ -154,7 +154,7 @@ def _json(body: dict[str, Any]) -> bytes:
 
 
 async def _respond(send: Send, status: int, body: bytes) -> None:
-    headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
+    headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json"), *FOR_PROGRAMS]
     if status == 413:
         headers.append((b"connection", b"close"))
     if status == 503:

@@ -16,7 +16,7 @@ from structlog.contextvars import bind_contextvars
 
 from bot.hubs import Hub
 from bot.logs import new_trace
-from bot.middlewares import REQUESTS, SECONDS
+from bot.middlewares import FOR_PROGRAMS, REQUESTS, SECONDS
 from bot.refusals import Refusals
 from bot.writers import stop
 from integrations.slack.clients import SlackClient
@@ -129,7 +129,7 @@ class Events:
 
 
 async def _respond(send: Send, status: int, body: bytes) -> None:
-    headers = [(b"content-length", b"%d" % len(body))]
+    headers = [(b"content-length", b"%d" % len(body)), *FOR_PROGRAMS]
     if body:
         headers.append((b"content-type", b"application/json"))
     if status == 413:

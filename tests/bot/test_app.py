@@ -1,6 +1,7 @@
 """The web process as a whole: what every answer carries, what is refused before any handler, and what its health says."""
 
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import AsyncIterator
@@ -18,7 +19,7 @@ from tests.hubs import World, disposing
 
 async def test_every_answer_says_how_a_browser_must_treat_it(web: Web) -> None:
     read = ("/", "/live", "/ready", "/metrics", "/api/v1/runs", "/enter/nothing", "/nothing", "/static/nothing")
-    written = ("/slack/events", "/hooks/nothing", f"/hooks/{uuid4()}", "/scim/v2/Users", "/room/say", "/api/v1/runs")
+    written = ("/scim/v2/Users", "/room/say", "/api/v1/runs")
     async with web.client() as anybody:
         for path, method in (*((one, "GET") for one in read), *((one, "POST") for one in written)):
             answer = await anybody.request(method, path, content=b"<script>" if method == "POST" else None)
@@ -30,6 +31,16 @@ async def test_every_answer_says_how_a_browser_must_treat_it(web: Web) -> None:
             assert answer.headers["cache-control"] == "no-store"
             assert len(answer.headers["x-request-id"]) == 32
             assert "strict-transport-security" not in answer.headers
+
+
+async def test_what_only_programs_read_no_browser_makes_anything_of(world: World) -> None:
+    slack = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_SIGNING_SECRET": "a" * 32, "SLACK_API_URL": "http://127.0.0.1:9/api/"}
+    async with web_of(world, **slack) as other, other.client() as anybody:
+        for method, path in itertools.product(("GET", "POST"), ("/slack/events", "/hooks/nothing", f"/hooks/{uuid4()}")):
+            answer = await anybody.request(method, path, content=b"<script>")
+            assert answer.status_code >= 400, path
+            assert answer.headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'", path
+            assert (answer.headers["x-content-type-options"], answer.headers["cache-control"]) == ("nosniff", "no-store"), path
 
 
 async def test_https_is_remembered(world: World) -> None:
