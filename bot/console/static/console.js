@@ -90,10 +90,12 @@ function items(told) {
 function item(list, before, after) {
   if (before?.dataset.version === after.dataset.version) return;
   if (before) {
+    const focused = focusPlace();
     keep(before, after);
     answered(before, after);
     after.classList.toggle("picked", before.classList.contains("picked"));
-    return before.replaceWith(after);
+    before.replaceWith(after);
+    return refocus(focused);
   }
   const until = (one) => one.querySelector("time[data-until]")?.dateTime ?? "";
   const next = [...list.children].find((one) => !until(after) || until(one) > until(after));
@@ -108,7 +110,8 @@ function answered(before, after) {
 
 // Parts that have an id and stayed the same are left alone, with the answers beneath them and what is being written in them.
 function show(fresh) {
-  const picked = region.querySelector(".picked")?.id;
+  const picked = region.querySelector(".picked");
+  const focused = focusPlace();
   for (const after of fresh.querySelectorAll("[id][data-version]")) {
     const before = document.getElementById(after.id);
     if (!before) continue;
@@ -120,7 +123,28 @@ function show(fresh) {
   }
   keep(region, fresh);
   region.replaceChildren(...fresh.childNodes);
-  if (picked) document.getElementById(picked)?.classList.add("picked");
+  if (picked) region.querySelector(same(picked))?.classList.add("picked");
+  refocus(focused);
+}
+
+// What has the keyboard has it still when its place was told again: the same button of the same item, or else the item.
+function focusPlace() {
+  const one = document.activeElement;
+  const item = one?.closest("[data-open], [id][data-version]");
+  return item && region.contains(item) ? { one, item: same(item), within: one === item ? "" : place(item, one) } : null;
+}
+
+function refocus(kept) {
+  if (!kept || document.activeElement === kept.one) return;
+  const item = region.querySelector(kept.item);
+  const one = kept.one.isConnected ? kept.one : ((kept.within && item?.querySelector(kept.within)) || item);
+  if (!one) return;
+  if (one === item) one.tabIndex = -1;
+  one.focus({ preventScroll: true });
+}
+
+function same(item) {
+  return item.id ? `#${CSS.escape(item.id)}` : `[data-open="${CSS.escape(item.dataset.open)}"]`;
 }
 
 // j and k walk through what can be opened or decided; a, d and o press what the picked one has.
