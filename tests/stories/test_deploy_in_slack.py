@@ -79,8 +79,10 @@ async def test_prod_takes_two_others_and_one_message_tells_it(stage: Stage) -> N
     told = [version.text for version in card.edits] + [card.text]
     channel = slack.fake.messages("C_OPS")
     assert [one for one in channel if one.thread is None] == [card], "one message, edited as the run proceeds"
-    beneath = await slack.fake.wait_for(lambda: [one.text for one in channel if one.thread == card.ts], what="a line for each vote")
-    assert beneath == ["lin approves", "kim approves"]
+    votes = ["lin approves", "kim approves"]
+    await slack.fake.wait_for(
+        lambda: [one.text for one in slack.fake.messages("C_OPS") if one.thread == card.ts] == votes, what="both votes"
+    )
     assert any("asks" in one for one in told)
     assert "succeeded" in told[-1]
     await _the_record_tells_it(stage)
