@@ -22,12 +22,14 @@ from integrations.catalogs import IntegrationSettingWrong
 from store import traces
 from store.claims import find_lines, release
 from store.databases import PowerfulRole, refuse_powerful_role, transaction
+from store.integrations import note_used
 from store.settings import Settings
 from store.workers import note_worker
 
 from .brokers import EXECUTING, PLANNING, WrongRedis, check_redis, open_broker, queue_of
 from .connections import FEW
 from .executing import execute_runs
+from .housekeeping.checking import check_always
 from .housekeeping.dispatching import Dispatcher
 from .housekeeping.following import follow_always
 from .housekeeping.forgetting import forget_always
@@ -144,6 +146,7 @@ async def _say_alive(services: Services, role: str) -> None:
         try:
             async with services.transaction() as session:
                 await note_worker(session, name=services.name, role=role, versions=services.registry.versions, labels=services.labels)
+                await note_used(session, services.catalog.take_used())
         except (SQLAlchemyError, OSError) as error:
             _log.warning("the worker could not say that it lives: %s", type(error).__name__)
 
@@ -171,6 +174,7 @@ async def _keep_house(settings: Settings, name: str, parent: int) -> None:
         take_always(services, dispatcher.deliveries),
         follow_always(services),
         forget_always(services),
+        check_always(services),
     ]
     tasks = [asyncio.create_task(one) for one in jobs]
     waiting = asyncio.create_task(_until_ended(ended, parent))

@@ -65,14 +65,20 @@ class Integration:
                 raise TypeError(f"{cls.__qualname__}.{name}: say whether it @reads or @acts(repeat=…)")
 
 
-def integration_names() -> list[str]:
-    """The names of all integrations that have been imported."""
-    found, waiting = set(), list(Integration.__subclasses__())
+def integration_kinds() -> dict[str, type[Integration]]:
+    """All integrations that have been imported, by name."""
+    found: dict[str, type[Integration]] = {}
+    waiting = list(Integration.__subclasses__())
     while waiting:
         kind = waiting.pop()
-        found.add(kind.name)
+        found[kind.name] = kind
         waiting += kind.__subclasses__()
-    return sorted(found)
+    return dict(sorted(found.items()))
+
+
+def integration_names() -> list[str]:
+    """The names of all integrations that have been imported."""
+    return list(integration_kinds())
 
 
 def reads(method: Callable[P, R]) -> Callable[P, R]:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
@@ -12,7 +13,7 @@ from pydantic_core import PydanticUndefined, from_json
 
 from countersign.arguments import Duration, Secret
 from countersign.errors import CountersignError, Stopped
-from countersign.integrations import RATE_LIMIT, Integration
+from countersign.integrations import RATE_LIMIT, Integration, integration_kinds
 from countersign.rates import Rate
 
 I = TypeVar("I", bound=Integration)  # noqa: E741
@@ -26,6 +27,20 @@ class IntegrationSettingWrong(CountersignError):
     """A variable of an integration is missing, unknown or wrong; the sentence names it and shows a right one."""
 
 
+@dataclass(frozen=True)
+class Look:
+    """One integration as this process finds it: what it wants to reach, the variables of its settings, and whether it answers.
+
+    Of each variable its name, whether it is a `secret` and whether it is `set`, never its value. `problem` is why it cannot be used.
+    """
+
+    name: str
+    scopes: tuple[str, ...]
+    variables: tuple[Mapping[str, Any], ...]
+    configured: bool
+    problem: str
+
+
 class Catalog:
     """Opens integrations: one instance of a kind for planning, whose `@acts` methods refuse, and one for executing."""
 
@@ -35,11 +50,16 @@ class Catalog:
         self._stopped: Mapping[str, str] = {}
         self.secrets: set[str] = set()
         """The values of every setting that is a secret by its type, of the clients opened so far; for redaction."""
+        self._used: set[str] = set()
 
     def __call__(self, kind: type[I], /, *, planning: bool) -> I:
         """The process's instance of `kind`; raises IntegrationSettingWrong for unusable settings, Stopped while a switch says so."""
         if sentence := self._stopped.get(kind.name):
             raise Stopped(sentence)
+        self._used.add(kind.name)
+        return self._open(kind, planning=planning)
+
+    def _open(self, kind: type[I], *, planning: bool) -> I:
         opened = self._opened.get((kind, planning))
         if opened is None:
             settings = settings_of(kind, self._environment)
@@ -62,6 +82,23 @@ class Catalog:
         """A sentence for each integration opened so far, by name; an empty one means it can be used."""
         kinds = {kind: one for (kind, _), one in sorted(self._opened.items(), key=lambda item: not item[0][1])}
         return dict(zip((kind.name for kind in kinds), await asyncio.gather(*map(_health, kinds.values())), strict=True))
+
+    async def look(self) -> list[Look]:
+        """Every integration that this process knows, whether anything has used it or not."""
+        return list(await asyncio.gather(*(self._look(kind) for kind in integration_kinds().values())))
+
+    def take_used(self) -> list[str]:
+        """The names of those that were used since this was asked last."""
+        used, self._used = sorted(self._used), set()
+        return used
+
+    async def _look(self, kind: type[Integration]) -> Look:
+        variables = tuple(_variables(kind, self._environment))
+        try:
+            opened = self._open(kind, planning=True)
+        except IntegrationSettingWrong as error:
+            return Look(kind.name, kind.scopes, variables, False, str(error))
+        return Look(kind.name, kind.scopes, variables, True, self._stopped.get(kind.name) or await _health(opened))
 
     async def close(self) -> None:
         """Closes every instance, and then raises what went wrong with any of them. Using the catalog again opens new ones."""
@@ -101,6 +138,13 @@ def rate_of(kind: type[Integration], environment: Mapping[str, str]) -> Rate | N
         return Rate.parse(text)
     except ValueError as error:
         raise IntegrationSettingWrong(f"{variable} {error}, or none") from None
+
+
+def _variables(kind: type[Integration], environment: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    for name, field in kind.Settings.model_fields.items():
+        variable = _variable(kind, name)
+        secret = _shape(field.annotation) in (Secret, SecretStr)
+        yield {"name": variable, "secret": secret, "set": bool(environment.get(variable, "").strip())}
 
 
 def _secrets_in(settings: BaseModel) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Operations, for admins: is every part well, what waits, and what is scheduled, triggered, stopped and set; changed by commands only."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
@@ -15,6 +16,7 @@ from countersign.integrations import integration_names
 from store.alerts import list_groups
 from store.databases import ReadSession
 from store.hookdeliveries import REFUSED, DeliveryRow, find_deliveries
+from store.integrations import IntegrationRow, find_integrations
 from store.locks import find_lines
 from store.messages import find_backlog
 from store.promises import find_late, find_promises
@@ -36,6 +38,7 @@ VERSIONS: Final = 3
 WORKERS_SECONDS: Final = 86_400.0
 QUIET_SECONDS: Final = 30
 LATE_SECONDS: Final = 60
+UNCHECKED_SECONDS: Final = 300
 TABS: Final = {
     "": "Health",
     "messages": "Messages",
@@ -43,6 +46,7 @@ TABS: Final = {
     "schedules": "Schedules",
     "triggers": "Triggers",
     "alerts": "Alerts",
+    "integrations": "Integrations",
     "switches": "Switches",
     "settings": "Settings",
 }
@@ -215,6 +219,33 @@ async def _alerts(session: ReadSession, asking: Asking) -> list[Pane]:
     return [Pane("Open alerts", ("Alert", "State", "Title", "Firing", "Since", ""), rows, "No alert is open.")]
 
 
+async def _integrations(session: ReadSession, asking: Asking) -> list[Pane]:
+    now = asking.frame.rulebook.now()
+    rows = [
+        (
+            one.name,
+            _found(one, now),
+            one.well_since,
+            (Cell(at=one.failed_at), Cell(one.error)) if one.failed_at else "none",
+            one.used_at,
+            tuple(Cell(f"{each['name']} {'is set' if each['set'] else 'is not set'}", code=True) for each in one.variables),
+            asking.link("Stop", "stop integration", name=one.name),
+        )
+        for one in await find_integrations(session)
+    ]
+    head = ("Name", "State", "Answers since", "Last error", "Last used", "Settings", "")
+    aside = "As workers find them, once a minute. Their credentials are in the workers' environment; no page and no row has their values."
+    return [Pane("Integrations", head, rows, "No worker has looked yet, or no command uses any.", aside)]
+
+
+def _found(one: IntegrationRow, now: datetime) -> Cell:
+    if one.checked_at is None or (now - one.checked_at).total_seconds() > UNCHECKED_SECONDS:
+        return Cell("nobody looks", tone="waiting")
+    if not one.configured:
+        return Cell(f"not set up: {one.problem}")
+    return Cell(one.problem, tone="bad") if one.problem else Cell("answers", tone="good")
+
+
 async def _switches(session: ReadSession, asking: Asking) -> list[Pane]:
     on = await find_switches(session)
     stopped = {one.target: sentence_of(one) for one in on if one.kind == "integration"}
@@ -273,5 +304,6 @@ _READERS: Final[Mapping[str, Read]] = {
     "schedules": _schedules,
     "triggers": _triggers,
     "alerts": _alerts,
+    "integrations": _integrations,
     "switches": _switches,
 }

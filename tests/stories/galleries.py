@@ -24,6 +24,7 @@ from kit.fixtures import open_bot
 from store.databases import reading, transaction
 from store.deliveries import put_off
 from store.embedded import DatabaseUrls
+from store.integrations import note_looks, note_used
 from store.messages import NewMessage, add_messages
 from store.passkeys import NewPasskey, add_passkey
 from store.sealing import Signer, seal
@@ -249,9 +250,15 @@ async def _around(gallery: Gallery) -> None:
     run = await gallery.one("SELECT id FROM runs WHERE command = 'ship' ORDER BY number DESC LIMIT 1")
     message = NewMessage(UUID(str(run)), "card", "slack", "T1", "C0GONE", card={"title": "ship", "fallback": "ship"})
     key = Key("localhost", b"lin")
+    token = {"name": "COUNTERSIGN_FLEET__TOKEN", "secret": True, "set": True}
+    fleet = {"name": "fleet", "scopes": ["pods:read"], "variables": [token], "configured": True, "problem": ""}
+    bank = fleet | {"name": gallery.said("bank"), "problem": gallery.said("bank did not answer within 5 s")}
+    clock = fleet | {"name": "clock", "configured": False, "problem": "COUNTERSIGN_CLOCK__URL is required"}
     async with transaction(gallery.bot.services.engine) as session:
         label = gallery.said("phone", longest=40)
         await add_passkey(session, NewPasskey(uuid4(), key.id, key.data, "lin", label, key.rp_id, 0, None))
+        await note_looks(session, [fleet, bank, clock])
+        await note_used(session, ["fleet"])
         await add_messages(session, [message])
         await put_off(session, message.id, seconds=0, error=gallery.said("channel_not_found"), unclear=False, dead=True)
 
