@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from bot.hubs import Hub
 from commands.authorizing import Request as Wanted
-from commands.catalogues import marks_of
+from commands.catalogues import is_shipped, marks_of
 from countersign.commands import Command
 from countersign.invocations import Door, Place
 from store.figures import LATEST, USED_DAYS, find_used
@@ -27,9 +27,10 @@ async def show(request: Request) -> Response:
     commands = [one for one in frame.rulebook.listed_for(here.visitor.person, wanted) if one.kind == "command"]
     used = await hub.read(lambda session: find_used(session, [one.name for one in commands]))
     head = ("Command", "Owner", "Arguments", "Risk", "Approved by", "Last asked", "Succeeded", "To look at")
-    rows = [_row(frame, one, used[one.name]) for one in commands]
+    own, shipped = ([_row(frame, one, used[one.name]) for one in commands if is_shipped(one) is so] for so in (False, True))
     aside = f"Of the latest {LATEST} runs of the last {USED_DAYS} days, no dry runs. Approval is what the author asks; policy may ask more."
-    return panes_page(request, frame, "Catalogue", [Pane("Commands", head, rows, "You may ask for none.", aside)])
+    panes = [Pane("Commands", head, own, "You may ask for none.", aside), Pane("Countersign's own", head, shipped, "You may ask for none.")]
+    return panes_page(request, frame, "Catalogue", panes)
 
 
 def _row(frame: Frame, one: Command, used: Any) -> tuple[Any, ...]:

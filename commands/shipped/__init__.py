@@ -4,6 +4,7 @@ from .accesses import grant, link, revoke
 from .accessreviews import access_review
 from .alerts import alert_acknowledge, alert_resolve, alert_show, alerts
 from .breakings import break_it, review, reviews
+from .cataloguereviews import catalogue_review
 from .changes import edit_run, hand_over, take_back, withdraw_run
 from .conversations import answer_about, ask_about, comment_on
 from .decisions import approve, cancel_run, deny, pause_run, unpause_run
@@ -59,6 +60,7 @@ __all__ = [
     "break_it",
     "cancel_run",
     "catalogue",
+    "catalogue_review",
     "comment_on",
     "delegate",
     "delegate_for",

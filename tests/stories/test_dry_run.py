@@ -52,6 +52,7 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     "export": {"since": "2020-01-01", "until": "2020-02-01"},
     "usage report": {},
     "catalogue": {},
+    "catalogue review": {"reviewers": "lin,eve"},
     "trigger alerts": {"name": "pager", "sender": "bearer", "channel": "ops", "secret": "0123456789abcdef0123"},
     "rehearse": {"name": "deploy"},
     "standing allow": {"what": "deploy service=api version=v2 env=prod", "people": "lin", "uses": "2", "duration": "1h"},
