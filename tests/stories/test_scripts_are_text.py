@@ -121,7 +121,8 @@ async def test_everything_that_is_kept_as_text_was_written_to_or_is_nobodys_to_c
             if (await session.execute(text(held))).first() is None:
                 untouched.add(f"{one.place}.{one.name}")
     unexplained = {one for one in untouched if one not in CHOSEN_BY_NOBODY and one.partition(".")[2] not in CHOSEN_BY_NOBODY}
-    assert not unexplained, "plant words there in tests/stories/galleries.py, or say in tests/stories/columns.py why nobody can"
+    told = ", ".join(sorted(unexplained))
+    assert not unexplained, f"plant words in tests/stories/galleries.py, or say in tests/stories/columns.py why nobody can: {told}"
 
 
 async def _send(browser: Browser, form: Form) -> None:
