@@ -1,13 +1,54 @@
-"""Columns of text into which nobody can write what they like, and why: by the column's name, or by table and column."""
+"""Columns of text that hold no script after the story, and why: by the column's name, or by table and column where it is only there."""
 
 from collections.abc import Mapping
 from typing import Final
 
-_OURS: Final = "one of our own words"
-_MADE: Final = "made by us: a hash, a mark, a number or an address of our own"
-_NAME: Final = "the name of a person, a command or a schedule, which has letters, digits and hyphens and is checked"
+_OURS: Final = "words of ours: nobody else chooses them"
+_MADE: Final = "made by us: hashes, marks, numbers, addresses and times of our own"
+_NAME: Final = (
+    "names of people, groups, roles, commands, steps and schedules, which are checked: letters, digits and hyphens, or who wrote the code"
+)
+_SAME: Final = "what people and programs write, kept a second time: the same words are planted where they are kept first"
+_CHAT: Final = "ids and names that a chat platform makes; accounts are planted"
+_LIKE: Final = "not written to here; shown as text by the macros that show reasons, answers and arguments, which are planted"
 CHOSEN_BY_NOBODY: Final[Mapping[str, str]] = {
     **dict.fromkeys(("kind", "status", "state", "door", "phase", "platform", "visibility", "verdict", "via", "choice"), _OURS),
-    **dict.fromkeys(("digest", "policy", "code_version", "trace", "sha256", "key_id", "mark", "lane"), _MADE),
-    **dict.fromkeys(("person", "asker", "owner", "command", "account", "by"), _NAME),
+    **dict.fromkeys(("overlap", "catch_up", "zone", "timezone", "cadence", "badge", "origins", "rp_id", "page", "source"), _OURS),
+    **dict.fromkeys(
+        ("grants.ended_how", "triggers.sender", "service_levels.asked", "service_levels.figure", "artifacts.content_type"), _OURS
+    ),
+    **dict.fromkeys(
+        ("promises.promise", "promises.what", "audit_marks.name", "schedule_slots.because", "audit_checks.problems", "deliveries.reason"),
+        _OURS,
+    ),
+    **dict.fromkeys(("digest", "policy", "code_version", "trace", "sha256", "key_id", "mark", "lane", "worker", "proof"), _MADE),
+    **dict.fromkeys(("messages.file", "promises.example", "runs.line", "inbox.key"), _MADE),
+    **dict.fromkeys(("person", "asker", "owner", "command", "account", "by", "holder", "delegate", "subject", "role", "group"), _NAME),
+    **dict.fromkeys(("acknowledged_by", "resolved_by", "revoked_by", "ended_by", "made_by", "asked_by", "applied_by", "signed_by"), _NAME),
+    **dict.fromkeys(("cancelled_by", "edited_by", "handed_to", "paused_by", "answered_by", "assigned_by", "on_by", "off_by"), _NAME),
+    **dict.fromkeys(
+        ("people.name", "people.alias", "schedules.name", "triggers.name", "steps.name", "choices.name", "artifacts.name"), _NAME
+    ),
+    **dict.fromkeys(
+        (
+            "artifacts.name",
+            "artifacts.content_type",
+            "step",
+            "undo",
+            "label",
+            "on_behalf",
+            "target",
+            "actor",
+            "shared_with",
+            "limit_uses.rule",
+        ),
+        _NAME,
+    ),
+    **dict.fromkeys(("channel", "team", "thread", "remote_channel", "remote_id", "place", "directories.error"), _CHAT),
+    **dict.fromkeys(("audit_events.canonical", "audiences.asked", "approval_requests.rule", "approval_requests.voters"), _SAME),
+    **dict.fromkeys(("directory_feed.body", "directory_feed.refused", "integrations.scopes"), _SAME),
+    **dict.fromkeys(("integrations.variables", "steps.earlier"), _SAME),
+    **dict.fromkeys(("breaks.reason", "reviews.finding", "standings.arguments", "schedules.arguments", "triggers.body"), _LIKE),
+    **dict.fromkeys(("choices.values", "deliveries.event"), _LIKE),
+    **dict.fromkeys(("alert_groups.link", "alerts.link"), _LIKE),
 }

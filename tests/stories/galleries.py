@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 import httpx
@@ -274,4 +275,12 @@ async def _from_elsewhere(gallery: Gallery) -> None:
         versions, labels = [gallery.said("code")], [f"arm {gallery.words}"]
         await note_worker(session, name=gallery.said("host/1:executing"), role=gallery.said("executing"), versions=versions, labels=labels)
         await issue_token(session, kind="api", person="lin", label=gallery.said("backup script"), scopes=(), lifetime=3_600)
-    await gallery.order("max", "view save", page="runs", name=gallery.said("Broken", longest=40), query="status=bad")
+    await gallery.order("max", "view save", page="runs", name=gallery.said("Broken", longest=40), query=urlencode({"q": gallery.words}))
+    ada, lin = gallery.member("ada"), gallery.member("lin")
+    await ada.submit("move house", city=gallery.said("Bergen", longest=200))
+    run = await ada.submit("pick")
+    first = await gallery.one("SELECT id FROM tasks WHERE run_id = :run", run=run.id)
+    await lin.send("task", first, choice="North & Sons")
+    second = await gallery.one("SELECT id FROM tasks WHERE run_id = :run AND state = 'open'", run=run.id)
+    await lin.send("task", second, street=gallery.said("12 Mill Lane"))
+    assert run.succeeded, run.outcome
