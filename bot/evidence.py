@@ -23,10 +23,10 @@ async def gather(session: ReadSession, settings: Settings, run: RunRow) -> dict[
     process can read them."""
     events = await find_events(session, run.id)
     found = await find_inclusions(session, [one.id for one in events])
-    erasures = await write_erasures(session, [one.id for one in events if one.payload is None])
+    policies = await find_texts(session, _policies(events, run))
+    erasures = await write_erasures(session, [one.id for one in events if one.payload is None], policies)
     blocks = {one.block.n: written_block(one.block) for one in found.values()}
     blocks |= {one["block"]["n"]: one["block"] for one in erasures if one["block"]}
-    policies = await find_texts(session, _policies(events, run))
     return {
         "format": FORMAT,
         "hub": settings.url,

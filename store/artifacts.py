@@ -85,7 +85,7 @@ _OLD = text("""
 UPDATE artifacts SET dropped_at = countersign_now() WHERE id IN (
   SELECT a.id FROM artifacts a JOIN runs r ON r.id = a.run_id
   WHERE a.dropped_at IS NULL AND a.stored_at < countersign_now() - make_interval(days => :days) AND r.status = ANY(:finished)
-    AND r.moved_at < countersign_now() - make_interval(days => :days) LIMIT :limit FOR UPDATE OF a SKIP LOCKED)
+    AND r.moved_at < countersign_now() - make_interval(days => :days) AND NOT countersign_held(r) LIMIT :limit FOR UPDATE OF a SKIP LOCKED)
 RETURNING run_id, name
 """)
 _GONE = text(f"""

@@ -8,30 +8,33 @@ from uuid import UUID
 
 from sqlalchemy import select, text
 
+from countersign.runs import FINISHED
+
 from .audits import AuditEventRow
-from .databases import ReadSession
+from .databases import ReadSession, WriteSession
 from .inclusions import find_inclusions
 from .sealing import written_block
 
 # With an erasure the birth of the run that made it, which names the command, and that it ran.
 _PROVING: Final = text("""
 WITH erasures AS MATERIALIZED (SELECT id, run_id FROM audit_events
-    WHERE kind = 'payload:erased' AND canonical::jsonb #> '{detail,events}' ?| cast(:ids AS text[]))
+    WHERE kind = 'payload:erased' AND (canonical::jsonb #> '{detail,events}' ?| cast(:ids AS text[])
+        OR canonical::jsonb #> '{detail,policies}' ?| cast(:policies AS text[])))
 SELECT id FROM erasures UNION SELECT e.id FROM audit_events e JOIN erasures x ON x.run_id = e.run_id
 WHERE e.kind IN ('run:submitted', 'run:running')
 """)
 
 
-async def find_erasures(session: ReadSession, ids: Iterable[UUID]) -> Sequence[AuditEventRow]:
-    """The events that prove that these events' payloads were erased, oldest first."""
-    found = (await session.execute(_PROVING, {"ids": [str(one) for one in ids]})).scalars().all() if ids else ()
+async def find_erasures(session: ReadSession, ids: Iterable[UUID], policies: Iterable[str] = ()) -> Sequence[AuditEventRow]:
+    """The events that prove that these events' payloads, and people in the texts of these policies, were erased, oldest first."""
+    found = (await session.execute(_PROVING, {"ids": [str(one) for one in ids], "policies": list(policies)})).scalars().all()
     query = select(AuditEventRow).where(AuditEventRow.id.in_(found)).order_by(AuditEventRow.at_us, AuditEventRow.seq)
     return (await session.scalars(query)).all() if found else ()
 
 
-async def write_erasures(session: ReadSession, ids: Iterable[UUID]) -> list[dict[str, Any]]:
+async def write_erasures(session: ReadSession, ids: Iterable[UUID], policies: Iterable[str] = ()) -> list[dict[str, Any]]:
     """The same for a file: each event with its text, its block and its path to the block's root; block is None until it is sealed."""
-    events = await find_erasures(session, ids)
+    events = await find_erasures(session, ids, policies)
     placed = await find_inclusions(session, [one.id for one in events])
     return [
         {"id": str(one.id), "text": one.canonical, "payload": one.payload, "salt": one.salt and one.salt.hex}
@@ -72,3 +75,67 @@ async def find_erasure(session: ReadSession, event: UUID) -> Erasure | None:
     """What erased this event's payload, if anything did."""
     row = (await session.execute(_WHO, {"id": str(event)})).first()
     return None if row is None else Erasure(row.at, row.by, row.run, row.days)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What the database holds about a person. `unfinished` are numbers of runs that the person asked for and that go on."""
+
+    alias: str
+    runs: int
+    events: int
+    decisions: int
+    accounts: int
+    policies: int
+    unfinished: tuple[int, ...]
+
+
+async def find_extent(session: ReadSession, person: str) -> Extent:
+    """What erasing this person would take away."""
+    row = (await session.execute(_EXTENT, {"who": person, "finished": sorted(FINISHED)})).one()
+    return Extent(row.alias, row.runs, row.events, row.decisions, row.accounts, row.policies, tuple(row.unfinished))
+
+
+async def find_by_alias(session: ReadSession, alias: str) -> str | None:
+    """The name of the person whom the record knows by this alias; after the erasure that is the alias."""
+    found: str | None = (await session.execute(text("SELECT name FROM people WHERE alias = :alias"), {"alias": alias})).scalar()
+    return found
+
+
+async def find_events_about(session: ReadSession, person: str, run: UUID) -> list[UUID]:
+    """The events whose payloads are of this person or name them, but for those of the run that erases."""
+    return list((await session.execute(text("SELECT countersign_events_about(:who, :run)"), {"who": person, "run": run})).scalars())
+
+
+async def erase_events(session: WriteSession, events: Sequence[UUID], *, run: UUID) -> int:
+    """Erases these payloads and records it; returns how many there were. What a legal hold covers stays."""
+    asked = text("SELECT countersign_erase_events(cast(:ids AS uuid[]), cast(:run AS uuid), NULL)")
+    return int((await session.execute(asked, {"ids": list(events), "run": run})).scalar_one())
+
+
+async def erase_person(session: WriteSession, person: str, *, run: UUID) -> int:
+    """Erases everything else, and the name last; returns of how many runs. Raises when the run may not, or a legal hold covers it."""
+    asked = text("SELECT countersign_erase_person(:who, cast(:run AS uuid))")
+    return int((await session.execute(asked, {"who": person, "run": run})).scalar_one())
+
+
+async def erase_traces(session: WriteSession) -> int:
+    """Erases what one run that has erased somebody still says about them; 0 when there is none."""
+    return int((await session.execute(text("SELECT countersign_erase_traces()"))).scalar_one())
+
+
+async def forget_runs(session: WriteSession, *, days: int, limit: int) -> int:
+    """Erases what was said about at most so many runs that ended more than so many days ago, in the record too, which says so."""
+    asked = text("SELECT countersign_forget_runs(:days, :limit)")
+    return int((await session.execute(asked, {"days": days, "limit": limit})).scalar_one())
+
+
+_EXTENT: Final = text("""
+SELECT p.alias, (SELECT count(*) FROM countersign_runs_about(:who)) AS runs,
+       (SELECT count(*) FROM countersign_events_about(:who, NULL)) AS events,
+       (SELECT count(*) FROM decisions WHERE person = :who) AS decisions,
+       (SELECT count(*) FROM chat_accounts WHERE person = :who) AS accounts,
+       (SELECT count(*) FROM policies WHERE NOT in_force AND (strpos(body, :who) > 0 OR strpos(body, p.email) > 0)) AS policies,
+       ARRAY(SELECT number FROM runs WHERE asker = :who AND NOT status = ANY(:finished) ORDER BY number LIMIT 5) AS unfinished
+FROM people p WHERE p.name = :who
+""")

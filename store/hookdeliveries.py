@@ -220,7 +220,10 @@ async def find_deliveries(
 async def forget_deliveries(session: WriteSession, *, days: int) -> None:
     """Removes what came more than so many days ago, and the keys it took."""
     await session.execute(
-        text("DELETE FROM deliveries WHERE received_at < countersign_now() - make_interval(days => :days) AND due_at IS NULL"),
+        text(
+            "DELETE FROM deliveries d WHERE received_at < countersign_now() - make_interval(days => :days) AND due_at IS NULL"
+            " AND NOT EXISTS (SELECT FROM runs r WHERE r.id = d.run_id AND countersign_held(r))"
+        ),
         {"days": days},
     )
     await session.execute(

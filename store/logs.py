@@ -64,7 +64,7 @@ WHERE before < :limit ORDER BY n
 _FORGET = text("""
 WITH ended AS (SELECT DISTINCT r.id FROM log_chunks c JOIN runs r ON r.id = c.run_id
                WHERE c.at < countersign_now() - make_interval(days => :days) AND r.status = ANY(:finished)
-                 AND r.moved_at < countersign_now() - make_interval(days => :days) LIMIT :limit),
+                 AND r.moved_at < countersign_now() - make_interval(days => :days) AND NOT countersign_held(r) LIMIT :limit),
 gone AS (DELETE FROM log_chunks c USING ended WHERE c.run_id = ended.id RETURNING c.run_id, c.size)
 SELECT run_id, sum(size) AS lines FROM gone GROUP BY run_id
 """)

@@ -301,3 +301,23 @@ async def find_shown(session: ReadSession, run_id: UUID) -> list[Any]:
         {"run": run_id},
     )
     return list(rows.all())
+
+
+async def forget_messages(session: WriteSession, *, days: int, finished: Sequence[str], limit: int) -> int:
+    """Removes at most so many messages older than so many days, those of runs once the run ended as long ago; returns how many.
+
+    What stands beneath a message goes before it. What waits, what could not be delivered, and what a legal hold covers stays.
+    """
+    return len((await session.execute(_FORGET, {"days": days, "finished": list(finished), "limit": limit})).all())
+
+
+_FORGET: Final = text("""
+DELETE FROM messages WHERE id IN (
+  SELECT m.id FROM messages m LEFT JOIN runs r ON r.id = m.run_id
+  WHERE m.created_at < countersign_now() - make_interval(days => :days) AND m.due_at IS NULL AND m.alert_group_id IS NULL
+    AND (r.id IS NULL OR (r.status = ANY(:finished) AND r.moved_at < countersign_now() - make_interval(days => :days)
+         AND NOT countersign_held(r)))
+    AND NOT EXISTS (SELECT FROM legal_holds h WHERE h.lifted_at IS NULL AND h.kind = 'person' AND h.target = m.person)
+    AND NOT EXISTS (SELECT FROM messages f WHERE f.follows = m.id) LIMIT :limit)
+RETURNING id
+""")

@@ -33,6 +33,8 @@ _EXAMPLES: Final = {
     "otlp_endpoint": "http://127.0.0.1:4318",
     "log_days": "90",
     "artifact_days": "90",
+    "message_days": "365",
+    "run_days": "730",
     "artifacts": "s3://bucket/prefix",
     "trusted_proxies": "10.0.0.7, 10.1.0.0/16",
     "session_hours": "12",
@@ -82,6 +84,8 @@ class Settings(BaseSettings):
     delivery_days: int = Field(30, ge=1, le=3_650)
     log_days: int = Field(90, ge=1, le=3_650)
     artifact_days: int = Field(90, ge=1, le=3_650)
+    message_days: int = Field(0, ge=0, le=36_500)
+    run_days: int = Field(0, ge=0, le=36_500)
     artifacts: str = ""
     trusted_proxies: str = ""
     oidc_issuer: str = ""

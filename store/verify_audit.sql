@@ -43,9 +43,9 @@ ORDER BY l.block, l.position, e.at_us, e.seq
 --: faded
 -- An erasure covers what it names if a run that may erase made it, or if what it names was older than so many days by then.
 WITH erasures AS MATERIALIZED (SELECT named.id, x.at_us - coalesce((x.detail ->> 'days')::bigint, 0) * 86400000000 AS before,
-    to_char(to_timestamp(x.at_us / 1000000) AT TIME ZONE 'UTC', 'YYYY-MM-DD') || coalesce(' by ' || s.actor || ' under run ' || s.run_id,
+    to_char(to_timestamp(x.at_us / 1000000) AT TIME ZONE 'UTC', 'YYYY-MM-DD') || coalesce(' by ' || x.actor || ' under run ' || s.run_id,
     ' because ' || (x.detail ->> 'days') || ' days were over') AS told
-  FROM (SELECT at_us, run_id, canonical::jsonb -> 'detail' AS detail FROM audit_events WHERE kind = 'payload:erased') x
+  FROM (SELECT at_us, run_id, actor, canonical::jsonb -> 'detail' AS detail FROM audit_events WHERE kind = 'payload:erased') x
   LEFT JOIN audit_events s ON s.run_id = x.run_id AND s.kind = 'run:submitted' AND s.at_us <= x.at_us
     AND s.canonical::jsonb #>> '{detail,command}' = ANY (%s)
     AND EXISTS (SELECT FROM audit_events r WHERE r.run_id = x.run_id AND r.kind = 'run:running' AND r.at_us <= x.at_us)

@@ -100,7 +100,7 @@ def verify(evidence: bytes, *, keys: bytes | None = None, anchors: bytes | None 
         events = [_told(one) for one in file["events"]]
         report.problems += [
             *_check_story(events, file["run"]),
-            *_check_policies(events, file["policies"]),
+            *_check_policies(events, file["policies"], file.get("erasures", [])),
             *_check_plan(events, file["run"]),
         ]
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -222,8 +222,8 @@ def _told(event: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_payloads(events: Iterable[Mapping[str, Any]], erasures: Sequence[Mapping[str, Any]], notes: list[str]) -> Iterator[str]:
     """A payload is the one that the text has the salted digest of, or was erased by something that is proven; `notes` tell by what."""
-    erased, told = _erased([json.loads(one["text"]) for one in erasures]), dict[str, int]()
-    for one in events:
+    erased, told = _erased([_told(one) for one in erasures]), dict[str, int]()
+    for one in [*events, *(one for one in erasures if one["payload"])]:
         text, payload = str(one["text"]), one.get("payload")
         if payload is None and text[-77:-66] == '"payload":"':
             before, what = erased.get(one["id"], (0, ""))
@@ -237,13 +237,13 @@ def _check_payloads(events: Iterable[Mapping[str, Any]], erasures: Sequence[Mapp
 
 def _erased(proofs: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, str]]:
     """Each erased event with the moment before which it must have been recorded, and by whom or why it was erased."""
-    asked = {one["run"]: one["actor"] for one in proofs if one["kind"] == "run:submitted" and one["detail"].get("command") in ERASING}
+    asked = {one["run"] for one in proofs if one["kind"] == "run:submitted" and one["detail"].get("command") in ERASING}
     began = {one["run"]: one["at_us"] for one in proofs if one["kind"] == "run:running"}
     found: dict[str, tuple[float, str]] = {}
     for one in proofs:
         run, days = one["run"], one["detail"].get("days")
         if one["kind"] == "payload:erased" and (days or (run in asked and began.get(run, one["at_us"]) < one["at_us"])):
-            why = f"{one['at'][:10]} " + (f"because {days} days were over" if days else f"by {asked[run]} under run {run}")
+            why = f"{one['at'][:10]} " + (f"because {days} days were over" if days else f"by {one['actor']} under run {run}")
             found |= dict.fromkeys(one["detail"]["events"], (one["at_us"] - (days or 0) * 86_400_000_000, why))
     return found
 
@@ -296,11 +296,15 @@ def _given(value: Any) -> Any:
     return {name: _given(one) for name, one in value.items() if one is not None} if isinstance(value, dict) else value
 
 
-def _check_policies(events: Sequence[Mapping[str, Any]], policies: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _check_policies(
+    events: Sequence[Mapping[str, Any]], policies: Sequence[Mapping[str, Any]], erasures: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
+    """Where an erasure names a policy, its text no longer names whoever was erased, and is not the one with this digest."""
     known = set()
+    erased = {digest for one in erasures for digest in _told(one)["detail"].get("policies", ())}
     for one in policies:
         known.add(one["digest"])
-        if hashlib.sha256(one["text"].encode()).hexdigest() != one["digest"]:
+        if hashlib.sha256(one["text"].encode()).hexdigest() != one["digest"] and one["digest"] not in erased:
             yield f"policy {one['digest'][:12]}: its text was changed"
     named = {one["detail"]["policy"] for one in events if isinstance(one.get("detail"), dict) and one["detail"].get("policy")}
     yield from (f"policy {digest[:12]} is named by an event and its text is not in the file" for digest in sorted(named - known))

@@ -23,6 +23,7 @@ import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -243,10 +244,18 @@ def _check_erasures(erasures: Iterable[Mapping[str, Any]], keys: Keys) -> Iterat
             yield from _check_blocks(iter([block]), keys, blocks, ())
 
 
+def _told(event: Mapping[str, Any]) -> dict[str, Any]:
+    """The event's text with what its payload adds to it, if it is not erased."""
+    told: dict[str, Any] = json.loads(event["text"])
+    payload = json.loads(event.get("payload") or "{}")
+    said = told["detail"] if isinstance(told.get("detail"), dict) else {}
+    return {**told, **payload, "detail": {**said, **payload.get("detail", {})}}
+
+
 def _check_payloads(events: Iterable[Mapping[str, Any]], erasures: Sequence[Mapping[str, Any]], notes: list[str]) -> Iterator[str]:
     """A payload is the one that the text has the salted digest of, or was erased by something that is proven; `notes` tell by what."""
-    erased, told = _erased([json.loads(one["text"]) for one in erasures]), dict[str, int]()
-    for one in events:
+    erased, told = _erased([_told(one) for one in erasures]), dict[str, int]()
+    for one in chain(events, (one for one in erasures if one["payload"])):
         text, payload = str(one["text"]), one.get("payload")
         if payload is None and text[-77:-66] == '"payload":"':
             before, what = erased.get(one["id"], (0, ""))
@@ -260,13 +269,13 @@ def _check_payloads(events: Iterable[Mapping[str, Any]], erasures: Sequence[Mapp
 
 def _erased(proofs: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, str]]:
     """Each erased event with the moment before which it must have been recorded, and by whom or why it was erased."""
-    asked = {one["run"]: one["actor"] for one in proofs if one["kind"] == "run:submitted" and one["detail"].get("command") in ERASING}
+    asked = {one["run"] for one in proofs if one["kind"] == "run:submitted" and one["detail"].get("command") in ERASING}
     began = {one["run"]: one["at_us"] for one in proofs if one["kind"] == "run:running"}
     found: dict[str, tuple[float, str]] = {}
     for one in proofs:
         run, days = one["run"], one["detail"].get("days")
         if one["kind"] == "payload:erased" and (days or (run in asked and began.get(run, one["at_us"]) < one["at_us"])):
-            why = f"{one['at'][:10]} " + (f"because {days} days were over" if days else f"by {asked[run]} under run {run}")
+            why = f"{one['at'][:10]} " + (f"because {days} days were over" if days else f"by {one['actor']} under run {run}")
             found |= dict.fromkeys(one["detail"]["events"], (one["at_us"] - (days or 0) * 86_400_000_000, why))
     return found
 

@@ -10,7 +10,9 @@ from automations.services import Services
 from countersign.runs import FINISHED
 from store.artifacts import drop_artifacts, find_leftovers, forget_artifacts
 from store.audits import AuditEvent, record
+from store.erasures import erase_traces, forget_runs
 from store.logs import forget_logs
+from store.messages import forget_messages
 from store.objects import ObjectsAway
 
 _log = logging.getLogger(__name__)
@@ -18,6 +20,7 @@ LOOK_SECONDS: Final = 3_600.0
 PAUSE_SECONDS: Final = 0.2
 RUNS_AT_ONCE: Final = 20
 FILES_AT_ONCE: Final = 50
+MESSAGES_AT_ONCE: Final = 500
 _FINISHED: Final = sorted(FINISHED)
 
 
@@ -34,7 +37,33 @@ async def forget_always(services: Services) -> None:
 
 async def forget_old(services: Services) -> int:
     """One batch of each; returns how many runs and files it found. Any number of housekeepers may do so at once."""
-    return await _forget_logs(services) + await _drop_files(services) + await _remove_bytes(services)
+    told = await _erase_traces(services) + await _forget_runs(services) + await _forget_messages(services)
+    return told + await _forget_logs(services) + await _drop_files(services) + await _remove_bytes(services)
+
+
+async def _forget_runs(services: Services) -> int:
+    """What was said about runs, if that is not kept for ever."""
+    days = services.settings.run_days
+    if not days:
+        return 0
+    async with services.transaction() as session:
+        return await forget_runs(session, days=days, limit=RUNS_AT_ONCE)
+
+
+async def _forget_messages(services: Services) -> int:
+    days = services.settings.message_days
+    if not days:
+        return 0
+    async with services.transaction() as session:
+        count = await forget_messages(session, days=days, finished=_FINISHED, limit=MESSAGES_AT_ONCE)
+        await record(session, [AuditEvent("messages:forgotten", "countersign", None, {"count": count, "days": days})] if count else [])
+    return count
+
+
+async def _erase_traces(services: Services) -> int:
+    """What a run that has erased somebody still says about them, once it has ended."""
+    async with services.transaction() as session:
+        return await erase_traces(session)
 
 
 async def _forget_logs(services: Services) -> int:

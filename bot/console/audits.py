@@ -1,7 +1,7 @@
 """The record, for those who may read it: search over everything, how the chain stands, one event with its proof of inclusion."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from store.audits import AuditEvent, AuditEventRow, AuditRow, Cursor, Sought, re
 from store.databases import ReadSession, WriteSession
 from store.erasures import Erasure, find_erasure
 from store.inclusions import Inclusion, find_event, find_inclusions
+from store.legalholds import LegalHold, find_holds
 from store.runs import RunRow, find_by_reference, find_runs
 from store.searches import find_lag
 from store.verifications import Chain, ask_check, find_chain
@@ -47,13 +48,21 @@ async def show(request: Request) -> Response:
     if isinstance(rows, Refused):
         raise refused(rows.reason, rows.sentence)
 
-    async def around(session: ReadSession) -> tuple[Chain, Mapping[UUID, RunRow], float]:
+    async def around(session: ReadSession) -> tuple[Chain, Mapping[UUID, RunRow], float, Sequence[LegalHold]]:
         runs = await find_runs(session, list({one.run for one in rows if one.run}))
-        return await find_chain(session), runs, await find_lag(session)
+        return await find_chain(session), runs, await find_lag(session), await find_holds(session)
 
-    chain, runs, lag = await hub.read(around)
+    chain, runs, lag, holds = await hub.read(around)
     more = f"{rows[SHOWN - 1].cursor.at_us}.{rows[SHOWN - 1].cursor.seq}" if len(rows) > SHOWN else ""
-    values: dict[str, Any] = {"rows": rows[:SHOWN], "runs": runs, "chain": chain, "lag": lag, "more": more, "before": before}
+    values: dict[str, Any] = {
+        "rows": rows[:SHOWN],
+        "runs": runs,
+        "chain": chain,
+        "lag": lag,
+        "more": more,
+        "before": before,
+        "holds": holds,
+    }
     narrowed = any(value for name, value in given.items() if name != "q")
     values |= {"narrowed": narrowed, "told": told, "saved": saved_of(here, ViewPage.audit, views, given)}
     return framed_page(request, "audit.html", frame, given=given, **values)

@@ -9,6 +9,7 @@ from .changes import edit_run, hand_over, take_back, withdraw_run
 from .conversations import answer_about, ask_about, comment_on
 from .decisions import approve, cancel_run, deny, pause_run, unpause_run
 from .delegations import delegate, delegate_for, undelegate
+from .erasures import legal_hold, legal_holds, legal_lift, people_erase
 from .explanations import explain
 from .exports import export
 from .grants import access_extend, access_list, access_request, access_return
@@ -72,6 +73,9 @@ __all__ = [
     "grant",
     "hand_over",
     "inbox",
+    "legal_hold",
+    "legal_holds",
+    "legal_lift",
     "link",
     "link_code",
     "matrix",
@@ -81,6 +85,7 @@ __all__ = [
     "passkey_list",
     "passkey_revoke",
     "pause_run",
+    "people_erase",
     "promises",
     "rehearse",
     "report",
