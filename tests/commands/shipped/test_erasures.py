@@ -11,13 +11,14 @@ from sqlalchemy import text
 
 from automations.housekeeping.forgetting import forget_old
 from bot import evidence
+from commands.asofs import read_as_of
 from kit.bots import Bot, Member, RunHandle
 from kit.fixtures import open_bot
 from store import verify_evidence, verify_export
 from store.anchors import FileAnchor, anchor_missing
 from store.databases import reading, transaction
 from store.embedded import DatabaseUrls
-from store.runs import find_run
+from store.runs import RunRow, find_run
 from store.sealing import load_or_create_key, seal
 from store.verify_audit import Report, verify
 from tests.automations.carts import write_cart
@@ -118,6 +119,8 @@ async def test_max_erases_ada_and_the_chain_holds(crew: Bot, tmp_path: Path) -> 
         rf"what was said about this was erased on 20\d\d-\d\d-\d\d by max under run {(await crew._row(run)).number}", row.outcome
     )
     assert row.arguments == {}
+    await _is_still_shown(crew, row)
+    await _is_still_shown(crew, await crew._row(decided))
     async with transaction(crew.owner) as session:
         await session.execute(text("ALTER TABLE audit_events DISABLE TRIGGER USER"))
         await session.execute(
@@ -125,6 +128,18 @@ async def test_max_erases_ada_and_the_chain_holds(crew: Bot, tmp_path: Path) -> 
         )
         await session.execute(text("ALTER TABLE audit_events ENABLE TRIGGER USER"))
     assert (await proven(crew)).problems
+
+
+async def _is_still_shown(bot: Bot, row: RunRow) -> None:
+    """In the room, and as it was; Lin carries out a read as every door does."""
+    told = (await Member(bot, "lin").ask(f"run {row.number}")).reply
+    assert told.card is not None, told.text
+    trail = (await Member(bot, "max").ask(f"audit {row.number}")).reply
+    assert "run:submitted" in trail.code
+    async with reading(bot.services.engine) as session:
+        found = await read_as_of(session, row)
+    assert found is not None
+    assert found.asked.kind == "run:submitted"
 
 
 async def _evidence_holds(bot: Bot, handle: RunHandle, word: str) -> None:
