@@ -20,7 +20,7 @@ from commands.rulebooks import Rulebook, read_rulebook
 from commands.switches import stopped_integrations
 from countersign.labels import labels_in
 from integrations.catalogs import Catalog
-from store.databases import ReadSession, WriteDriver, WriteSession, open_engine, reading, transaction, trouble_of
+from store.databases import ReadSession, WriteDriver, WriteSession, by_itself, open_engine, reading, transaction, trouble_of
 from store.objects import Objects
 from store.policies import find_digest
 from store.secrets import Keys, Opener, Sealer
@@ -152,7 +152,7 @@ class Services:
     @asynccontextmanager
     async def statement(self) -> AsyncIterator[WriteSession]:
         """For one statement that is its own transaction, which saves two round trips."""
-        async with AsyncSession(self.engine.execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False) as session:
+        async with AsyncSession(by_itself(self.engine), expire_on_commit=False) as session:
             yield WriteSession(ReadSession(session))
 
     @asynccontextmanager

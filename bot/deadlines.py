@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.pool import QueuePool
 
 from countersign.errors import CountersignError
-from store.databases import Driver, ReadSession, Trouble, WriteSession, driver_of, on_open, sever, trouble_of
+from store.databases import Driver, ReadSession, Trouble, WriteSession, by_itself, driver_of, on_open, sever, trouble_of
 
 T = TypeVar("T")
 # Slack drops us at 3 s and we promise 2.5 s; the rest is for parsing before, the way back after, and a busy machine.
@@ -157,7 +157,7 @@ class _Attempt(Generic[T]):
 
     def __init__(self, engine: AsyncEngine, work: Callable[[WriteSession], Awaitable[T]], *, commits: bool) -> None:
         # What only reads begins no transaction: it would end with a ROLLBACK, after which the driver forgets all it has prepared.
-        self._engine = engine if commits else engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._engine = engine if commits else by_itself(engine)
         self._work, self._commits = work, commits
         self._driver: Driver | None = None
         self._task: asyncio.Task[T] | None = None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
+import uvloop
 from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -21,16 +22,17 @@ from automations.executing import execute_runs
 from automations.housekeeping.tending import tend_requests
 from automations.planning import plan_runs
 from bot.deadlines import answering
+from bot.hubs import Answer
 from bot.presses import Press
-from countersign.invocations import Door
+from countersign.invocations import Door, Invocation, Place
 from countersign.runs import RunStatus
-from kit.bots import Bot, Member
+from kit.bots import Bot
 from kit.fixtures import open_bot
 from kit.servers import Servers
 from store.audits import find_trail
 from store.claims import find_due
-from store.databases import reading, transaction
-from store.people import deactivate
+from store.databases import ReadSession, reading, transaction
+from store.people import Person, deactivate
 from store.runs import find_run
 from tests.machines.ledgers import write_ledger
 from tests.machines.oracles import RuleModel, Said, Someone, StandIn, Wanted, agreed
@@ -95,6 +97,7 @@ class ApprovalMachine(RuleBasedStateMachine):
         self.runs: list[UUID] = []
         self.digests: dict[UUID, list[str]] = {}
         self.presses: list[tuple[str, Press]] = []
+        self.known: dict[str, Person] = {}
         self.world = 0
         self.signed = len(self.ledger())
 
@@ -270,29 +273,43 @@ class ApprovalMachine(RuleBasedStateMachine):
         return self.runs[-1 - pick % len(self.runs)] if self.runs else None
 
     def _submit(self, who: str, words: str, *, voted_on: bool = True) -> None:
-        answer = self.do(Member(self.bot, who).ask(words))
+        answer = self.do(self._asked(who, words))
         if voted_on and answer.run_id is not None and answer.run_id not in self.runs:
             self.runs.append(answer.run_id)
         self._plan()
 
     def _type(self, who: str, words: str) -> None:
-        self.do(Member(self.bot, who).ask(words))
+        self.do(self._asked(who, words))
+
+    async def _asked(self, who: str, words: str) -> Answer:
+        asked = Invocation(key=str(uuid4()), door=Door.browser, place=Place("room", "", "ops"), text=words)
+        return await self.bot.hub.submit(await self._person(who), asked)
 
     def _press(self, who: str, press: Press) -> None:
         self.presses.append((who, press))
         self.do(self._pressed(who, press))
 
     async def _pressed(self, who: str, press: Press) -> None:
-        await self.bot.hub.press(await self.bot.person(who), press)
+        await self.bot.hub.press(await self._person(who), press)
+
+    async def _person(self, name: str) -> Person:
+        """As a door knows them: read again whenever something has changed about anybody."""
+        if name not in self.known:
+            self.known[name] = await self.bot.person(name)
+        return self.known[name]
 
     def _plan(self) -> None:
         self.do(self._planned())
 
     async def _planned(self) -> None:
+        """Whatever is due is planned, and the cards show the newest plans."""
         async with reading(self.bot.services.engine) as session:
-            due = await find_due(session, statuses=PLANNING, quiet=0, limit=100)
-            await plan_runs(self.bot.services, due)
-            rows = await session.execute(text("SELECT id, digest FROM runs WHERE id = ANY(:ids)"), {"ids": self.runs[-6:]})
+            if due := await find_due(session, statuses=PLANNING, quiet=0, limit=100):
+                await plan_runs(self.bot.services, due)
+                await self._show(session)
+
+    async def _show(self, session: ReadSession) -> None:
+        rows = await session.execute(text("SELECT id, digest FROM runs WHERE id = ANY(:ids)"), {"ids": self.runs[-6:]})
         for row in rows:
             if row.digest and row.digest not in self.digests.setdefault(row.id, []):
                 self.digests[row.id].append(row.digest)
@@ -304,8 +321,12 @@ class ApprovalMachine(RuleBasedStateMachine):
         await self._planned()
         async with reading(self.bot.services.engine) as session:
             due = await find_due(session, statuses=EXECUTING, quiet=0, limit=100)
-        await execute_runs(self.bot.services, due)
-        await self._planned()
+            if due:
+                await execute_runs(self.bot.services, due)
+            if due or forged:
+                await self._show(session)
+        if due or forged:
+            await self._planned()
 
     async def _stand_ins(self) -> list[StandIn]:
         async with reading(self.bot.services.engine) as session:
@@ -317,10 +338,12 @@ class ApprovalMachine(RuleBasedStateMachine):
     async def _deactivated(self, who: str) -> None:
         async with transaction(self.bot.services.engine) as session:
             await deactivate(session, who)
+        self.known.clear()
 
     async def _sql(self, statement: str, **values: Any) -> None:
         async with transaction(self.bot.owner) as session:
             await session.execute(text(statement), values)
+        self.known.clear()
 
     async def _restore(self) -> None:
         """Everybody as at home, and nothing left of the example before."""
@@ -365,7 +388,7 @@ def run_machine(servers: Servers, folder: Path, *, examples: int, steps: int, pa
     """
     chance = int(os.environ.get("MACHINE_SEED", str(time.time_ns() % 1_000_000_000 + part)))
     print(f"machine seed {chance}")
-    loop = asyncio.new_event_loop()
+    loop = uvloop.new_event_loop()
     write_ledger(folder, tuple(MODELS))
     opened = open_bot(servers.fresh_database(), folder, commands=folder / "commands")
     bot = loop.run_until_complete(opened.__aenter__())
