@@ -371,10 +371,10 @@ _CLEAN = (
 
 
 def _approvals(trail: list[Any], digest: str) -> list[Said]:
-    """Who approved this digest and has not taken it back."""
+    """Who approved this digest, which they were shown, and has not taken it back."""
     said: dict[str, Said] = {}
     for one in trail:
-        if one.kind == "decision:approve" and one.detail["digest"] == digest:
+        if one.kind == "decision:approve" and one.detail["digest"] == digest == one.detail["shown"]:
             said[one.actor] = Said(one.actor, one.detail.get("on_behalf", ""), int(one.detail.get("stage", 0)), one.at)
         elif one.kind == "takeback:made":
             said.pop(one.actor, None)
