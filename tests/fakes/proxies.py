@@ -36,7 +36,7 @@ class DelayingProxy:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Stop to listen and cut what is left."""
         assert self._server is not None
-        self._server.close()
+        await self._stop_listening()
         tasks = [pair.task for pair in self._pairs]
         self.cut()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -49,10 +49,17 @@ class DelayingProxy:
 
     async def refuse(self) -> None:
         """Cut every connection and let nobody connect, as if the target had been stopped, until `accept`."""
-        assert self._server is not None
-        self._server.close()
+        await self._stop_listening()
         self.cut()
         await asyncio.sleep(0)
+
+    async def _stop_listening(self) -> None:
+        """Whoever was accepted a moment ago is served first: a server that is closed meanwhile leaves his socket open for good."""
+        assert self._server is not None
+        for one in self._server.sockets:
+            asyncio.get_running_loop().remove_reader(one.fileno())
+        await asyncio.sleep(0)
+        self._server.close()
 
     async def accept(self) -> None:
         """Listen again, on the same port."""
