@@ -53,7 +53,7 @@ SHORT: Final = Size(
     cuts=5,
     mines=0.000_3,
     interrupted=0.03,
-    recovered=10.0,
+    recovered=20.0,
 )
 LONG: Final = Size(
     name="long",
