@@ -21,15 +21,16 @@ from .servers import Servers, data_folder, running_servers
 @pytest.fixture(scope="session")
 def countersign_servers() -> Iterator[Servers]:
     """The session's real Postgres and Redis."""
-    with data_folder() as folder, running_servers(folder) as servers:
+    with data_folder(in_memory=True) as folder, running_servers(folder) as servers:
         yield servers
 
 
 @pytest.fixture
 async def bot(countersign_servers: Servers, tmp_path: Path) -> AsyncIterator[Bot]:
     """A hub of its own for this test, with every installed command, empty of people until `bot.cast(…)` names some."""
-    async with open_bot(countersign_servers.fresh_database(), tmp_path) as made:
-        yield made
+    with countersign_servers.lending():
+        async with open_bot(countersign_servers.fresh_database(), tmp_path) as made:
+            yield made
 
 
 @asynccontextmanager

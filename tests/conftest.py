@@ -1,6 +1,7 @@
 """Fixtures that every room's tests share."""
 
 import asyncio
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,6 +21,17 @@ __all__ = ["pytest_collection_modifyitems", "pytest_runtest_protocol"]
 def servers(countersign_servers: Servers) -> Servers:
     """The session's real Postgres and Redis."""
     return countersign_servers
+
+
+@pytest.fixture(autouse=True)
+def lending(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test makes for itself is gone after it; hundreds of databases would fill what they are kept in."""
+    if "countersign_servers" not in request.fixturenames:
+        yield
+        return
+    lent: Servers = request.getfixturevalue("countersign_servers")
+    with lent.lending():
+        yield
 
 
 @pytest.fixture

@@ -22,8 +22,9 @@ SUPERUSER = "postgres"
 OWNER, WORKER, WEB = ROLES = ("countersign_owner", "countersign_worker", "countersign_web")
 DATABASE = "countersign"
 # A test session opens thousands of connections to hundreds of databases: stretching the password took 1.8 of each connection's 5.6 ms,
-# and every minute each database had a worker that looked for what to vacuum. The passwords are random and as long as a key.
-_FOR_TESTS = {"scram_iterations": "1", "autovacuum_naptime": "10min"}
+# and every minute each database had a worker that looked for what to vacuum. The passwords are random and as long as a key. What is
+# logged ahead may be kept in memory.
+_FOR_TESTS = {"scram_iterations": "1", "autovacuum_naptime": "10min", "max_wal_size": "512MB"}
 
 log = logging.getLogger(__name__)
 

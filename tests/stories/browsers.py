@@ -18,6 +18,9 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # All pages are of one site, which needs no process for each of them and none anew whenever one is left.
+    "--disable-site-isolation-trials",
+    "--process-per-site",
 )
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
