@@ -253,12 +253,20 @@ def _sealed(connection: Connection, headers: dict[int, _Header], doubtful: set[i
 
 def _hashed(connection: Connection, doubtful: set[bytes], faded: list[UUID]) -> Iterator[tuple[bytes, bytes]]:
     with connection.cursor(binary=True) as cursor:
-        for texts, stored, ids, plausible, odd in cursor.stream(_QUERIES[b"events"], size=4):
+        for texts, stored, ids, plausible, payloads in cursor.stream(_QUERIES[b"events"], size=4):
             hashes = b"".join([hashlib.sha256(b"\0" + text.encode()).digest() for text in texts or ()])
             if texts and (not plausible or hashes != stored or "".join([text[7:43] for text in texts]).replace("-", "") != ids.hex()):
                 doubtful.update(ids[start : start + 16] for start in range(0, len(ids), 16))
-            faded += odd or ()
+            if texts and "".join([text[-66:-2] for text in texts]) != payloads:
+                faded += [
+                    UUID(bytes=ids[16 * n : 16 * n + 16]) for n, text in enumerate(texts) if _is_faded(text, payloads[64 * n : 64 * n + 64])
+                ]
             yield hashes, ids or b""
+
+
+def _is_faded(text: str, payload: str) -> bool:
+    # Zeros are no payload, and the first events of old databases had none.
+    return text[-66:-2] != payload and (text[-77:-66] == '"payload":"' or payload != "0" * 64)
 
 
 def _check_payloads(connection: Connection, faded: list[UUID], report: Report) -> None:

@@ -23,9 +23,9 @@ SELECT n, prev, root, count, first_us, last_us, sealed_us, key_id, signature,
 SELECT events.* FROM generate_series(0, pg_relation_size('audit_events') / current_setting('block_size')::int, 16) AS page
 CROSS JOIN LATERAL (
     SELECT array_agg(coalesce(canonical, '')), string_agg(coalesce(leaf, ''), ''), string_agg(uuid_send(id), ''),
-           bool_and(octet_length(leaf) = 32), array_agg(id) FILTER (WHERE CASE WHEN payload IS NULL
-             THEN left(right(canonical, 77), 11) = '"payload":"' ELSE left(right(canonical, 66), 64) IS DISTINCT FROM
-             encode(sha256(''::bytea || uuid_send(salt) || convert_to(payload, 'UTF8')), 'hex') END) FROM audit_events
+           bool_and(octet_length(leaf) = 32),
+           string_agg(coalesce(encode(sha256('\x02'::bytea || uuid_send(salt) || convert_to(payload, 'UTF8')), 'hex'), repeat('0', 64)), '')
+    FROM audit_events
     WHERE ctid >= format('(%s,0)', page)::tid AND ctid < format('(%s,0)', page + 16)::tid) AS events
 
 --: leaves
