@@ -150,4 +150,5 @@ class Reloader:
 
     def _stamps(self) -> dict[str, int]:
         folders = [one for one in (self._folder, self._runbooks) if one]
-        return {str(path): path.stat().st_mtime_ns for folder in folders for path in folder.rglob("*") if path.is_file()}
+        files = (path for folder in folders for path in folder.rglob("*") if "__pycache__" not in path.parts and path.is_file())
+        return {str(path): path.stat().st_mtime_ns for path in files}  # without what loading them leaves beside them

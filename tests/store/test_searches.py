@@ -133,7 +133,7 @@ async def test_the_index_costs_births_and_moves_nothing(tables: Tables) -> None:
     async with reading(tables.owner) as session:
         touched = await session.scalars(text("SELECT tgname FROM pg_trigger WHERE tgrelid IN ('runs'::regclass, 'audit_events'::regclass)"
                                              " AND NOT tgisinternal"))  # fmt: skip
-        assert sorted(touched) == ["audit_events_insert_only", "audit_events_stamp"]
+        assert sorted(touched) == ["audit_events_fade", "audit_events_insert_only", "audit_events_stamp"]
     await tables.run(RunStatus.planning)
     async with reading(tables.owner) as session:
         for table in ("run_searches", "event_searches"):

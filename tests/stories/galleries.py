@@ -272,6 +272,9 @@ async def _from_elsewhere(gallery: Gallery) -> None:
         await session.execute(text("UPDATE people SET email = :email, manager = :manager WHERE name = 'lin'"), told)
         linked = "INSERT INTO chat_accounts (platform, team, account, person, linked_by) VALUES ('slack', :team, :account, 'lin', :by)"
         await session.execute(text(linked), account)
+        hold = """INSERT INTO legal_holds (id, kind, target, reason, held_by, run_id)
+            SELECT gen_random_uuid(), 'command', 'ship', :why, 'max', id FROM runs LIMIT 1"""
+        await session.execute(text(hold), {"why": gallery.said("case 12")})
         versions, labels = [gallery.said("code")], [f"arm {gallery.words}"]
         await note_worker(session, name=gallery.said("host/1:executing"), role=gallery.said("executing"), versions=versions, labels=labels)
         await issue_token(session, kind="api", person="lin", label=gallery.said("backup script"), scopes=(), lifetime=3_600)

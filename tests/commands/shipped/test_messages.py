@@ -43,8 +43,9 @@ async def test_who_may_mend_it_sees_it_and_sends_it_again(crew: Bot) -> None:
     assert again.posting_since is not None, "it is looked for first"
     assert (await row(crew, other)).dead_at is not None
     async with reading(crew.owner) as session:
-        query = "SELECT canonical FROM audit_events WHERE canonical LIKE :id ORDER BY seq"
-        trail = [line for (line,) in await session.execute(text(query), {"id": f"%{one}%"})]
-    assert ["message:undeliverable" in trail[0], "message:resent" in trail[1], '"max"' in trail[1]] == [True] * 3
+        query = "SELECT kind, actor FROM audit_events WHERE canonical LIKE :id ORDER BY seq"
+        trail = [tuple(event) for event in await session.execute(text(query), {"id": f"%{one}%"})]
+    assert [kind for kind, _ in trail] == ["message:undeliverable", "message:resent"]
+    assert trail[1][1] == "max"
     async with transaction(crew.owner) as session:
         await session.execute(text("UPDATE messages SET due_at = NULL, dead_at = NULL WHERE platform = 'slack'"))
