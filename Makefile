@@ -22,10 +22,11 @@ setup: $(VENV)/.programs $(VENV)/.projects ## make .venv from the pinned, hashed
 up: setup ## run the whole hub with its own Postgres and Redis and demo data, and print one link
 	@$(BIN)/countersign up --demo
 
-# Two processes more than two cores: stories often wait for a process or a clock. tests/turns.py says in which order, and what runs alone.
-WORKERS ?= 4
+# Three for each of two cores: stories mostly wait for a process or a clock, and four took two thirds of the cores. tests/turns.py says in
+# which order, and what runs alone.
+WORKERS ?= 6
 
-test: setup ## run all tests, in WORKERS processes (4)
+test: setup ## run all tests, in WORKERS processes (6)
 	@$(BIN)/python -m pytest -m "not long" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: setup ## lint, format, types and import rules; under two minutes

@@ -108,10 +108,10 @@ MEANINGS: Final = {
     "delivery_days": Meaning("workers", "For how many days what was delivered to triggers is kept, to look at and to replay. 1 to 3650."),
     "log_days": Meaning("workers", "For how many days after its end a run's log is kept. 1 to 3650."),
     "artifact_days": Meaning("workers", "For how many days after its end the files of a run are kept. 1 to 3650."),
-    "message_days": Meaning("workers", "For how many days messages are kept, in the room too. 0 is for ever; up to 36500."),
+    "message_days": Meaning("workers", "For how many days messages are kept, in the room too. 0 is for ever; else 30 to 36500."),
     "run_days": Meaning(
         "workers",
-        "For how many days after its end what was said about a run is kept, in the record too. 0 is for ever; up to 36500.",
+        "For how many days after its end what was said about a run is kept, in the record too. 0 is for ever; else 30 to 36500.",
     ),
     "artifacts": Meaning(
         "web, workers",

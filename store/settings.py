@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from countersign.labels import labels_in
 
 PREFIX: Final = "COUNTERSIGN_"
+LEAST_DAYS: Final = 30
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _EXAMPLES: Final = {
     "port": "8000",
@@ -106,6 +107,13 @@ class Settings(BaseSettings):
             return cls(**overrides)  # type: ignore[arg-type]
         except ValidationError as error:
             raise _explained(error) from None
+
+    @field_validator("message_days", "run_days")
+    @classmethod
+    def _a_month_at_least(cls, value: int) -> int:
+        if 0 < value < LEAST_DAYS:  # the database and the verifiers refuse less for the record
+            raise ValueError(f"should be 0, for ever, or at least {LEAST_DAYS}")
+        return value
 
     @field_validator("slack_api_url")
     @classmethod

@@ -41,8 +41,9 @@ FROM unnest(%s::uuid[]) AS u (id) LEFT JOIN audit_events e ON e.id = u.id LEFT J
 ORDER BY l.block, l.position, e.at_us, e.seq
 
 --: faded
--- An erasure covers what it names if a run that may erase made it, or if what it names was older than so many days by then.
-WITH erasures AS MATERIALIZED (SELECT named.id, x.at_us - coalesce((x.detail ->> 'days')::bigint, 0) * 86400000000 AS before,
+-- An erasure covers what it names if a run that may erase made it, or if what it names was older than so many days by then,
+-- which are at least 30: nobody who took a worker over can say that yesterday's time was over.
+WITH erasures AS MATERIALIZED (SELECT named.id, x.at_us - coalesce((x.detail ->> 'days')::numeric, 0) * 86400000000 AS before,
     to_char(to_timestamp(x.at_us / 1000000) AT TIME ZONE 'UTC', 'YYYY-MM-DD') || coalesce(' by ' || x.actor || ' under run ' || s.run_id,
     ' because ' || (x.detail ->> 'days') || ' days were over') AS told
   FROM (SELECT at_us, run_id, actor, canonical::jsonb -> 'detail' AS detail FROM audit_events WHERE kind = 'payload:erased') x
@@ -50,7 +51,8 @@ WITH erasures AS MATERIALIZED (SELECT named.id, x.at_us - coalesce((x.detail ->>
     AND s.canonical::jsonb #>> '{detail,command}' = ANY (%s)
     AND EXISTS (SELECT FROM audit_events r WHERE r.run_id = x.run_id AND r.kind = 'run:running' AND r.at_us <= x.at_us)
   CROSS JOIN jsonb_array_elements_text(CASE jsonb_typeof(x.detail -> 'events') WHEN 'array' THEN x.detail -> 'events' ELSE '[]' END) named (id)
-  WHERE CASE WHEN x.detail ? 'days' THEN jsonb_typeof(x.detail -> 'days') = 'number' ELSE s.id IS NOT NULL END)
+  WHERE CASE WHEN x.detail ? 'days' THEN x.detail -> 'days' >= '30' AND jsonb_typeof(x.detail -> 'days') = 'number'
+    ELSE s.id IS NOT NULL END)
 SELECT l.block, l.position, o.id::text, e.payload IS NULL, min(x.told) FROM unnest(%s::uuid[]) o (id) JOIN audit_events e USING (id)
 LEFT JOIN audit_leaves l ON l.event_id = o.id LEFT JOIN erasures x ON x.id = o.id::text AND e.payload IS NULL AND e.at_us < x.before
 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3

@@ -46,6 +46,7 @@ MOVES: Final[Mapping[str, frozenset[str]]] = {
 ENDS: Final = frozenset({"answered", "succeeded", "failed", "rolled_back", "rollback_failed", "denied", "expired", "cancelled", "refused"})
 STATUSES: Final = frozenset(MOVES) - {""} | ENDS
 ERASING: Final = ("people erase",)
+LEAST_DAYS: Final = 30
 Keys = dict[str, Ed25519PublicKey]
 
 
@@ -242,8 +243,9 @@ def _erased(proofs: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, str]]
     found: dict[str, tuple[float, str]] = {}
     for one in proofs:
         run, days = one["run"], one["detail"].get("days")
-        if one["kind"] == "payload:erased" and (days or (run in asked and began.get(run, one["at_us"]) < one["at_us"])):
-            why = f"{one['at'][:10]} " + (f"because {days} days were over" if days else f"by {one['actor']} under run {run}")
+        over = type(days) is int and days >= LEAST_DAYS
+        if one["kind"] == "payload:erased" and (over or (not days and run in asked and began.get(run, one["at_us"]) < one["at_us"])):
+            why = f"{one['at'][:10]} " + (f"because {days} days were over" if over else f"by {one['actor']} under run {run}")
             found |= dict.fromkeys(one["detail"]["events"], (one["at_us"] - (days or 0) * 86_400_000_000, why))
     return found
 

@@ -35,6 +35,7 @@ FORMAT: Final = "countersign export 1"
 SIGNED: Final = b"countersign export manifest 1\n"
 HEADER: Final = ("n", "prev", "root", "count", "first_us", "last_us", "sealed_us", "key_id")
 ERASING: Final = ("people erase",)
+LEAST_DAYS: Final = 30
 Keys = dict[str, Ed25519PublicKey]
 Block = Mapping[str, Any]
 
@@ -274,8 +275,9 @@ def _erased(proofs: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, str]]
     found: dict[str, tuple[float, str]] = {}
     for one in proofs:
         run, days = one["run"], one["detail"].get("days")
-        if one["kind"] == "payload:erased" and (days or (run in asked and began.get(run, one["at_us"]) < one["at_us"])):
-            why = f"{one['at'][:10]} " + (f"because {days} days were over" if days else f"by {one['actor']} under run {run}")
+        over = type(days) is int and days >= LEAST_DAYS
+        if one["kind"] == "payload:erased" and (over or (not days and run in asked and began.get(run, one["at_us"]) < one["at_us"])):
+            why = f"{one['at'][:10]} " + (f"because {days} days were over" if over else f"by {one['actor']} under run {run}")
             found |= dict.fromkeys(one["detail"]["events"], (one["at_us"] - (days or 0) * 86_400_000_000, why))
     return found
 

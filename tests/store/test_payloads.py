@@ -82,6 +82,7 @@ async def test_a_payload_that_is_gone_is_found_unless_the_record_erased_it(log: 
         AuditEvent("payload:erased", "max", None, {"events": [str(lost)]}),
         AuditEvent("payload:erased", "countersign", None, {"events": [str(lost)], "days": 30}),
         AuditEvent("payload:erased", "countersign", None, {"events": str(lost), "days": "x"}),
+        *(AuditEvent("payload:erased", "countersign", None, {"events": [str(lost)], "days": days}) for days in (-40, 0, 1, 30.5, [30])),
         AuditEvent("payload:erased", "max", erasing, {"events": [str(erasing)]}),
     ):
         await tell(log, lie)

@@ -148,6 +148,7 @@ async def test_a_child_is_asked_for_once_whenever_its_parents_worker_dies(house:
             else:
                 for pid in executing(supervisor.pid):
                     os.kill(pid, signal.SIGKILL)
+            await all_ended(house, {f"bring {name} succeeded"})  # three deaths beneath one run would be a person's to judge
         await all_ended(house, {f"{command} {name} succeeded" for name in names for command in ("order", "bring")})
         runs = Counter(line.partition(" ")[0] for line in await house.rows(_RUNS))
     assert runs == Counter(order=3, bring=3), seed

@@ -37,8 +37,8 @@ CREATE TRIGGER audit_events_fade BEFORE UPDATE ON audit_events FOR EACH ROW
           OR NEW.id <> OLD.id OR NEW.seq <> OLD.seq) EXECUTE FUNCTION audit_refuse_change();
 """
 
-# Whoever took a worker over may call these, as he may do whatever workers do; so they ask for a run that may erase and that has begun, and
-# what they did is in the record in the same statement.
+# Whoever took a worker over may call these, as he may do whatever workers do; so they ask for a run that may erase and that has begun, or
+# leave the last 30 days alone, and what they did is in the record in the same statement.
 _ERASE_EVENTS = """
 CREATE FUNCTION countersign_erase_events(ids uuid[], erasing uuid, days int) RETURNS int LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = public, pg_temp AS $$
@@ -49,8 +49,8 @@ BEGIN
     IF erasing IS NOT NULL THEN
         SELECT asker INTO whose FROM runs WHERE id = erasing AND command = 'people erase' AND status IN ('running', 'succeeded');
     END IF;
-    IF whose IS NULL OR (erasing IS NULL) = (days IS NULL) THEN
-        RAISE EXCEPTION 'only a run of people erase that has begun, or the end of its time, erases a payload'
+    IF whose IS NULL OR (erasing IS NULL) = (days IS NULL) OR days < 30 THEN
+        RAISE EXCEPTION 'only a run of people erase that has begun, or the end of at least 30 days, erases a payload'
             USING ERRCODE = 'insufficient_privilege';
     END IF;
     WITH gone AS (UPDATE audit_events e SET payload = NULL, salt = NULL FROM unnest(ids) i (id) WHERE e.id = i.id AND e.payload IS NOT NULL
