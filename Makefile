@@ -22,11 +22,11 @@ setup: $(VENV)/.programs $(VENV)/.projects ## make .venv from the pinned, hashed
 up: setup ## run the whole hub with its own Postgres and Redis and demo data, and print one link
 	@$(BIN)/countersign up --demo
 
-# Three for each of two cores: stories mostly wait for a process or a clock, and four took two thirds of the cores. tests/turns.py says in
-# which order, and what runs alone.
-WORKERS ?= 6
+# Two for each of two cores, as stories often wait for a process or a clock: 11:10 min, and 11:54 with six. tests/turns.py says in which
+# order, and what runs alone.
+WORKERS ?= 4
 
-test: setup ## run all tests, in WORKERS processes (6)
+test: setup ## run all tests, in WORKERS processes (4)
 	@$(BIN)/python -m pytest -m "not long" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: setup ## lint, format, types and import rules; under two minutes

@@ -68,7 +68,7 @@ class Doors:
             await until(look, seconds=WAIT)
         except AssertionError:
             pytest.fail(f"{words!r} is not in {[one for one in texts.items() if one[0] not in seconds]}")
-        self.late += [f"{name} after {took:.2f} s" for name, took in seconds.items() if took > CURRENT]
+        self.late += [f"{words!r} in {name} after {took:.2f} s" for name, took in seconds.items() if took > CURRENT]
 
 
 @pytest.fixture
