@@ -16,6 +16,8 @@ AGAIN_SECONDS: Final = 1.0
 # A connection that says nothing may be quiet or dead; asking it tells which.
 QUIET_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 2.0
+# Whoever opens the first page must not be told late: two seconds and more were seen before these were heard from the start.
+ALWAYS: Final = frozenset({"countersign_work", "countersign_room"})
 Listener = Callable[[str], None]
 
 
@@ -27,7 +29,7 @@ class Notices:
         self._listeners: defaultdict[str, list[Listener]] = defaultdict(list)
 
     def on(self, channel: str, listener: Listener) -> None:
-        """Calls `listener` from now on; a channel that is new to a running connection is heard within QUIET_SECONDS."""
+        """Calls `listener` from now on; one that is not among ALWAYS and new to a running connection is heard within QUIET_SECONDS."""
         self._listeners[channel].append(listener)
 
     def off(self, channel: str, listener: Listener) -> None:
@@ -54,7 +56,7 @@ class Notices:
         """Listens to channels not heard yet, and asks for any answer; cuts off a server that gives none."""
         watch = asyncio.get_running_loop().call_later(ANSWER_SECONDS, sever, connection)
         try:
-            new = self._listeners.keys() - heard
+            new = (self._listeners.keys() | ALWAYS) - heard
             for channel in new:
                 await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
             await connection.execute("SELECT 1")
@@ -65,7 +67,7 @@ class Notices:
             self._tell(channel, "")
 
     def _tell(self, channel: str, payload: str) -> None:
-        for listener in tuple(self._listeners[channel]):
+        for listener in tuple(self._listeners.get(channel, ())):
             try:
                 listener(payload)
             except Exception:  # one listener's mistake must not make the others deaf
