@@ -162,11 +162,6 @@ def _start(vote: Vote, run: RunRow, person: Person, now: datetime) -> datetime |
     return later_start(vote.start_at, run, person, now) if vote.start_at else None
 
 
-async def count_votes(session: ReadSession, rulebook: Rulebook, request: ApprovalRequestRow, run: RunRow) -> Tally:
-    """The frozen rule over the decisions of people who may still vote now."""
-    return (await read_ballot(session, rulebook, request, run)).tally()
-
-
 async def _out_of_time(session: WriteSession, vote: Vote, request: ApprovalRequestRow, run: RunRow, *, now: datetime) -> Refused | None:
     if vote.digest and vote.digest != request.digest:
         return Refused("The plan has changed since this card was shown; look at the new one.", "digest_mismatch")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -19,8 +19,6 @@ from .policies import BoundPolicy
 from .requests import Request
 from .rules import Part
 from .yamls import Lines, PolicyError, read_yaml
-
-NONE: Final = "none"
 
 
 class WhoEntry(Part):

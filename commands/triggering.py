@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 from countersign.commands import Command
 from countersign.invocations import Door, Invocation, Origin, Place
@@ -17,8 +17,6 @@ from .alarms import alertmanager, pagerduty
 from .expressions import Unreadable
 from .mappings import ArgumentMapping, MappingError, Unmapped, compile_filter, compile_mapping
 from .registries import Registry
-
-LONGEST_EVENT: Final = 100
 
 
 class Sender(StrEnum):

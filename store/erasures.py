@@ -65,7 +65,8 @@ class Erasure:
 
 _WHO: Final = text("""
 SELECT to_timestamp(x.at_us / 1000000) AS at, coalesce(r.asker, x.actor) AS by, coalesce(r.number, 0) AS run,
-       coalesce(cast(x.canonical::jsonb #>> '{detail,days}' AS int), 0) AS days
+       CASE WHEN jsonb_typeof(x.canonical::jsonb #> '{detail,days}') = 'number'
+       THEN trunc(cast(x.canonical::jsonb #>> '{detail,days}' AS numeric))::bigint ELSE 0 END AS days
 FROM audit_events x LEFT JOIN runs r ON r.id = x.run_id
 WHERE x.kind = 'payload:erased' AND x.canonical::jsonb #> '{detail,events}' ? :id ORDER BY x.at_us LIMIT 1
 """)

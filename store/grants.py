@@ -14,9 +14,6 @@ from sqlalchemy.orm import Mapped, mapped_column
 from .bases import Base, Identifier, Stamp
 from .databases import ReadSession, WriteSession
 
-WORD_BEFORE: Final = timedelta(minutes=10)
-"""How long before the end its holder is told; a grant that is no longer than this is not announced."""
-
 
 class How(StrEnum):
     """How a grant ended."""

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from countersign.records import value
-from countersign.runs import FINISHED, HOLDING, RunId, RunStatus, sources_of
+from countersign.runs import HOLDING, RunId, RunStatus, sources_of
 
 from .bases import Base, Identifier, Stamp, new_id
 from .databases import Driver, ReadSession, WriteDriver, WriteSession, driver_under, plain
@@ -22,7 +22,6 @@ from .messages import ADDING, NewMessage, Priority, as_rows, telling
 from .people import Person, people_named, person_of
 from .workers import OFFERED_SECONDS, offered, waking
 
-ACTIVE: Final = tuple(status for status in RunStatus if status not in FINISHED)
 CLAIMABLE: Final = (RunStatus.submitted, RunStatus.planning, RunStatus.queued, RunStatus.running, RunStatus.undoing)
 
 

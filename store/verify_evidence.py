@@ -242,11 +242,11 @@ def _erased(proofs: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, str]]
     began = {one["run"]: one["at_us"] for one in proofs if one["kind"] == "run:running"}
     found: dict[str, tuple[float, str]] = {}
     for one in proofs:
-        run, days = one["run"], one["detail"].get("days")
-        over = type(days) is int and days >= LEAST_DAYS
-        if one["kind"] == "payload:erased" and (over or (not days and run in asked and began.get(run, one["at_us"]) < one["at_us"])):
+        run, days, events = one["run"], one["detail"].get("days"), one["detail"].get("events")
+        over, made = type(days) is int and days >= LEAST_DAYS, days is None and run in asked and began.get(run, one["at_us"]) < one["at_us"]
+        if one["kind"] == "payload:erased" and type(events) is list and (over or made):
             why = f"{one['at'][:10]} " + (f"because {days} days were over" if over else f"by {one['actor']} under run {run}")
-            found |= dict.fromkeys(one["detail"]["events"], (one["at_us"] - (days or 0) * 86_400_000_000, why))
+            found |= dict.fromkeys(map(str, events), (one["at_us"] - (days or 0) * 86_400_000_000, why))
     return found
 
 

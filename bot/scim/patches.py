@@ -9,7 +9,6 @@ from typing import Any, Final
 from .filters import Equal, read_filter
 from .problems import ScimProblem, wrong_value
 
-PATCH_SCHEMA: Final = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 MOST_OPERATIONS: Final = 1_000
 _PATH: Final = re.compile(
     r"(?:(?P<urn>urn:[\w.:-]+):)?(?P<name>[A-Za-z$][\w$-]*)(?:\[(?P<filter>[^\]]*)\])?(?:\.(?P<sub>[A-Za-z$][\w$-]*))?\Z"

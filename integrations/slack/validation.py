@@ -15,7 +15,6 @@ Surface = Literal["message", "modal", "home"]
 
 MOST_BLOCKS: dict[str, int] = {"message": 50, "modal": 100, "home": 100}
 MARKDOWN_TOTAL = 12_000
-LARGEST_VIEW = 250_000
 
 
 def problems(blocks: Sequence[object], *, surface: Surface) -> list[str]:

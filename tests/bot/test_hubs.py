@@ -10,7 +10,8 @@ from bot.hubs import open_hub
 from store.databases import ReadSession
 from store.people import Account
 from tests.bot.webs import Web
-from tests.hubs import World
+from tests.hubs import World, until
+from tests.stories.lines import true
 
 
 async def test_what_is_under_way_is_given_up(world: World) -> None:
@@ -54,3 +55,21 @@ async def test_pages_hear_again_after_the_database_did_not_answer(web: Web, monk
         await fails.wait()
     assert not pulse._looking.done()
     await heard.aclose()
+
+
+async def test_what_open_pages_wait_for_is_heard_from_the_start(world: World) -> None:
+    """A channel that was new to the listening connection was heard up to five seconds late, and the first page was told as late."""
+
+    async def notify(session: ReadSession) -> None:
+        await session.execute(text("SELECT pg_notify('countersign_work', 'work'), pg_notify('countersign_room', 'room')"))
+
+    ready: list[str] = []
+    heard: list[str] = []
+    async with open_hub(world.settings()) as hub:
+        hub.notices.on("countersign_other", ready.append)
+        await until(lambda: true(ready), what="it listens")
+        for channel in ("countersign_work", "countersign_room"):
+            hub.notices.on(channel, heard.append)
+        await hub.read(notify)
+        await until(lambda: true(len(heard) == 2), seconds=2, what="both are heard")
+    assert sorted(heard) == ["room", "work"]

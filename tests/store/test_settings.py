@@ -35,6 +35,8 @@ def test_nothing_set_is_a_hub_of_ones_own() -> None:
         ({"LOG_FORMAT": "xml"}, "LOG_FORMAT"),
         ({"LEASE_SECONDS": "0.5"}, "LEASE_SECONDS"),
         ({"LEASE_SECONDS": "nan"}, "LEASE_SECONDS"),
+        ({"RUN_DAYS": "29"}, "RUN_DAYS"),
+        ({"MESSAGE_DAYS": "1"}, "MESSAGE_DAYS"),
         ({"PLANNING_PROCESSES": "0"}, "PLANNING_PROCESSES"),
         ({"EXECUTING_PROCESSES": "many"}, "EXECUTING_PROCESSES"),
         ({"DEMO": "perhaps"}, "DEMO"),

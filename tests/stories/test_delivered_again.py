@@ -40,7 +40,7 @@ async def test_a_key_that_belongs_to_another_request_does_nothing_and_harms_nobo
 
 async def test_a_listener_that_is_cut_off_or_hears_only_silence_listens_anew(line: Line, caplog: pytest.LogCaptureFixture) -> None:
     heard: list[str] = []
-    line.hub.notices.on("countersign_work", heard.append)
+    line.hub.notices.on("countersign_other", heard.append)
     await until(lambda: true(heard), what="it listens")
     for trouble in (line.proxy.cut, line.proxy.stall):
         heard.clear()
