@@ -265,6 +265,7 @@ async def _ask_again(services: Services, rulebook: Rulebook, work: Work, made: M
             by="countersign",
             attempt=work.attempt,
             because="; ".join(changed)[:300],
+            badge="",  # the glass was broken for the plan that nobody carries out any more
             detail={"was": run.digest, "now": made.digest},
         )
         if not await move(session, [stale]):

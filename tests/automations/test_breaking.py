@@ -101,6 +101,20 @@ async def test_the_hour_is_short(crew: Bot) -> None:
     assert any("broken too long ago" in one for one in run.changed)
 
 
+async def test_what_is_approved_after_all_is_not_marked_as_broken(crew: Bot) -> None:
+    run = await asked(crew)
+    async with crew.held():
+        await broken(crew, run)
+        await crew.later("1h")
+    await crew.refresh()
+    for name in ("lin", "kim"):
+        await Member(crew, name).approve(run)
+    assert run.succeeded
+    assert "break-glass" not in (await crew.card(run)).title
+    assert "no review" in (await Member(crew, "max").ask(f"review {run.id} 'it was right to do so'")).reply.text
+    assert "break-glass:broken" in [one.kind for one in await crew.trail(run)]
+
+
 async def test_a_forged_row_of_somebody_who_may_not_breaks_nothing(crew: Bot) -> None:
     run = await asked(crew)
     async with crew.held():
