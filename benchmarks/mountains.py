@@ -1,9 +1,9 @@
 """A mountain of runs and of audit events, as years of use leave them: written in bulk, sealed, chained, signed and indexed.
 
-Every event has the text that the trigger would have stamped and its leaf, every block its Merkle root and its signature, so that the
-verifier finds nothing wrong; the words that runs and events are found by are those of the housekeeper. Every run was asked about,
-decided, carried out in one step and shown in a channel and to its asker. Run alone, it fills a new
-database of the embedded Postgres and keeps it: `python -m benchmarks.mountains FOLDER --runs 1000000 --events 5000000`
+Every event has the text and the payload that the trigger would have stamped and its leaf, every block its Merkle root and its signature,
+so that the verifier finds nothing wrong; the words that runs and events are found by are those of the housekeeper. Every run was asked
+about, decided, carried out in one step and shown in a channel and to its asker; one in a hundred gave its asker a role. Run alone, it fills
+a new database of the embedded Postgres and keeps it: `python -m benchmarks.mountains FOLDER --runs 1000000 --events 5000000`
 """
 
 import argparse
@@ -36,9 +36,24 @@ _WORDS: LiteralString = """
 CREATE INDEX ix_run_searches_words ON run_searches USING gin (words);
 CREATE INDEX ix_event_searches_words ON event_searches USING gin (words)
 """
+PEOPLE: Final = 200
+LEADS: Final = 20
+"""Every so many'th person decides."""
 _PEOPLE: LiteralString = """
-INSERT INTO people (name, email) SELECT 'person' || i, 'person' || i || '@example.test' FROM generate_series(0, 199) i
+INSERT INTO people (name, email) SELECT 'person' || i, 'person' || i || '@example.test' FROM generate_series(0, %(people)s - 1) i
 ON CONFLICT DO NOTHING
+"""
+# What everybody was once granted for a week by one of their runs, and a few still are.
+_GRANTS: LiteralString = """
+INSERT INTO grants (id, subject, role, until, run_id, granted_at, ended_at, ended_by, ended_how, approved_by)
+SELECT md5('grant' || number)::uuid, asker, 'lead', CASE WHEN live.is THEN countersign_now() + interval '7 days'
+       ELSE moved_at + interval '7 days' END, id, moved_at, CASE WHEN NOT live.is THEN moved_at + interval '7 days' END,
+       CASE WHEN NOT live.is THEN 'countersign' END, CASE WHEN NOT live.is THEN 'expired' END, ARRAY['person0']
+FROM runs CROSS JOIN LATERAL (SELECT number > %(runs)s - 3000 AS is) live WHERE number %% 100 = 0
+"""
+_HOLD: LiteralString = """
+INSERT INTO legal_holds (id, kind, target, reason, held_by, run_id)
+SELECT md5('hold')::uuid, 'run', '1', 'OPS-1 goes to court', 'person0', id FROM runs WHERE number = 2
 """
 # One run every so often; what it is follows from its number, so that two mountains are alike.
 _RUNS: LiteralString = """
@@ -61,24 +76,39 @@ CROSS JOIN LATERAL (SELECT CASE WHEN i %% 1000 = 1 THEN 'interrupted' WHEN i %% 
     WHEN i > %(runs)s - 200 AND i %% 5 = 0 THEN 'awaiting_approval' ELSE 'succeeded' END AS status) s
 CROSS JOIN LATERAL (SELECT %(now)s::timestamptz - (%(runs)s - i) * (%(days)s * interval '1 day') / %(runs)s AS born) at
 """
-# As the trigger stamps them. The first of a run's events tells what was asked, the rest what became of it.
+# What of an event is hashed as it is, the trigger itself says.
+_HASHED: LiteralString = """
+SELECT array_agg(one[1])
+FROM substring(pg_get_functiondef('audit_events_stamp'::regproc) FROM 'hidden := detail - ARRAY(.*?)]') listed,
+     regexp_matches(listed, '''(\\w+)''', 'g') one
+"""
+# As the trigger stamps them. The first of a run's events tells what was asked, the third who agreed, the rest what became of it.
 _EVENTS: LiteralString = r"""
-INSERT INTO audit_events (id, canonical, leaf)
-SELECT id, canonical, sha256('\x00'::bytea || convert_to(canonical, 'UTF8')) FROM (
-  SELECT e.id, '{"id":"' || e.id || '","at_us":' || (extract(epoch FROM e.at) * 1000000)::bigint || ',"at":"'
-         || to_char(e.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '",' || substr(json_build_object(
-         'kind', k.kind, 'actor', CASE WHEN n = 1 THEN r.asker WHEN n = 3 THEN 'person' || (i * 11 %% 200) ELSE 'countersign' END,
-         'run', r.id, 'detail', CASE n
-            WHEN 1 THEN jsonb_build_object('command', r.command, 'arguments', r.arguments, 'origins', r.origins, 'door', r.door,
-                'place', r.place, 'policy', 'p', 'code', 'c1', 'trace', r.trace, 'reason', r.reason)
-            WHEN 3 THEN jsonb_build_object('verdict', 'approve', 'digest', r.digest, 'door', 'slack', 'groups', '["leads", "staff"]'::jsonb)
-            ELSE jsonb_build_object('digest', r.digest, 'revision', 1, 'outcome', r.outcome) END)::text, 2) AS canonical
-  FROM generate_series(%(first)s::int, %(last)s::int) i
-  JOIN runs r ON r.id = md5('run' || i)::uuid
-  CROSS JOIN LATERAL generate_series(1, %(each)s::int) n
-  CROSS JOIN LATERAL (SELECT md5('event' || i || ' ' || n)::uuid AS id, r.created_at + n * interval '7 seconds' AS at) e
-  CROSS JOIN LATERAL (SELECT CASE n WHEN 1 THEN 'run:submitted' WHEN 2 THEN 'run:awaiting_approval' WHEN 3 THEN 'decision:made'
-      WHEN 4 THEN 'run:running' ELSE 'run:' || r.status END AS kind) k
+INSERT INTO audit_events (id, canonical, payload, salt, leaf)
+SELECT id, canonical, payload, salt, sha256('\x00'::bytea || convert_to(canonical, 'UTF8')) FROM (
+  SELECT e.id, e.at, w.payload, w.salt, '{"id":"' || e.id || '","at_us":' || (extract(epoch FROM e.at) * 1000000)::bigint || ',"at":"'
+         || to_char(e.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '","kind":' || to_json(e.kind) || ',"actor":'
+         || to_json(coalesce(p.alias, e.actor)) || ',"run":"' || e.run || '","detail":' || d.detail - d.hidden || ',"payload":"'
+         || encode(sha256('\x02'::bytea || uuid_send(w.salt) || convert_to(w.payload, 'UTF8')), 'hex') || '"}' AS canonical
+  FROM (
+    SELECT md5('event' || i || ' ' || n)::uuid AS id, r.created_at + n * interval '7 seconds' AS at, r.id AS run,
+           CASE WHEN n = 1 THEN r.asker WHEN n = 3 THEN 'person' || (i * 11 %% 200) ELSE 'countersign' END AS actor,
+           CASE n WHEN 1 THEN 'run:submitted' WHEN 2 THEN 'run:awaiting_approval' WHEN 4 THEN 'run:running' WHEN 3 THEN
+               CASE r.status WHEN 'denied' THEN 'decision:deny' ELSE 'decision:approve' END ELSE 'run:' || r.status END AS kind,
+           jsonb_strip_nulls(CASE n
+              WHEN 1 THEN jsonb_build_object('command', r.command, 'arguments', r.arguments, 'origins', r.origins, 'door', r.door,
+                  'place', r.place, 'policy', 'p', 'code', 'c1', 'trace', r.trace, 'reason', nullif(r.reason, ''))
+              WHEN 3 THEN jsonb_build_object('verdict', CASE r.status WHEN 'denied' THEN 'deny' ELSE 'approve' END, 'digest', r.digest,
+                  'shown', r.digest, 'door', 'slack', 'groups', '["leads", "staff"]'::jsonb, 'policy', 'p',
+                  'request', md5('request' || r.id)::uuid)
+              ELSE jsonb_build_object('digest', r.digest, 'revision', 1, 'outcome', nullif(r.outcome, '')) END) AS said
+    FROM generate_series(%(first)s::int, %(last)s::int) i
+    JOIN runs r ON r.id = md5('run' || i)::uuid
+    CROSS JOIN LATERAL generate_series(1, %(each)s::int) n) e
+  LEFT JOIN people p ON p.name = e.actor
+  CROSS JOIN LATERAL (SELECT e.said AS detail, ARRAY(SELECT jsonb_object_keys(e.said - %(hashed)s::text[])) AS hidden) d
+  CROSS JOIN LATERAL (SELECT md5('salt' || e.id)::uuid AS salt, CASE WHEN p.name IS NULL THEN '{' ELSE '{"actor":' || to_json(p.name) || ','
+      END || '"detail":' || (d.detail - %(hashed)s::text[]) || '}' AS payload) w
   ORDER BY e.at) stamped
 """
 _RUN_WORDS: LiteralString = """
@@ -139,18 +169,21 @@ def pile_up(urls: DatabaseUrls, folder: Path, *, runs: int = RUNS, events: int =
     """
     with psycopg.connect(plain_url(urls.owner), autocommit=True) as owner:
         owner.execute("SET synchronous_commit = off; SET maintenance_work_mem = '512MB'; SET work_mem = '64MB'")
-        owner.execute(_PEOPLE)
+        owner.execute(_PEOPLE, {"people": PEOPLE})
         owner.execute(_NO_WORDS)
         with _said(f"{runs:,} runs"):
             _in_chunks(owner, _RUNS, runs, runs=runs, days=days, now=datetime.now(UTC), commands=list(COMMANDS))
         owner.execute("ANALYZE runs")
         with _said(f"{runs * (events // runs):,} events"):
             owner.execute(_OFF)
-            _in_chunks(owner, _EVENTS, runs, each=events // runs)
+            (hashed,) = owner.execute(_HASHED).fetchone() or (None,)
+            _in_chunks(owner, _EVENTS, runs, each=events // runs, hashed=hashed)
             owner.execute(_ON)
         for what, statement in (("requests", _REQUESTS), ("decisions", _DECISIONS), ("steps", _STEPS), ("messages", _MESSAGES)):
             with _said(what):
                 _in_chunks(owner, statement, runs)
+        owner.execute(_GRANTS, {"runs": runs})
+        owner.execute(_HOLD)
         with _said("sealing"):
             last = _seal(owner, folder)
         with _said("words of runs"):

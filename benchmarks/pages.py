@@ -8,6 +8,7 @@ size of the largest page; at last what a browser that comes for the first time t
 
 import argparse
 import asyncio
+import json
 import re
 import sys
 import time
@@ -24,29 +25,40 @@ from sqlalchemy import text
 
 from benchmarks.loads import percentile
 from benchmarks.machines import cpu_seconds
-from benchmarks.mountains import COMMANDS, DAYS
+from benchmarks.mountains import COMMANDS, DAYS, LEADS, PEOPLE
 from benchmarks.processes import Child
 from benchmarks.rivals import UVICORN
+from bot.console.numberpages import CHARTS
 from bot.console.operationpages import TABS
 from bot.console.sessions import cookie_name
+from commands.policies import compile_policy
 from commands.seed import seed
-from store.databases import open_engine, transaction
+from store.databases import WriteSession, open_engine, transaction
 from store.embedded.postgres import EmbeddedPostgres
 from store.embedded.servers import free_port
 from store.migrating import migrate
 from store.people import save_people
+from store.policies import apply_policy
 from store.secrets import Keys
 from store.settings import Settings
 from store.tokens import issue_token
 
 P95_MS: Final = 200.0
 MOST_BYTES: Final = 150_000
-POLICY: Final = """
-profile: team
-people: {max: {email: max@example.test, groups: [admins]}}
-roles: {admin: ["*:*"]}
-groups: {admins: [admin]}
-"""
+POLICY: Final = json.dumps(
+    {
+        "profile": "team",
+        "people": {"max": {"email": "max@example.test", "groups": ["admins"]}}
+        | {
+            f"person{n}": {"email": f"person{n}@example.test", "groups": ["developers", "leads"] if n % LEADS == 0 else ["developers"]}
+            for n in range(PEOPLE)
+        },
+        "roles": {"admin": ["*:*"], "developer": ["deploy:run"], "lead": ["deploy:approve", "countersign:approve"]},
+        "groups": {"admins": ["admin"], "developers": ["developer"], "leads": ["lead"]},
+    }
+)
+BEFORE: Final = POLICY.replace('"deploy:run"', '"deploy:run", "ops:run"')
+"""The policy before this one."""
 Query = Callable[[Random, "Mountain"], str]
 
 
@@ -74,7 +86,7 @@ def _number(dice: Random, mountain: Mountain) -> int:
 
 
 def _person(dice: Random, _: Mountain) -> str:
-    return f"person{dice.randrange(200)}"
+    return f"person{dice.randrange(PEOPLE)}"
 
 
 def _command(dice: Random, _: Mountain) -> str:
@@ -119,7 +131,7 @@ def _nothing(dice: Random, _: Mountain) -> str:
 
 
 def _kind(dice: Random, _: Mountain) -> str:
-    return dice.choice(["run:submitted", "run:failed", "decision:made", "run:none"])
+    return dice.choice(["run:submitted", "run:failed", "decision:approve", "run:none"])
 
 
 PAGES: Final[Mapping[str, Query]] = {
@@ -128,10 +140,13 @@ PAGES: Final[Mapping[str, Query]] = {
     "inbox": _of("/inbox"),
     "inbox, asked": _of("/inbox", tab="asked"),
     "inbox, done": _of("/inbox", tab="done"),
+    "inbox, word": _of("/inbox", q=_service),
+    "inbox, done, word": _of("/inbox", tab="done", q=_service),
     "runs": _of("/runs"),
     "runs, deep page": _of("/runs", before=_number),
     "runs by command": _of("/runs", command=_command),
     "runs by asker": _of("/runs", asker=_person),
+    "runs by group": _of("/runs", group=lambda dice, _: dice.choice(["developers", "leads", "admins"])),
     "runs by door": _of("/runs", door=_door),
     "runs by state": _of("/runs", status=_status),
     "runs of a day": _of("/runs", since=_day, until=_day),
@@ -151,10 +166,11 @@ PAGES: Final[Mapping[str, Query]] = {
     "audit": _of("/audit"),
     "audit by kind": _of("/audit", kind=_kind),
     "audit by actor": _of("/audit", actor=_person),
-    "audit by kind and actor": _of("/audit", kind="decision:made", actor=_person),
+    "audit by kind and actor": _of("/audit", kind="decision:approve", actor=_person),
     "audit of a run": _of("/audit", run=_number),
     "audit of a day": _of("/audit", since=_day, until=_day),
     "audit, word": _of("/audit", q=_ticket),
+    "audit, who and what": _of("/audit", q=lambda dice, m: f"{_person(dice, m)} {_service(dice, m)}"),
     "audit, argument": _of("/audit", q=lambda dice, m: f"service={_service(dice, m)} env=prod"),
     "audit, common word": _of("/audit", q="approve"),
     "audit, beginning of a word": _of("/audit", q=lambda dice, m: _version(dice, m)[:4]),
@@ -165,12 +181,20 @@ PAGES: Final[Mapping[str, Query]] = {
     "ask": _of("/ask"),
     "catalogue": _of("/catalogue"),
     "people": _of("/people"),
+    "people, further": _of("/people", after=_person),
+    "people, beginning of a name": _of("/people", q=_person),
+    "access": _of("/access"),
+    "access, further": _of("/access", after=_person),
+    "access, beginning of a name": _of("/access", q=_person),
     "one person": lambda dice, m: f"/people/{_person(dice, m)}",
     "policy": _of("/policy"),
+    "policy compared": _of("/policy", compare=lambda _, __: compile_policy(BEFORE).digest),
     "sessions": _of("/sessions"),
+    "sessions of everybody": _of("/sessions", of="everybody"),
+    "passkeys": _of("/passkeys"),
     "numbers": _of("/numbers"),
     "numbers of 90 days": _of("/numbers", days="90"),
-    "numbers as CSV": _of("/numbers/deciders.csv", days="90"),
+    **{f"numbers as CSV, {name}": _of(f"/numbers/{name}.csv", days="90") for name in CHARTS},
     **{f"operations, {tab or 'health'}": _of("/operations", tab=tab) for tab in TABS},
     "API: runs": _of("/api/v1/runs"),
     "API: runs by command": _of("/api/v1/runs", command=_command),
@@ -180,8 +204,17 @@ PAGES: Final[Mapping[str, Query]] = {
     "API: one run": lambda dice, m: f"/api/v1/runs/{_number(dice, m)}",
     "API: inbox": _of("/api/v1/inbox"),
     "API: audit": _of("/api/v1/audit"),
-    "API: audit by kind and actor": _of("/api/v1/audit", kind="decision:made", actor=_person),
+    "API: audit by kind and actor": _of("/api/v1/audit", kind="decision:approve", actor=_person),
     "API: audit, word": _of("/api/v1/audit", q=_ticket),
+    "API: evidence": lambda dice, m: f"/api/v1/audit/evidence/{_number(dice, m)}",
+    "API: commands": _of("/api/v1/commands"),
+    "API: schedules": _of("/api/v1/schedules"),
+    "API: runs to come": _of("/api/v1/coming"),
+    "API: conversation": lambda dice, m: f"/api/v1/runs/{_number(dice, m)}/conversation",
+    "API: log": lambda dice, m: f"/api/v1/runs/{_number(dice, m)}/log",
+    "API: files": lambda dice, m: f"/api/v1/runs/{_number(dice, m)}/artifacts",
+    "API: channels": _of("/api/v1/room/channels"),
+    "API: room": _of("/api/v1/room/messages", channel="ops"),
 }
 _ASSETS: Final = re.compile(r'(?:href|src)="(/static/[^"]+)"')
 
@@ -234,12 +267,19 @@ def _postmaster(folder: Path) -> int:
     return int(next(folder.glob("postgres/**/postmaster.pid")).read_text().split()[0])
 
 
+async def settle(session: WriteSession) -> None:
+    """Puts the one policy in force and then the other, with everybody in it."""
+    await seed(session, BEFORE)
+    policy = compile_policy(POLICY)
+    await apply_policy(session, digest=policy.digest, body=POLICY, by="max")
+    await save_people(session, policy.file.roster())
+
+
 async def _prepare(postgres: EmbeddedPostgres) -> tuple[str, str, Mountain]:
     """Max with a session and a token of theirs; what there is."""
     engine = open_engine(postgres.urls.owner, name="bench", pool=1, door=False)
     async with transaction(engine) as session:
-        await seed(session, POLICY)
-        await save_people(session, {"max": {"email": "max@example.test", "groups": ["admins"]}})
+        await settle(session)
         value = await issue_token(session, kind="session", person="max", label="bench", scopes=(), lifetime=36_000)
         token = await issue_token(session, kind="api", person="max", label="bench", scopes=("read",), lifetime=36_000)
         runs = (await session.execute(text("SELECT max(number) FROM runs"))).scalar_one()

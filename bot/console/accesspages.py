@@ -16,7 +16,7 @@ from .frames import Frame, framed, here_of
 from .panes import Asking, Cell, Pane, Value, panes_page, reads_all, refuse
 
 router = APIRouter(include_in_schema=False)
-PEOPLE: Final = 50
+PEOPLE: Final = 25
 LOOKED_AT: Final = 200
 REVIEWS: Final = 10
 REVIEW: Final = "access review"

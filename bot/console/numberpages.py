@@ -88,7 +88,7 @@ async def show(request: Request, days: Days = 14) -> Response:
 @router.get("/numbers/{name}.csv")
 async def export(request: Request, name: str, days: Days = 14) -> Response:
     frame = await _allowed(request, days)
-    chart = (_CHARTS | dict(_SAVED)).get(name)
+    chart = CHARTS.get(name)
     if chart is None:
         raise Problem(404, "not_found", "There is no chart of this name.")
     hub: Hub = request.app.state.hub
@@ -199,3 +199,5 @@ _CHARTS: Final[dict[str, Read]] = {
     "decisions": _waits,
     "deciders": _deciders,
 }
+CHARTS: Final = _CHARTS | dict(_SAVED)
+"""All of them by name."""
