@@ -50,6 +50,7 @@ _log = logging.getLogger(__name__)
 MOST_FAILURES: Final = 3
 # A worker that dies takes all its runs along, so a loss with no call in flight says little about this one.
 MOST_LOSSES: Final = 10
+ASIDE_SECONDS: Final = 1.0
 _CLAIMABLE: Final = (RunStatus.queued, RunStatus.running, RunStatus.undoing)
 
 
@@ -150,10 +151,28 @@ async def _go_on(work: Work, one: Claim, command: Command | None) -> None:
         await settle(
             work, RunStatus.interrupted, because="its code is gone", outcome="No worker has the code this run began with any more."
         )
+    elif in_flight and one.failures == MOST_FAILURES - 1:
+        await _go_on_alone(work)
     elif await work.slot.take():
         await carry_out(work)
     else:
         await hand_on(work)
+
+
+async def _go_on_alone(work: Work) -> None:
+    """It died twice with its worker, by its own doing or beside another that did: none like it is in hand beside it the third time."""
+    suspects, run = work.services.suspects, work.run.id
+    if not suspects.admit(run):
+        await hand_on(work, after=ASIDE_SECONDS)
+        return
+    try:
+        await asyncio.sleep(ASIDE_SECONDS / 4)  # those that were taken together with it have been handed on by then
+        if await work.slot.take():
+            await carry_out(work)
+        else:
+            await hand_on(work)
+    finally:
+        suspects.clear(run)
 
 
 async def _started(services: Services, rulebook: Rulebook, work: Work, command: Command | None, *, now: datetime) -> Start | None:

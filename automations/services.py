@@ -30,7 +30,7 @@ from store.switches import Switch, find_switches
 from .connections import FEW, Connections
 from .redactions import Redactor, secrets_of_environment
 from .slates import Slate
-from .slots import Slots
+from .slots import Slots, Suspects
 
 _log = logging.getLogger(__name__)
 Found = TypeVar("Found")
@@ -60,6 +60,7 @@ class Services:
     slate: Slate = field(default_factory=Slate)
     """Where this process writes down which calls it makes and how they end."""
     slots: Slots = field(default_factory=Slots)
+    suspects: Suspects = field(default_factory=Suspects)
     ending: bool = False
     """This process is about to end: what is under way is finished, and no step begins any more."""
     _rulebook: tuple[float, Rulebook] | None = None

@@ -48,12 +48,15 @@ async def give_back(work: Work, because: str) -> None:
             raise LostClaim
 
 
-async def hand_on(work: Work, *, begun: bool = True) -> None:
-    """Ends the claim without a move, so that another worker goes on at once; one that has not begun keeps no lock. Raises LostClaim."""
+async def hand_on(work: Work, *, begun: bool = True, after: float = 0.0) -> None:
+    """Ends the claim without a move: whoever is free goes on at once or `after` seconds; one that has not begun keeps no lock.
+
+    Raises LostClaim.
+    """
     async with work.services.transaction() as session:
         if not begun:
             await let_go(session, work.run.id, attempt=work.attempt)
-        if not await claims.give_back(session, work.run.id, attempt=work.attempt, worker=work.services.name):
+        if not await claims.give_back(session, work.run.id, attempt=work.attempt, worker=work.services.name, after=after):
             raise LostClaim
 
 

@@ -5,8 +5,10 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
+from uuid import UUID
 
 AHEAD: Final = 2
+ALONE_SECONDS: Final = 30.0
 BRISK_SECONDS: Final = 1.0
 """Runs are made ready ahead only while slots become free this soon, and wait no longer for one: others might have one free."""
 _WEIGHT: Final = 0.3
@@ -63,3 +65,26 @@ class Slot:
         if self._since is not None:
             self.slots.free(time.monotonic() - self._since)
             self._since = None
+
+
+@dataclass
+class Suspects:
+    """Runs whose next death together with their worker is held against them: a process begins one of them at a time.
+
+    Whichever of them kills workers then does not take the others along. One that has not done so for ALONE_SECONDS makes room for the next.
+    """
+
+    _run: UUID | None = field(default=None, init=False)
+    _until: float = field(default=0.0, init=False)
+
+    def admit(self, run: UUID) -> bool:
+        """Whether this one may go on here now."""
+        if self._run is not None and time.monotonic() < self._until:
+            return False
+        self._run, self._until = run, time.monotonic() + ALONE_SECONDS
+        return True
+
+    def clear(self, run: UUID) -> None:
+        """Nothing holds the others up because of this one any more."""
+        if self._run == run:
+            self._run = None

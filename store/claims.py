@@ -78,7 +78,7 @@ def claiming(
 
 
 _GIVE_BACK = text("""
-WITH given AS (UPDATE runs SET worker = NULL, lease_until = NULL, due_at = countersign_now()
+WITH given AS (UPDATE runs SET worker = NULL, lease_until = NULL, due_at = countersign_now() + :after * interval '1 second'
                WHERE id = :id AND attempt = :attempt AND worker IS NOT NULL RETURNING id),
 noted AS (INSERT INTO audit_events (id, canonical)
           SELECT gen_random_uuid(), json_build_object('kind', 'run:given_back', 'actor', 'countersign', 'run', id, 'detail',
@@ -88,9 +88,9 @@ SELECT id, (SELECT count(*) FROM woken) AS woken FROM given
 """)
 
 
-async def give_back(session: WriteSession, run_id: UUID, *, attempt: int, worker: str) -> bool:
-    """Ends the claim of a run that another worker goes on with at once: the worker ends, and nothing went wrong. False: it was lost."""
-    row = await session.execute(_GIVE_BACK, {"id": run_id, "attempt": attempt, "worker": worker})
+async def give_back(session: WriteSession, run_id: UUID, *, attempt: int, worker: str, after: float = 0.0) -> bool:
+    """Ends the claim of a run that a worker goes on with at once, or `after` seconds: nothing went wrong. False: the claim was lost."""
+    row = await session.execute(_GIVE_BACK, {"id": run_id, "attempt": attempt, "worker": worker, "after": after})
     return row.first() is not None
 
 

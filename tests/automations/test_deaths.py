@@ -63,6 +63,18 @@ async def test_a_failure_that_was_written_down_is_not_tried_again(crew: Bot, ada
     assert lines[-1] == "-a"
 
 
+async def test_a_run_whose_workers_die_before_they_begin_it_is_put_to_a_person(crew: Bot, ada: Member, trace: Path) -> None:
+    """A worker that dies takes all its runs along, so ten such losses are wanted before one run is blamed."""
+    gone = "UPDATE runs SET worker = 'gone', failures = :losses, lease_until = countersign_now() - interval '1 second' WHERE id = :id"
+    for losses, outcome in ((8, "succeeded"), (9, "Its worker died each time it was about to begin.")):
+        run = await ada.say("course how=light --at 22:00")
+        async with transaction(crew.owner) as session:
+            await session.execute(text(gone), {"id": run.id, "losses": losses})
+        await crew.later("24h")
+        assert outcome in (run.status, run.outcome)
+    assert len(traced(trace)) == 40, "what the blamed one would have done was not done"
+
+
 async def test_a_guard_and_a_child_outlive_their_worker(crew: Bot, ada: Member, trace: Path) -> None:
     """Both are rows with a due time: nobody holds the run, so there is nobody to die. A worker that dies while it looks changes nothing."""
     run = await ada.say("course how=guarded")

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from automations import slots
-from automations.slots import AHEAD, Slot, Slots
+from automations.slots import AHEAD, ALONE_SECONDS, Slot, Slots, Suspects
 from kit.bots import Bot, Member
 from store.databases import reading
 from store.runs import search_runs
@@ -85,3 +86,16 @@ async def test_a_run_that_gets_no_slot_in_time_is_given_back_unbegun(
     assert run.succeeded
     assert "run:given_back" in run.trail
     assert traced(trace) == ["?a", "+a", "?b", "+b"]
+
+
+def test_one_suspect_at_a_time_and_none_holds_the_others_up_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, suspects, (first, second, third) = 100.0, Suspects(), [uuid4() for _ in range(3)]
+    monkeypatch.setattr("automations.slots.time.monotonic", lambda: now)
+    assert suspects.admit(first)
+    assert not suspects.admit(second)
+    suspects.clear(first)
+    assert suspects.admit(second)
+    now += ALONE_SECONDS
+    assert suspects.admit(third), "the second goes on beside it"
+    suspects.clear(second)
+    assert not suspects.admit(first), "whose turn has passed clears nobody else's"

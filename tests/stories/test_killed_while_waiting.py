@@ -1,4 +1,4 @@
-"""Workers are killed while a guard watches and while a child is asked for or under way: nothing is lost, and nothing is asked for twice."""
+"""Workers are killed while a guard watches and while a child is asked for or under way, or by the run itself: none is lost or doubled."""
 
 import os
 import random
@@ -17,6 +17,8 @@ SOURCE = '''
 """Things that are watched, and things that ask for others."""
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 
 from countersign import Context, Plan, PlanningContext, command, step, submit
@@ -49,6 +51,19 @@ async def stands(ctx: Context, name: str) -> bool:
     put(f"look {{name}}")
     await asyncio.sleep(0.3)
     return not name.startswith("weak")
+
+
+@step(idempotent=True)
+async def blast(ctx: Context, name: str) -> None:
+    """Takes its worker down."""
+    put(f"blast {{name}} {{ctx.key}}")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@command("clear", permission="house:build", risk="low")
+async def clear(ctx: PlanningContext, name: str) -> Plan:
+    """Make room by force."""
+    return Plan(f"{{name}} is cleared", blast(name))
 
 
 @command("build", permission="house:build", risk="low")
@@ -153,3 +168,16 @@ async def test_a_child_is_asked_for_once_whenever_its_parents_worker_dies(house:
         runs = Counter(line.partition(" ")[0] for line in await house.rows(_RUNS))
     assert runs == Counter(order=3, bring=3), seed
     assert effects(house.trace) == Counter({f"place the {name}": 2 for name in names}), seed
+
+
+async def test_a_run_that_takes_every_worker_down_is_a_persons_to_judge(house: House) -> None:
+    """After three deaths in its call; the runs beside it, whose workers it kills, end as if nothing were."""
+    with house.world.workers():
+        await house.ask("clear rock")
+        for name in ("sand", "stone"):
+            await house.ask(f"bring {name}")
+        await all_ended(house, {"clear rock interrupted", "bring sand succeeded", "bring stone succeeded"})
+        outcomes = await house.rows("SELECT outcome FROM runs WHERE command = 'clear'")
+    assert outcomes == ["Its worker died each time it was resumed."]
+    assert house.trace.read_text().count("blast rock") == 3
+    assert effects(house.trace) == Counter({"blast rock": 1, "place the sand": 1, "place the stone": 1})
