@@ -71,6 +71,7 @@ class Hub:
         self._reloader = Reloader(registry, folder=settings.commands, runbooks=settings.runbooks)
         self._reading: asyncio.Task[Rulebook] | None = None
         self._rulebook: tuple[float, Rulebook] | None = None
+        self._known: Rulebook | None = None
         self._people: OrderedDict[Account, tuple[float, Person]] = OrderedDict()
         self._looking: dict[Account, asyncio.Task[Person | None]] = {}
         self._readings: set[asyncio.Task[Any]] = set()
@@ -191,8 +192,9 @@ class Hub:
         asked, changes = time.monotonic(), self._changes
         if await asyncio.to_thread(self._reloader.refresh):
             _log.info("commands were reloaded")
-        registry, sealer, address = self._reloader.registry, self._sealer, self.settings.url
-        found = await self.read(lambda session: read_rulebook(session, registry=registry, sealer=sealer, address=address))
+        registry, sealer, address, known = self._reloader.registry, self._sealer, self.settings.url, self._known
+        found = await self.read(lambda session: read_rulebook(session, registry=registry, sealer=sealer, address=address, known=known))
+        self._known = found
         if changes == self._changes:
             self._rulebook = (asked, found)
         return found

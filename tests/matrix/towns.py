@@ -1,5 +1,6 @@
 """A hub with everybody of the tables in it: the real application, Slack before it, and runs to try things on."""
 
+import asyncio
 import json
 import logging
 from collections import defaultdict
@@ -109,6 +110,7 @@ class Town:
     tokens: dict[tuple[str, str], str] = field(default_factory=dict)
     _urgency: float = 20_000
     _pools: dict[tuple[str, str], list[Run]] = field(default_factory=lambda: defaultdict(list))
+    _turns: dict[tuple[str, str], asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
     @property
     def slack(self) -> Connection:
@@ -138,9 +140,10 @@ class Town:
     async def run(self, visibility: str, state: str = "waiting") -> Run:
         """A run that nobody has touched, in this state: waiting or one of those in `_FURNISHED`."""
         pool = self._pools[visibility, state]
-        if not pool:
-            pool += await _make_runs(self, visibility, state, count=_BATCH)
-        return pool.pop()
+        async with self._turns[visibility, state]:
+            if not pool:
+                pool += await _make_runs(self, visibility, state, count=_BATCH)
+            return pool.pop()
 
     async def fresh(self, visibility: str) -> Run:
         """The newest run and the most urgent request, which is on the first page of every list."""
@@ -151,9 +154,10 @@ class Town:
     async def shared(self, visibility: str, state: str = "waiting") -> Run:
         """The run that everybody may try things on who must not succeed."""
         pool = self._pools[visibility, f"shared {state}"]
-        if not pool:
-            pool.append(await self.run(visibility, state))
-        return pool[0]
+        async with self._turns[visibility, f"shared {state}"]:
+            if not pool:
+                pool.append(await self.run(visibility, state))
+            return pool[0]
 
 
 @asynccontextmanager
@@ -315,10 +319,11 @@ async def _bring(town: Town, ids: Sequence[UUID], state: str, mark: str) -> None
         for status in ways.get(state, ()):
             ended = {"outcome": f"{mark}-outcome", "result": {"result": f"{mark}-result"}} if status is RunStatus.succeeded else {}
             await move(session, [Move(one, status, by="countersign", **ended) for one in ids])  # type: ignore[arg-type]
-    for one in ids:
-        await town.execute(*_FURNISHED.get(state, ()), run=one, mark=mark)
-        if state == "done":
-            await town.web.hub.objects.put(f"{one}/{one}", f"{mark}-file".encode())
+    async with transaction(town.owner) as session:
+        for furnishing in _FURNISHED.get(state, ()):
+            await session.execute(text(furnishing), [{"run": one, "mark": mark} for one in ids])
+    for one in ids if state == "done" else ():
+        await town.web.hub.objects.put(f"{one}/{one}", f"{mark}-file".encode())
 
 
 _STEP: Final = """INSERT INTO steps (run_id, revision, position, phase, name, state, attempt, worker)

@@ -2,20 +2,21 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import httpx
 import pytest
-from playwright.async_api import BrowserContext, Page, expect
+import pytest_asyncio
+from playwright.async_api import BrowserContext, Locator, Page, expect
 
-from store.embedded import DatabaseUrls
+from kit.servers import Servers
 from tests.bot.webs import Web, served
 from tests.forks import ROOT
 from tests.hubs import World, until
 from tests.stories.browsers import Chromium, chromium, come_in, find_chromium
 from tests.stories.sites import serving_site
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 DEMO = ROOT / "bot" / "cli" / "up" / "demo.yaml"
 
 
@@ -26,10 +27,12 @@ class Stage:
     web: Web
     site: str
     chromium: Chromium
+    windows: list[BrowserContext] = field(default_factory=list)
 
     async def come_in(self, *, scripts: bool = True, width: int = 1280, dark: bool = False) -> BrowserContext:
         """A browser window that is signed in to the demo."""
         context = await self.chromium.context(scripts=scripts, width=width, dark=dark)
+        self.windows.append(context)
         page = await come_in(context, self.web.address, await self.web.token("link", None, scopes=("demo",)))
         await page.close()
         return context
@@ -45,15 +48,26 @@ class Stage:
             return (await client.get(f"{self.site}/{env}/{service}/version")).text.strip()
 
 
-@pytest.fixture
-async def stage(database: DatabaseUrls, redis_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+    """One for all stories: each asks for a run of its own."""
     find_chromium()
-    world = World(database, redis_url, tmp_path, policy=DEMO.read_text())
+    folder = tmp_path_factory.mktemp("room")
+    world = World(servers.fresh_database(), servers.redis.url, folder, policy=DEMO.read_text())
     await world.prepare()
-    async with serving_site(tmp_path / "site") as address:
-        world.extra |= {"COUNTERSIGN_FLEET__ROOT": str(tmp_path / "site"), "COUNTERSIGN_FLEET__URL": address}
+    async with serving_site(folder / "site") as address:
+        world.extra |= {"COUNTERSIGN_FLEET__ROOT": str(folder / "site"), "COUNTERSIGN_FLEET__URL": address}
         async with _stage(world, address) as made:
             yield made
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def stage(house: Stage) -> AsyncIterator[Stage]:
+    """Its windows are closed when the story ends, and what they complained about is the story's own."""
+    house.chromium.complaints.clear()
+    yield house
+    while house.windows:
+        await house.windows.pop().close()
 
 
 async def test_three_people_deploy_to_prod_in_three_tabs(stage: Stage) -> None:
@@ -65,16 +79,17 @@ async def test_three_people_deploy_to_prod_in_three_tabs(stage: Stage) -> None:
     await ada.get_by_label("Command for #deploys").fill("/deploy api v2 env=prod")
     await ada.keyboard.press("Enter")
     await expect(ada.get_by_text("accepted; its plan follows.")).to_be_visible()
+    what = "service=api version=v2 env=prod"
     for tab in (ada, lin, kim):
-        await expect(tab.locator(".card")).to_contain_text("0 of 2")
-    await _press(ada, "Approve", says="someone else must approve your request")
-    await _press(lin, "Approve", says="Approved; 1 more person has to approve.")
-    await expect(kim.locator("#log .card")).to_contain_text("1 of 2: lin")
+        await expect(_card(tab, what)).to_contain_text("0 of 2")
+    await _press(ada, what, "Approve", says="someone else must approve your request")
+    await _press(lin, what, "Approve", says="Approved; 1 more person has to approve.")
+    await expect(_card(kim, what)).to_contain_text("1 of 2: lin")
     assert await stage.running("prod", "api") == before, "one of two is not enough"
-    await _press(kim, "Approve", says="Approved; it starts now.")
+    await _press(kim, what, "Approve", says="Approved; it starts now.")
     for tab in (ada, lin, kim):
-        await expect(tab.locator("#log > .message > .card.good")).to_contain_text("succeeded")
-        await expect(tab.locator("#log > .message[id]")).to_have_count(1)
+        await expect(_message(tab, what).locator(":scope > .card.good")).to_contain_text("succeeded")
+        await expect(_message(tab, what)).to_have_count(1)
     assert await stage.running("prod", "api") == "v2"
     assert stage.chromium.complaints == []
 
@@ -84,14 +99,15 @@ async def test_lin_denies_with_a_reason_and_nothing_typed_is_lost_meanwhile(stag
     ada, lin, kim = [await stage.tab(window, name) for name in ("ada", "lin", "kim")]
     await ada.get_by_label("Command for #deploys").fill("/deploy web v3 env=prod")
     await ada.get_by_role("button", name="Send").click()
-    card = lin.locator("#log .card")
+    what = "service=web version=v3 env=prod"
+    card = _card(lin, what)
     await card.locator("summary", has_text="Deny").click()
     await card.get_by_label("Why?").fill("not on a Friday")
-    await _press(kim, "Approve", says="1 more person has to approve")
+    await _press(kim, what, "Approve", says="1 more person has to approve")
     await expect(card).to_contain_text("1 of 2: kim")
     await expect(card.get_by_label("Why?")).to_have_value("not on a Friday")
     await card.locator("form.sure").get_by_role("button", name="Deny").click()
-    await expect(ada.locator("#log .card.bad")).to_contain_text("Denied by lin: not on a Friday")
+    await expect(_message(ada, what).locator(".card.bad")).to_contain_text("Denied by lin: not on a Friday")
     assert stage.chromium.complaints == []
 
 
@@ -127,9 +143,10 @@ async def test_the_same_without_javascript(stage: Stage) -> None:
     await ada.get_by_label("Command for #deploys").fill("/deploy api v3 env=prod")
     await ada.get_by_role("button", name="Send").click()
     await expect(ada.get_by_text("accepted; its plan follows.")).to_be_visible()
+    what = "service=api version=v3 env=prod"
     for tab, says in ((lin, "1 more person has to approve"), (kim, "Approved; it starts now.")):
-        await _until_shown(tab, "Approve")
-        await tab.locator("#log .card").get_by_role("button", name="Approve").click()
+        await _until_shown(tab, what, "Approve")
+        await _card(tab, what).get_by_role("button", name="Approve").click()
         await expect(tab.locator(".said")).to_contain_text(says)
     await until(lambda: _runs(stage, "prod", "api", "v3"), what="v3 is live")
 
@@ -150,19 +167,28 @@ async def test_it_fits_every_screen(stage: Stage) -> None:
         await window.close()
 
 
-async def _press(tab: Page, button: str, *, says: str) -> None:
-    await tab.locator("#log .card").get_by_role("button", name=button).click()
-    await expect(tab.locator("#log .message > .answers")).to_contain_text(says)
+def _message(tab: Page, what: str) -> Locator:
+    """The messages in the room about the run with these arguments."""
+    return tab.locator("#log > .message[id]", has_text=what)
+
+
+def _card(tab: Page, what: str) -> Locator:
+    return _message(tab, what).locator(".card")
+
+
+async def _press(tab: Page, what: str, button: str, *, says: str) -> None:
+    await _card(tab, what).get_by_role("button", name=button).click()
+    await expect(_message(tab, what).locator(":scope > .answers")).to_contain_text(says)
 
 
 async def _runs(stage: Stage, env: str, service: str, version: str) -> bool:
     return await stage.running(env, service) == version
 
 
-async def _until_shown(tab: Page, button: str) -> None:
+async def _until_shown(tab: Page, what: str, button: str) -> None:
     async def look() -> bool:
         await tab.reload()
-        return bool(await tab.locator("#log .card").get_by_role("button", name=button).count())
+        return bool(await _card(tab, what).get_by_role("button", name=button).count())
 
     await until(look, what=f"{button} is on the card")
 
