@@ -95,6 +95,13 @@ class AuditEventRow(Base):
     __table_args__ = (
         Index("ix_audit_events_at_us", "at_us", "seq"),
         Index("ix_audit_events_erasures", "at_us", "seq", postgresql_where=text("kind = 'payload:erased'")),
+        Index(
+            "ix_audit_events_erased",
+            text("(canonical::jsonb #> '{detail,events}')"),
+            text("(canonical::jsonb #> '{detail,policies}')"),
+            postgresql_using="gin",
+            postgresql_where=text("kind = 'payload:erased'"),
+        ),
         Index("ix_audit_events_run_id", "run_id", "at_us", "seq", postgresql_where=text("run_id IS NOT NULL")),
     )
 

@@ -17,9 +17,7 @@ from .sealing import written_block
 
 # With an erasure the birth of the run that made it, which names the command, and that it ran.
 _PROVING: Final = text("""
-WITH erasures AS MATERIALIZED (SELECT id, run_id FROM audit_events
-    WHERE kind = 'payload:erased' AND (canonical::jsonb #> '{detail,events}' ?| cast(:ids AS text[])
-        OR canonical::jsonb #> '{detail,policies}' ?| cast(:policies AS text[])))
+WITH erasures AS MATERIALIZED (SELECT id, run_id FROM countersign_erasures_of(cast(:ids AS text[]), cast(:policies AS text[])))
 SELECT id FROM erasures UNION SELECT e.id FROM audit_events e JOIN erasures x ON x.run_id = e.run_id
 WHERE e.kind IN ('run:submitted', 'run:running')
 """)
@@ -67,8 +65,7 @@ _WHO: Final = text("""
 SELECT to_timestamp(x.at_us / 1000000) AS at, coalesce(r.asker, x.actor) AS by, coalesce(r.number, 0) AS run,
        CASE WHEN jsonb_typeof(x.canonical::jsonb #> '{detail,days}') = 'number'
        THEN trunc(cast(x.canonical::jsonb #>> '{detail,days}' AS numeric))::bigint ELSE 0 END AS days
-FROM audit_events x LEFT JOIN runs r ON r.id = x.run_id
-WHERE x.kind = 'payload:erased' AND x.canonical::jsonb #> '{detail,events}' ? :id ORDER BY x.at_us LIMIT 1
+FROM countersign_erasures_of(ARRAY[cast(:id AS text)], '{}') x LEFT JOIN runs r ON r.id = x.run_id ORDER BY x.at_us LIMIT 1
 """)
 
 
@@ -80,7 +77,10 @@ async def find_erasure(session: ReadSession, event: UUID) -> Erasure | None:
 
 @dataclass(frozen=True)
 class Extent:
-    """What the database holds about a person. `unfinished` are numbers of runs that the person asked for and that go on."""
+    """What the database holds about a person. `events` are their own and those of the runs, as housekeepers have taken them in.
+
+    `unfinished` are numbers of runs that the person asked for and that go on.
+    """
 
     alias: str
     runs: int
@@ -103,9 +103,15 @@ async def find_by_alias(session: ReadSession, alias: str) -> str | None:
     return found
 
 
-async def find_events_about(session: ReadSession, person: str, run: UUID) -> list[UUID]:
-    """The events whose payloads are of this person or name them, but for those of the run that erases."""
-    return list((await session.execute(text("SELECT countersign_events_about(:who, :run)"), {"who": person, "run": run})).scalars())
+async def find_events_about(session: ReadSession, person: str, run: UUID, *, since: datetime) -> tuple[list[UUID], datetime]:
+    """The events from this moment on whose payloads are of this person or name them, but for those of the run that erases; and when.
+
+    Reads each payload from there on, a million in some seconds.
+    """
+    await session.execute(_PATIENT)
+    now: datetime = (await session.execute(text("SELECT countersign_now()"))).scalar_one()
+    asked = text("SELECT countersign_events_about(:who, :run, :since)")
+    return list((await session.execute(asked, {"who": person, "run": run, "since": since})).scalars()), now
 
 
 async def erase_events(session: WriteSession, events: Sequence[UUID], *, run: UUID) -> int:
@@ -115,7 +121,11 @@ async def erase_events(session: WriteSession, events: Sequence[UUID], *, run: UU
 
 
 async def erase_person(session: WriteSession, person: str, *, run: UUID) -> int:
-    """Erases everything else, and the name last; returns of how many runs. Raises when the run may not, or a legal hold covers it."""
+    """Erases everything else, and the name last; returns of how many runs. Raises when the run may not, or a legal hold covers it.
+
+    Reads the card of each message.
+    """
+    await session.execute(_PATIENT)
     asked = text("SELECT countersign_erase_person(:who, cast(:run AS uuid))")
     return int((await session.execute(asked, {"who": person, "run": run})).scalar_one())
 
@@ -131,12 +141,13 @@ async def forget_runs(session: WriteSession, *, days: int, limit: int) -> int:
     return int((await session.execute(asked, {"days": days, "limit": limit})).scalar_one())
 
 
+# Other statements of workers are cut off long before.
+_PATIENT: Final = text("SET LOCAL statement_timeout = '1h'")
 _EXTENT: Final = text("""
-SELECT p.alias, (SELECT count(*) FROM countersign_runs_about(:who)) AS runs,
-       (SELECT count(*) FROM countersign_events_about(:who, NULL)) AS events,
+SELECT p.alias, x.runs, x.events,
        (SELECT count(*) FROM decisions WHERE person = :who) AS decisions,
        (SELECT count(*) FROM chat_accounts WHERE person = :who) AS accounts,
        (SELECT count(*) FROM policies WHERE NOT in_force AND (strpos(body, :who) > 0 OR strpos(body, p.email) > 0)) AS policies,
        ARRAY(SELECT number FROM runs WHERE asker = :who AND NOT status = ANY(:finished) ORDER BY number LIMIT 5) AS unfinished
-FROM people p WHERE p.name = :who
+FROM people p CROSS JOIN LATERAL countersign_extent(p.name) x WHERE p.name = :who
 """)

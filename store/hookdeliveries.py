@@ -33,6 +33,7 @@ class DeliveryRow(Base):
         Index("ix_deliveries_trigger", "trigger_id", "received_at"),
         Index("ix_deliveries_received_at", "received_at"),
         Index("ix_deliveries_refused", "received_at", "id", postgresql_where=text(_REFUSED)),
+        Index("ix_deliveries_run_id", "run_id", postgresql_where=text("run_id IS NOT NULL")),
     )
 
     id: Mapped[Identifier]

@@ -15,7 +15,10 @@ from .databases import ReadSession, WriteSession
 
 class InboxRow(Base):
     __tablename__ = "inbox"
-    __table_args__ = (Index("ix_inbox_received_at", "received_at"),)
+    __table_args__ = (
+        Index("ix_inbox_received_at", "received_at"),
+        Index("ix_inbox_answered", "run_id", postgresql_where=text("answer IS NOT NULL")),
+    )
 
     key: Mapped[str] = mapped_column(primary_key=True)
     # No foreign key: one statement writes both rows, and checking each of them at the end costs as much as writing it.

@@ -1,6 +1,7 @@
 """people erase: what is kept about somebody who left goes; legal holds: what they cover stays."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from commands.controls import ControlContext
@@ -18,6 +19,8 @@ from store.runs import find_by_reference
 from .givings import run_of
 
 AT_ONCE: Final = 500
+# The record is read through once, and what came meanwhile after that: an event may be committed so much later than it is dated.
+LATE: Final = timedelta(minutes=10)
 # What is said elsewhere is only found where a name, an address or an account stands by itself.
 _LEFT: Final = "It stays in Slack, in backups, in exports made before, and where others wrote of them in their own words."
 
@@ -61,11 +64,13 @@ async def erase_payloads(ctx: Context, alias: str) -> str:
         return "erased already"
     if holds:
         raise StepFailed(_held(alias, holds))
+    since = datetime(1970, 1, 1, tzinfo=UTC)
     while True:
         async with ctx.services.reading() as session:
-            events = await find_events_about(session, name, run)
+            events, looked = await find_events_about(session, name, run, since=since)
         if not events:
             break
+        since = looked - LATE
         for start in range(0, len(events), AT_ONCE):
             async with ctx.services.transaction() as session:
                 done += await erase_events(session, events[start : start + AT_ONCE], run=run)

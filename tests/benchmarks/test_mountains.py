@@ -6,7 +6,7 @@ import psycopg
 
 from benchmarks.mountains import pile_up
 from kit.servers import Servers
-from store.databases import plain_url
+from store.databases import WORKER_OPTIONS, plain_url
 from store.verify_audit import verify
 
 RUNS = 60
@@ -29,3 +29,15 @@ def test_its_events_are_those_that_the_trigger_makes_and_the_chain_holds(servers
         connection.execute(ONCE_MORE)
         rows = connection.execute(SHAPE).fetchall()
     assert rows[: 5 * RUNS] == rows[5 * RUNS :]
+
+
+def test_what_the_end_of_its_time_takes_is_found_by_keys(servers: Servers, tmp_path: Path) -> None:
+    urls = servers.fresh_database()
+    pile_up(urls, tmp_path, runs=RUNS, events=5 * RUNS, days=RUNS)
+    with psycopg.connect(plain_url(urls.owner), options=WORKER_OPTIONS) as worker:
+        assert worker.execute("SELECT countersign_forget_runs(30, 20)").fetchone() == (20,)
+        (event,) = worker.execute("SELECT id::text FROM audit_events WHERE payload IS NULL ORDER BY at_us LIMIT 1").fetchone() or ("",)
+        erasures = worker.execute("SELECT kind FROM countersign_erasures_of(ARRAY[%s], '{}')", [event]).fetchall()
+        read = worker.execute("SELECT relname FROM pg_stat_xact_user_tables WHERE seq_tup_read > 0").fetchall()
+    assert erasures == [("payload:erased",)]
+    assert {name for (name,) in read} <= {"audit_marks", "clock", "legal_holds"}
