@@ -13,7 +13,7 @@ from store.people import find_roster
 from store.runs import RunRow
 
 from .frames import Frame, framed, here_of
-from .panes import Asking, Cell, Pane, Value, panes_page, reads_all, refuse
+from .panes import Asking, Cell, Pane, Value, panes_page, plainly, reads_all, refuse
 
 router = APIRouter(include_in_schema=False)
 PEOPLE: Final = 25
@@ -52,7 +52,7 @@ def _panes(frame: Frame, holdings: list[Holding], more: str, reviews: list[RunRo
     rows = [_row(frame, asking, one) for one in holdings]
     held = Pane("What everybody has", _HEAD, rows, "Nobody of them has a role by a group or a grant.", links=further)
     told = [
-        (Cell(f"#{one.number}", here.link(f"/runs/{one.number}")), one.created_at, one.asker, one.status.replace("_", " "), one.outcome)
+        (Cell(f"#{one.number}", here.link(f"/runs/{one.number}")), one.created_at, one.asker, plainly(one.status), one.outcome)
         for one in reviews
     ]
     start = asking.link("Start a review", REVIEW)

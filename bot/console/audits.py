@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -84,7 +85,8 @@ async def show_event(request: Request, event_id: UUID) -> Response:
     row, inclusion, run, erasure = await hub.read(read)
     if row is None:
         raise Problem(404, "not_found", "There is no such event.")
-    return framed_page(request, "event.html", frame, row=row, inclusion=inclusion, run=run, erasure=erasure)
+    at = datetime.fromtimestamp(row.at_us / 1_000_000, UTC)
+    return framed_page(request, "event.html", frame, row=row, at=at, inclusion=inclusion, run=run, erasure=erasure)
 
 
 @router.post("/audit/verify")
@@ -167,6 +169,8 @@ def _worded(value: Any) -> str:
         return "••••••" if sealed else ", ".join(f"{name}={_worded(one)}" for name, one in value.items() if one not in _NOTHING)
     if isinstance(value, list):
         return " ".join(map(_worded, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return value[:12] if isinstance(value, str) and _DIGEST.fullmatch(value) else str(value)
 
 

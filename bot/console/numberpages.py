@@ -46,6 +46,11 @@ class Chart:
     def most(self) -> float:
         return max((float(one[1]) for one in self.rows), default=0.0) or 1.0
 
+    def told(self, row: Sequence[str | int | float], column: int = 1) -> str:
+        """A cell with the word it counts: `1 vote`, `3 failed`."""
+        words = self.head[column].lower()
+        return f"{row[column]} {_ONE.get(words, words) if row[column] == 1 else words}"
+
     def width(self, row: Sequence[str | int | float], column: int = 1) -> int:
         """A cell of the row as parts of a thousand of the longest bar."""
         return round(1000 * float(row[column]) / self.most)
@@ -69,6 +74,7 @@ class Span:
         return found
 
 
+_ONE: Final = {"votes": "vote", "hours saved": "hour saved", "minutes on average": "minute on average"}
 Read = Callable[[Span], Awaitable[Chart]]
 
 

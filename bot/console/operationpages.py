@@ -29,7 +29,7 @@ from store.workers import find_workers
 from store.workloads import find_workload
 
 from .frames import Frame, framed, here_of
-from .panes import Asking, Cell, Pane, panes_page, refuse
+from .panes import Asking, Cell, Pane, panes_page, plainly, refuse
 from .settingpanes import settings_pane
 
 router = APIRouter(include_in_schema=False)
@@ -49,6 +49,16 @@ TABS: Final = {
     "integrations": "Integrations",
     "switches": "Switches",
     "settings": "Settings",
+}
+_PROMISED: Final = {"request": "requests", "delivery": "deliveries", "end": "ends of runs", "step": "steps"}
+_LATE: Final = {
+    "planning": "runs that should have been planned",
+    "executing": "runs that should be at work",
+    "adrift": "runs that no worker will find",
+    "wake": "runs that should have been woken",
+    "expiry": "requests that should have expired",
+    "schedule": "schedules that should have run",
+    "delivery": "deliveries that should have been taken up",
 }
 Read = Callable[[ReadSession, Asking], Awaitable[list[Pane]]]
 
@@ -91,8 +101,10 @@ async def _health(session: ReadSession, asking: Asking) -> list[Pane]:
         )
         for one in workers
     ]
-    promises = [(f"{one.what} {one.promise}", _counted(one.count), one.broken_at, one.example) for one in await find_promises(session)]
-    late = [(f"{one.what} late", _counted(one.count), None, one.example) for one in await find_late(session)]
+    promises = [
+        (f"{_PROMISED[one.what]} {one.promise}", _counted(one.count), one.broken_at, one.example) for one in await find_promises(session)
+    ]
+    late = [(_LATE[one.what], _counted(one.count), None, one.example) for one in await find_late(session)]
     return [
         Pane("Queues", ("Queue", "Waiting", "Oldest is late by"), queues),
         Pane("Workers", ("Name", "Does", "State", "Seen", "Started", "Code versions"), seen, "No worker was seen for a day."),
@@ -107,7 +119,7 @@ async def _messages(session: ReadSession, asking: Asking) -> list[Pane]:
             one.dead_at,
             f"{one.platform} {(one.channel and f'#{one.channel}') or f'to {one.person}'}",
             Cell(f"#{one.number} {one.command}", asking.frame.here.link(f"/runs/{one.number}")) if one.number else one.kind,
-            f"{one.error}{' (may have been posted)' if one.unclear else ''}",
+            f"{plainly(one.error)}{' (may have been posted)' if one.unclear else ''}",
             asking.link("Send again", "messages resend", which=str(one.id)),
         )
         for one in await find_undeliverable(session, limit=SHOWN)
@@ -198,7 +210,7 @@ async def _triggers(session: ReadSession, asking: Asking) -> list[Pane]:
 
 def _delivery(frame: Frame, trigger: str, one: DeliveryRow) -> tuple[Any, ...]:
     run = Cell("its run", frame.here.link(f"/runs/{one.run_id}")) if one.run_id else None
-    return one.received_at, trigger, Cell(one.state, tone="bad"), one.count, one.said or one.reason, run
+    return one.received_at, trigger, Cell(one.state, tone="bad"), one.count, one.said or plainly(one.reason), run
 
 
 async def _alerts(session: ReadSession, asking: Asking) -> list[Pane]:
@@ -253,7 +265,7 @@ async def _switches(session: ReadSession, asking: Asking) -> list[Pane]:
     past = [
         (f"{one.kind} {one.target}", one.on_at, one.on_by, one.off_at, one.off_by) for one in await find_past_switches(session, limit=20)
     ]
-    held = [(str(one.command), one.status, said) for one, said in (await find_held(session))[:SHOWN]]
+    held = [(str(one.command), plainly(one.status), said) for one, said in (await find_held(session))[:SHOWN]]
     links = (
         *asking.link("Stop everything", "stop everything"),
         *asking.link("Stop changes", "stop changes"),

@@ -1,9 +1,10 @@
 """Panes: what a page tells as facts or as a table, and links to forms of commands for whoever may run them."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -71,6 +72,11 @@ def panes_page(request: Request, frame: Frame, title: str, panes: Iterable[Pane]
     return framed_page(request, "panes.html", frame, title=title, panes=list(panes), **values)
 
 
+def plainly(code: str) -> str:
+    """A word of programs as people say it; what is a sentence already stays as it is."""
+    return _PLAIN.get(code) or (code.replace("_", " ") if _CODE.fullmatch(code) else code)
+
+
 def reads_all(frame: Frame) -> bool:
     """Whether this person may see what concerns everybody: admins and auditors."""
     policy, person = frame.rulebook.policy, frame.here.visitor.person
@@ -84,6 +90,16 @@ async def refuse(request: Request, frame: Frame, sentence: str) -> Problem:
     detail = {"reason": "missing_permission", "door": Door.browser.value, "trace": visitor.trace, "target": frame.here.path}
     await hub.record([AuditEvent("request:refused", visitor.person.name, None, detail)])
     return Problem(403, "missing_permission", sentence)
+
+
+_CODE: Final = re.compile("[a-z]+(?:_[a-z]+)+")
+_PLAIN: Final[Mapping[str, str]] = {
+    "webhook_denied": "not proved to come from its sender",
+    "content_type": "not JSON, nor a form",
+    "channel_not_found": "there is no such channel, or the bot is not in it",
+    "not_in_channel": "the bot is not in this channel",
+    "is_archived": "the channel is archived",
+}
 
 
 def _cells(value: Value) -> Sequence[Cell]:

@@ -84,6 +84,10 @@ class Bar:
     width: int
     seconds: float
 
+    @property
+    def lasted(self) -> str:
+        return f"{self.seconds:.1f} s" if self.seconds >= 1 else f"{1000 * self.seconds:.0f} ms"
+
 
 @router.get("/runs/{reference}")
 async def show(request: Request, reference: str) -> Response:

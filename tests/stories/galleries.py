@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -25,7 +26,10 @@ from kit.fixtures import open_bot
 from store.databases import reading, transaction
 from store.deliveries import put_off
 from store.embedded import DatabaseUrls
+from store.erasures import erase_events
+from store.grants import give
 from store.integrations import note_looks, note_used
+from store.legalholds import place_hold
 from store.messages import NewMessage, add_messages
 from store.passkeys import NewPasskey, add_passkey
 from store.sealing import Signer, seal
@@ -42,6 +46,7 @@ _PLACES: Final = {
     "deciding": "SELECT max(number) FROM runs WHERE command = 'ship' AND arguments ->> 'service' = 'search'",
     "critical": "SELECT max(number) FROM runs WHERE command = 'wipe'",
     "event": "SELECT id FROM audit_events WHERE kind = 'decision:approve' ORDER BY at_us DESC LIMIT 1",
+    "erased": "SELECT id FROM audit_events WHERE payload IS NULL ORDER BY at_us LIMIT 1",
     "policy": "SELECT digest FROM policies ORDER BY applied_at LIMIT 1",
 }
 
@@ -91,7 +96,7 @@ async def open_gallery(urls: DatabaseUrls, folder: Path, *, words: str = "") -> 
     planted: list[str] = []
     whole = _with_words(POLICY, words, planted) if words else POLICY
     async with open_bot(urls, folder, commands=commands) as bot:
-        for policy in (POLICY.replace("count: 2", "count: 1"), whole):
+        for policy in (POLICY.replace("count: 2", "count: 1").replace("  eve:", "  gus: {email: gus@example.test}\n  eve:"), whole):
             bot.policy_file(policy)
             await bot.person("ada")
         async with served(world) as web:
@@ -123,6 +128,7 @@ async def furnish(gallery: Gallery) -> None:
     await _ended_badly(gallery)
     await _from_outside(gallery)
     await _by_the_clock(gallery)
+    await _looked_after(gallery)
     await _under_way(gallery)
     await _around(gallery)
     if gallery.words:
@@ -230,6 +236,24 @@ async def _by_the_clock(gallery: Gallery) -> None:
     await max_.submit("schedule pause", name="weekly-ship", why=why)
 
 
+async def _looked_after(gallery: Gallery) -> None:
+    """Access that leads review, some of it unused; a legal hold; and of Gus, who has left, an event that was erased."""
+    max_ = gallery.member("max")
+    review = await max_.submit("access review", reviewers="lin, kim")
+    assert review.status is RunStatus.waiting, review.outcome
+    erasing = await max_.submit("people erase", person="gus")
+    assert erasing.status is RunStatus.awaiting_approval, erasing.outcome
+    run, asked = UUID(str(erasing.id)), await gallery.one("SELECT id FROM runs WHERE command = 'status' LIMIT 1")
+    event = await gallery.one("SELECT id FROM audit_events WHERE run_id = :run AND kind = 'run:answered'", run=asked)
+    begun = text("UPDATE runs SET status = :status WHERE id = :run")
+    async with transaction(gallery.bot.owner) as session:
+        await give(session, grant=uuid4(), subject="lin", role="keeper", length=timedelta(days=2), run=asked, approved_by=["kim"])
+        await place_hold(session, kind="command", target="ship", reason=gallery.said("case 12 goes to court"), by="max", run=asked)
+        await session.execute(begun, {"status": "running", "run": run})
+        await erase_events(session, [event], run=run)
+        await session.execute(begun, {"status": "awaiting_approval", "run": run})
+
+
 async def _under_way(gallery: Gallery) -> None:
     ada, max_ = gallery.member("ada"), gallery.member("max")
     for city in ("Oslo", "Oslo"):
@@ -272,9 +296,6 @@ async def _from_elsewhere(gallery: Gallery) -> None:
         await session.execute(text("UPDATE people SET email = :email, manager = :manager WHERE name = 'lin'"), told)
         linked = "INSERT INTO chat_accounts (platform, team, account, person, linked_by) VALUES ('slack', :team, :account, 'lin', :by)"
         await session.execute(text(linked), account)
-        hold = """INSERT INTO legal_holds (id, kind, target, reason, held_by, run_id)
-            SELECT gen_random_uuid(), 'command', 'ship', :why, 'max', id FROM runs LIMIT 1"""
-        await session.execute(text(hold), {"why": gallery.said("case 12")})
         versions, labels = [gallery.said("code")], [f"arm {gallery.words}"]
         await note_worker(session, name=gallery.said("host/1:executing"), role=gallery.said("executing"), versions=versions, labels=labels)
         await issue_token(session, kind="api", person="lin", label=gallery.said("backup script"), scopes=(), lifetime=3_600)

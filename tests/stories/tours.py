@@ -64,7 +64,7 @@ PAGES: Final[Mapping[str, Sequence[Stop]]] = {
         Stop("ask-secret", "/ask?command=wipe"),
     ),
     "/audit": (Stop("audit", "/audit"), Stop("audit-run", "/audit?run={succeeded}"), Stop("problem-audit", "/audit", "ada", 403)),
-    "/audit/events/{event_id}": (Stop("event", "/audit/events/{event}"),),
+    "/audit/events/{event_id}": (Stop("event", "/audit/events/{event}"), Stop("event-erased", "/audit/events/{erased}")),
     "/audit/runs/{reference}": (Stop("as-of", "/audit/runs/{succeeded}"),),
     "/people": (Stop("people", "/people"), Stop("people-oneself", "/people", "ada")),
     "/people/{name}": (Stop("person", "/people/lin"),),

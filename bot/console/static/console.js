@@ -10,8 +10,8 @@ let missed = false;
 let held = 0;
 
 window.countersign = { keep, own, parse, place, tell };
-// Where a row of links is longer than a phone is wide, the one for this page is in view.
-for (const one of document.querySelectorAll("nav [aria-current]")) one.parentElement.scrollLeft = one.offsetLeft - one.parentElement.offsetLeft - 48;
+reveal();
+addEventListener("resize", reveal);
 document.addEventListener("submit", send);
 document.addEventListener("keydown", onKey);
 if (region) {
@@ -20,6 +20,11 @@ if (region) {
   addEventListener("pagehide", disconnect);
   addEventListener("pageshow", connect);
   connect();
+}
+
+// Where a row of links is longer than a phone is wide, the one for this page is in view.
+function reveal() {
+  for (const one of document.querySelectorAll("nav [aria-current]")) one.parentElement.scrollLeft = one.offsetLeft - one.parentElement.offsetLeft - 48;
 }
 
 // A hidden tab gives its connection back: a browser has six for one site, and there may be a tab for each of the cast.
