@@ -156,7 +156,7 @@ async def _run(
     context = Context(
         asker=Asker(work.person.name, work.person.groups, work.person.timezone),
         now=work.run.created_at,
-        key=f"{work.run.id}:{key.revision}:{key.position}:{key.phase}",
+        key=f"{work.run.id}:{key.revision}:{key.position}:{step.get('about', key.phase)}",
         seed=int.from_bytes(hashlib.sha256(work.run.id.bytes + key.position.to_bytes(4)).digest()[:8]),
         opener=opener,
         journal=journal,

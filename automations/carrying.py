@@ -9,8 +9,9 @@ from store.beginnings import Start
 from store.journals import Phase, StepRow, StepState
 
 from .calling import Ended, Work
+from .doubting import in_doubt
 from .parking import park
-from .settling import give_back, hand_on, in_doubt, journal_of, listed, settle, steps_of
+from .settling import give_back, hand_on, journal_of, listed, settle, steps_of
 from .submitting import cancel_children
 from .undoing import take_up_undo, undo_all
 from .walking import Stop, Walk
@@ -31,7 +32,8 @@ async def carry_out(work: Work, start: Start | None = None) -> None:
     if work.run.status == RunStatus.undoing or any(row.phase == Phase.undo for row in rows):
         await take_up_undo(work, rows)
     elif not await in_doubt(work, rows, Phase.do):
-        await _forward(work, await journal_of(work) if work.run.choice else rows)
+        changed = work.run.choice or any(row.state == StepState.calling for row in rows)
+        await _forward(work, await journal_of(work) if changed else rows)
 
 
 async def _forward(work: Work, rows: Sequence[StepRow], *, begun: int | None = None) -> None:

@@ -17,6 +17,7 @@ import psycopg
 from store.claims import RELEASE_PLAIN, RENEW_PLAIN
 from store.databases import CONNECT_SECONDS, WORKER_OPTIONS, plain_url
 from store.lastwords import take_last_words
+from store.workers import NOTE_PLAIN
 
 from .slates import Slate
 
@@ -40,6 +41,7 @@ def end_dead(url: str, *, worker: str, parent: int, slate: Slate) -> int:
         try:
             with psycopg.connect(plain_url(url), autocommit=True, connect_timeout=CONNECT_SECONDS, options=WORKER_OPTIONS) as connection:
                 _take_words(connection, slate)
+                connection.execute(NOTE_PLAIN, {"name": worker, "role": worker.split(":")[-2]})
                 row = connection.execute(RELEASE_PLAIN, {"slot": slot, "but": worker}).fetchone()
                 slate.begin(worker)
                 return int(row[0]) if row else 0

@@ -1,13 +1,13 @@
 """settling: how a worker lets go of a run that it holds, by a move or by giving it back, and what the journal says about it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from countersign.runs import RunStatus
 from store import claims
 from store.beginnings import move_alone
-from store.journals import LostClaim, Phase, StepRow, StepState, find_steps, settle_steps
+from store.journals import LostClaim, Phase, StepRow, find_steps
 from store.locks import let_go
 from store.runs import Move
 from store.switches import hold
@@ -65,41 +65,6 @@ async def journal_of(work: Work) -> list[StepRow]:
         return await find_steps(session, work.run.id, revision=work.run.revision)
 
 
-async def in_doubt(work: Work, rows: Sequence[StepRow], phase: Phase) -> bool:
-    """Whether calls were in flight when their worker died and may not be repeated; a person's word on them is taken up first."""
-    doubtful = [row for row in rows if row.phase == phase and row.state == StepState.calling and not step_of(work, row)["idempotent"]]
-    choice = work.run.choice
-    if choice in ("happened", "again"):
-        await resolve(work, doubtful or _failed(rows, phase), phase, happened=choice == "happened")
-        return False
-    if not doubtful or choice == "undo":
-        return False
-    titles = [step_of(work, row)["title"] for row in doubtful]
-    several = len(titles) > 1
-    await settle(
-        work,
-        RunStatus.interrupted,
-        because=f"its worker died during {'calls' if several else 'a call'} that must not be repeated",
-        outcome=f"{listed(titles)} {'were' if several else 'was'} under way when {'their' if several else 'its'} worker died;"
-        f" {'they' if several else 'it'} may have happened.",
-        detail={"position": doubtful[0].position, "positions": [row.position for row in doubtful], "phase": phase, "in_flight": True},
-    )
-    return True
-
-
-async def resolve(work: Work, rows: Iterable[StepRow], phase: Phase, *, happened: bool) -> None:
-    """A person's word on these steps."""
-    positions = [row.position for row in rows]
-    async with work.services.transaction() as session:
-        await settle_steps(session, work.run.id, revision=work.run.revision, phase=phase, positions=positions, happened=happened)
-
-
-async def take_back_all(work: Work, rows: Sequence[StepRow]) -> None:
-    """A person wants the run undone: whether or not what was under way happened, it is taken back."""
-    flying = [row for row in rows if row.phase == Phase.do and row.state == StepState.calling]
-    await resolve(work, flying or _failed(rows, Phase.do), Phase.do, happened=True)
-
-
 def steps_of(work: Work) -> list[dict[str, Any]]:
     steps: list[dict[str, Any]] = (work.run.plan or {})["steps"]
     return steps
@@ -116,7 +81,3 @@ def listed(titles: Sequence[str]) -> str:
     if len(titles) > 3:
         return f"{', '.join(titles[:2])} and {len(titles) - 2} more"
     return " and ".join(filter(None, [", ".join(titles[:-1]), titles[-1]]))
-
-
-def _failed(rows: Sequence[StepRow], phase: Phase) -> list[StepRow]:
-    return [row for row in rows if row.phase == phase and row.state == StepState.failed]

@@ -14,6 +14,7 @@ from store.waits import Waiting, WaitKind
 
 from .calling import Ended, Outcome, Work, call_step
 from .halting import Watch
+from .inquiring import clear_up
 from .submitting import submit_child, wait_for_child
 from .tasking import take_task
 
@@ -62,7 +63,7 @@ async def take_step(
         begun = await begin(key, step)
         if isinstance(begun, Outcome):
             return begun
-        outcome = await call_step(work, key, step, results, watch)
+        outcome = await clear_up(work, key, step, results, watch, await call_step(work, key, step, results, watch))
         again = _wait(retry, begun, outcome)
         _write_down(work, key, outcome, again)
         if outcome.how is Ended.done and not outcome.sealed and held_back(Finished(key, outcome.result)):

@@ -94,7 +94,7 @@ class Turns:
 
 
 def turns_of(services: Services, key: StepKey, journal: StepJournal, limit: asyncio.Timeout) -> Turns:
-    """Those of a step, whose time `limit` stands still while it waits; its card says so. A guard's look is not put off."""
+    """Those of a step, whose time `limit` stands still while it waits; its card says so. A guard's look, or a look-up, is not put off."""
     still = StandingStill(limit)
 
     @asynccontextmanager
@@ -102,7 +102,7 @@ def turns_of(services: Services, key: StepKey, journal: StepJournal, limit: asyn
         async with still(), journal.saying(f"waits for {sentence}") if seconds > SHOWN else nullcontext():
             yield
 
-    patience = math.inf if key.phase == Phase.guard else PATIENCE
+    patience = math.inf if key.phase in (Phase.guard, Phase.lookup) else PATIENCE
     return Turns(services, key.run_id, f"{key.revision}:{key.position}:{key.phase}", patience, waiting)
 
 

@@ -9,9 +9,10 @@ from store.journals import Begun, Phase, StepKey, StepRow, StepState
 from store.provings import prove_undo
 
 from .calling import Ended, Outcome, Work
+from .doubting import in_doubt, take_back_all
 from .halting import LEFT, Watch, begin, stopped
 from .parking import park
-from .settling import give_back, hand_on, in_doubt, journal_of, settle, steps_of, take_back_all
+from .settling import give_back, hand_on, journal_of, settle, steps_of
 from .trying import key_of, take_step
 
 

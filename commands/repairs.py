@@ -117,9 +117,12 @@ class Past:
         if function is None:
             raise PlanRefused(f"There is no step {stored['name']} any more; what it does has to be done by hand.")
         try:
-            return function(**arguments)
+            made = function(**arguments)
+            if lookup := stored.get("lookup"):
+                made = made.looked_up_by(self._call(lookup["check"], kept), after=lookup["after"])
         except TypeError as error:
             raise PlanRefused(f"The step {stored['name']} takes other arguments now: {error}") from None
+        return made
 
     def _value(self, value: Any, kept: Mapping[int, Any]) -> Any:
         if isinstance(value, Mapping) and REF_KEY in value:

@@ -13,7 +13,7 @@ from .replies import Button, Card, Field, Form, Input, Reply, Tone
 from .retries import Retry
 from .runs import RunId, RunStatus
 from .shapes import branch, each, parallel, sequence
-from .steps import Step, submit, try_submit
+from .steps import Step, happened, submit, try_submit
 from .tasks import ask_choice, ask_done, ask_form, ask_review
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "command",
     "control",
     "each",
+    "happened",
     "parallel",
     "reads",
     "sequence",

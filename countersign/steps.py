@@ -15,6 +15,7 @@ from .values import REF_KEY, written, written_json
 P = ParamSpec("P")
 R = TypeVar("R")
 Positions = Mapping[int, int]
+_LONGEST_ON_ITS_WAY: Final = Duration.parse("1m")
 _signature = lru_cache(maxsize=1_000)(inspect.signature)  # of each function once: a plan may call it a thousand times
 
 
@@ -58,14 +59,31 @@ class Guard:
         }
 
 
+@dataclass(frozen=True)
+class LookUp:
+    """How to ask the other side whether a call happened. That it did not counts only `after` so long: the call may arrive late."""
+
+    check: "Step"
+    after: Duration
+
+    def as_json(self, positions: Positions) -> dict[str, Any]:
+        return {"check": self.check.as_json(positions), "after": str(self.after)}
+
+
+def happened(result: Any = None) -> dict[str, Any]:
+    """What a look-up returns for a call that has happened, with what the step would have returned."""
+    return {"happened": True, "result": result}
+
+
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One call that would be made: the step's function, its arguments, its undo and its guard."""
+    """One call that would be made: the step's function, its arguments, its undo, its guard and how its outcome is looked up."""
 
     function: StepFunction[..., Any]
     arguments: Mapping[str, Any]
     undo: "Step | None" = None
     guard: Guard | None = None
+    lookup: LookUp | None = None
     human: ClassVar[bool] = False
 
     def undone_by(self, undo: "Step") -> Self:
@@ -90,6 +108,20 @@ class Step:
         if not often or lasts < often or not 1 <= failures <= 100:
             raise TypeError(f"{self.function.name}: a guard looks at least once, every=… within for_=…, and fails after 1 to 100 times")
         return replace(self, guard=Guard(check, lasts, often, failures))
+
+    def looked_up_by(self, check: "Step", *, after: str = "5s") -> Self:
+        """The same step, whose outcome can be asked for when nobody here knows whether it happened, before a person is.
+
+        `check` is a call of a step that only `reads`, with this step's `ctx.key`. It returns True or `happened(result)`, False, or None
+        when it cannot say. `after` is how long a call that was cut off may still be on its way, at most `1m`: before, a no is not believed.
+        """
+        if not check.function.reads or check.undo or check.guard or check.lookup:
+            raise TypeError(f"{check.function.name}: what looks up is a call of a step that only looks, @step(reads=True)")
+        if self.function.idempotent:
+            raise TypeError(f"{self.function.name}: may be repeated, so there is nothing to look up")
+        if not (wait := Duration.parse(after)) or wait > _LONGEST_ON_ITS_WAY:
+            raise TypeError(f"{self.function.name}: a call is looked up after=… more than nothing and at most {_LONGEST_ON_ITS_WAY}")
+        return replace(self, lookup=LookUp(check, wait))
 
     @property
     def result(self) -> "Ref":
@@ -123,6 +155,7 @@ class Step:
             **({"submits": True} if function is SUBMIT else {}),
             "timeout": str(function.timeout),
             **({"retry": function.retry.as_json()} if function.retry else {}),
+            **({"lookup": self.lookup.as_json(positions)} if self.lookup else {}),
         }
 
 

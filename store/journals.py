@@ -36,6 +36,7 @@ class Phase(StrEnum):
     do = "do"
     undo = "undo"
     guard = "guard"
+    lookup = "lookup"
 
 
 class StepRow(Base):

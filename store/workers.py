@@ -77,6 +77,10 @@ async def note_worker(session: WriteSession, *, name: str, role: str, versions: 
     await session.execute(text("DELETE FROM workers WHERE seen_at < countersign_now() - interval '1 day'"))
 
 
+NOTE_PLAIN: Final = "INSERT INTO workers (name, role, versions) VALUES (%(name)s, %(role)s, '[]') ON CONFLICT DO NOTHING"
+"""Says that this worker has its place, before it knows what it can offer."""
+
+
 async def find_workers(session: ReadSession, *, within: float) -> list[Any]:
     """Workers seen in the last `within` seconds: name, role, versions, started_at, seen_at."""
     rows = await session.execute(

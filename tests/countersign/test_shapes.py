@@ -195,6 +195,25 @@ def test_a_guard_only_looks() -> None:
         put("a").undone_by(put("b").guarded(look()))
 
 
+@step()
+async def pay(ctx: Any, what: Any) -> Any: ...
+
+
+def test_how_an_outcome_is_looked_up_is_signed_and_only_looks() -> None:
+    paid = pay("a")
+    asked = paid.looked_up_by(look("x"))
+    assert len({digest(paid), digest(asked), digest(paid.looked_up_by(look("y"))), digest(paid.looked_up_by(look("x"), after="9s"))}) == 4
+    (there,) = data(put("a").undone_by(asked))["steps"]
+    assert (there["undo"]["lookup"]["check"]["name"], there["undo"]["lookup"]["after"]) == (look.name, "5s")
+    with pytest.raises(TypeError, match="only looks"):
+        paid.looked_up_by(put("a"))
+    with pytest.raises(TypeError, match="may be repeated"):
+        put("a").looked_up_by(look())
+    for after in ("0s", "2m"):
+        with pytest.raises(TypeError, match="more than nothing and at most 1m"):
+            paid.looked_up_by(look(), after=after)
+
+
 @pytest.mark.parametrize(
     "wrong", [{"attempts": 1}, {"attempts": 101}, {"factor": 0.5}, {"jitter": 2}, {"wait": "soon"}, {"within": "5"}, {"on": ("OSError",)}]
 )
