@@ -12,9 +12,10 @@ from kit.servers import Servers
 from store.embedded import DatabaseUrls
 from store.secrets import Keys
 from tests.hubs import World
+from tests.pieces import pytest_xdist_make_scheduler
 from tests.turns import pytest_collection_modifyitems, pytest_runtest_protocol
 
-__all__ = ["pytest_collection_modifyitems", "pytest_runtest_protocol"]
+__all__ = ["pytest_collection_modifyitems", "pytest_runtest_protocol", "pytest_xdist_make_scheduler"]
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,12 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -30,6 +31,9 @@ roles: {runner: ["chaos:run"], approver: ["chaos:approve", "countersign:admin"]}
 groups: {staff: [runner], leads: [approver]}
 """
 ADA, LIN = Account("slack", "T1", "U-ADA"), Account("slack", "T1", "U-LIN")
+LONGEST_SECONDS: Final = 2.5
+Kind = Literal["submit", "press", "control"]
+KINDS: Final[tuple[Kind, ...]] = ("submit", "submit", "press", "control")
 Said = Literal["done", "nothing done", "not confirmed"]
 
 
@@ -38,7 +42,7 @@ class Asked:
     """One request, which keeps its key however often it is repeated; `effect` is the SQL that counts what it did."""
 
     key: str
-    kind: Literal["submit", "press", "control"]
+    kind: Kind
     run: WaitingRun | None = None
     said: Said = "done"
     sentence: str = ""
@@ -58,7 +62,7 @@ class Line:
     asked: list[Asked] = field(default_factory=list)
     spare: list[WaitingRun] = field(default_factory=list)
 
-    def new(self, kind: Literal["submit", "press", "control"]) -> Asked:
+    def new(self, kind: Kind) -> Asked:
         """A request not made before; a press and a control each have a waiting run of their own."""
         one = Asked(f"line-{len(self.asked)}-{kind}", kind, None if kind == "submit" else self.spare.pop())
         self.asked.append(one)
@@ -116,6 +120,22 @@ class Line:
                 return time.monotonic() - began
             assert time.monotonic() - began < within, "the hub does not recover"
             await asyncio.sleep(0.1)
+
+
+async def check(line: Line, story: str) -> None:
+    """Answers against the database; then everything is repeated with its key, and has exactly one effect."""
+    counts: Counter[str] = Counter()
+    for one in line.asked:
+        effects = await line.effects(one)
+        counts[f"{one.said}{', yet it was' if effects and one.said == 'not confirmed' else ''}"] += 1
+        assert one.seconds < LONGEST_SECONDS, f"{story}: {one} was answered late"
+        allowed = {"done": {1}, "nothing done": {0}, "not confirmed": {0, 1}}[one.said]
+        assert effects in allowed, f"{story}: {one} contradicts the database, which has {effects}"
+    print(f"{story}: {len(line.asked)} requests, the slowest {max(one.seconds for one in line.asked):.2f} s: {dict(counts)}")
+    for one in list(line.asked):
+        await line.ask(one)
+        assert one.said == "done", f"{story}: {one} cannot be repeated"
+        assert await line.effects(one) == 1, f"{story}: {one} was repeated and has more than one effect"
 
 
 @asynccontextmanager

@@ -15,16 +15,28 @@ from tests.bot.slack.doors import slack_of
 from tests.bot.webs import web_of
 from tests.fakes.proxies import DelayingProxy
 from tests.hubs import World, until
-from tests.stories.lines import Asked, Line, Said, proxied
+from tests.stories.lines import KINDS, LONGEST_SECONDS, Asked, Line, Said, check, proxied
 
 pytestmark = pytest.mark.quiet
-LONGEST: Final = 2.5
 _SAID: Final[dict[str, Said]] = {
     "nothing was done": "nothing done",
     "Not confirmed": "not confirmed",
     "may still be done": "not confirmed",
     "accepted": "done",
 }
+
+
+async def test_the_answer_to_a_commit_may_be_lost(line: Line) -> None:
+    """The connection dies inside COMMIT, or around the writer's one statement, before or after the server got it."""
+    await line.well_again()
+    for n in range(24):
+        one = line.new(KINDS[n % 4])
+        # A BEGIN may name the level READ COMMITTED, so the end of the message belongs to what is looked for.
+        line.proxy.cut_on(one.key.encode() if one.kind == "submit" else b"COMMIT\0", forward=n % 3 > 0)
+        await line.ask(one)
+        assert one.said == ("done" if one.kind == "submit" else "not confirmed"), (one, "the writer finds out by asking again")
+        assert line.proxy.cuts == n + 1
+    await check(line, "lost answers")
 
 
 async def test_what_was_done_is_never_denied_by_what_comes_after(line: Line) -> None:
@@ -104,7 +116,7 @@ async def _done(made: object) -> None:
 
 def _agree(asked: list[Asked], there: set[str]) -> None:
     for one in asked:
-        assert one.seconds < LONGEST, one
+        assert one.seconds < LONGEST_SECONDS, one
         assert one.said == "not confirmed" or (one.said == "done") == (one.key in there), one
 
 

@@ -102,7 +102,7 @@ def shown(page: Page, where: str) -> View:
     return look
 
 
-@pytest.mark.alone
+@pytest.mark.quiet
 async def test_lin_approves_in_slack_and_kim_in_the_browser(doors: Doors) -> None:
     ada, lin = doors.fake.user("U0ADA"), doors.fake.user("U0LIN")
     await ada.slash("/ship", "api v2", channel="C_OPS")
