@@ -1,5 +1,5 @@
-"""Whose turn it is when several processes share the tests: the longest files begin first, and what minds the clock runs at last: what takes
-the whole machine alone, and what mostly waits beside its like.
+"""Whose turn it is when several processes share the tests: the longest files begin first, then the stories, and what minds the clock runs
+at last: what takes the whole machine alone, and what mostly waits beside its like.
 
 Doors have patience with all others: a machine that is busy with several tests must not make an answer late.
 """
@@ -59,8 +59,9 @@ _KINDS: Final = ("", "quiet", "alone")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {name: position for position, name in enumerate(LONGEST)}
 
-    def place(item: pytest.Item) -> tuple[int, int]:
-        return _KINDS.index(kind_of(item)), order.get(item.nodeid.partition("::")[0], len(LONGEST))
+    def place(item: pytest.Item) -> tuple[int, int, bool]:
+        name = item.nodeid.partition("::")[0]
+        return _KINDS.index(kind_of(item)), order.get(name, len(LONGEST)), "/stories/" not in name
 
     items.sort(key=place)
 
