@@ -73,7 +73,8 @@ async def decide(session: WriteSession, rulebook: Rulebook, person: Person, vote
     """Counts the vote or refuses it with a sentence; either way exactly one `decision:*` audit event is recorded."""
     request = await lock_request(session, vote.run_id)
     run = await find_run(session, vote.run_id)
-    ballot = await read_ballot(session, rulebook, request, run, person=person.name) if request and run else None
+    waits = request is not None and run is not None and _waits(vote, request, run)
+    ballot = await read_ballot(session, rulebook, request, run, person=person.name) if request and run and waits else None
     current = (ballot and ballot.people.get(person.name)) or await find_person(session, person.name) or person
     refusal = await _open_to(session, rulebook, current, vote, request, run, ballot)
     row: DecisionRow | None = None
@@ -104,9 +105,17 @@ async def _open_to(
         return INACTIVE
     if run is None or not may_see(rulebook, person, run, Approval.of_json(request.rule) if request else None):
         return Refused("There is no such request.", "not_found_or_foreign")
-    if request is None or ballot is None:
+    if request is None:
         return Refused(f"Run #{run.number} does not wait for an approval; it is {_words(run.status)}.", "nothing_to_decide")
-    return await _out_of_time(session, vote, request, run, now=ballot.now)
+    if ballot is None:
+        return await _closed(session, vote, request, run)
+    late = ballot.now >= request.expires_at
+    return Refused(f"The request for run #{run.number} has expired; ask again.", "expired") if late else None
+
+
+def _waits(vote: Vote, request: ApprovalRequestRow, run: RunRow) -> bool:
+    """Whether exactly what was shown waits for a decision; most clicks that do not count come too late, and cost no count of votes."""
+    return vote.digest in ("", request.digest) and run.status == RunStatus.awaiting_approval and request.state == "open"
 
 
 async def _given(
@@ -162,12 +171,10 @@ def _start(vote: Vote, run: RunRow, person: Person, now: datetime) -> datetime |
     return later_start(vote.start_at, run, person, now) if vote.start_at else None
 
 
-async def _out_of_time(session: WriteSession, vote: Vote, request: ApprovalRequestRow, run: RunRow, *, now: datetime) -> Refused | None:
+async def _closed(session: WriteSession, vote: Vote, request: ApprovalRequestRow, run: RunRow) -> Refused:
     if vote.digest and vote.digest != request.digest:
         return Refused("The plan has changed since this card was shown; look at the new one.", "digest_mismatch")
-    if run.status != RunStatus.awaiting_approval or request.state != "open":
-        return Refused(await _too_late(session, request, run), "late_click")
-    return Refused(f"The request for run #{run.number} has expired; ask again.", "expired") if now >= request.expires_at else None
+    return Refused(await _too_late(session, request, run), "late_click")
 
 
 async def _too_late(session: ReadSession, request: ApprovalRequestRow, run: RunRow) -> str:

@@ -2,11 +2,8 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final, TypeVar
 from uuid import UUID
-
-from sqlalchemy import text
 
 from countersign.replies import Card
 from countersign.runs import RunStatus
@@ -116,9 +113,9 @@ def card_of_waiting(one: Waiting, rulebook: Rulebook, *, earlier: Earlier | None
 
 async def _audiences(session: ReadSession, rulebook: Rulebook, person: Person) -> list[UUID]:
     """The audiences of open requests that this person is in, or whoever delegated to them."""
-    now: datetime = (await session.execute(text("SELECT countersign_now()"))).scalar_one()
     live = {id_: audience_of(asked) for id_, asked in await find_live(session)}
-    chiefs = {one.person for one in await find_delegations(session, [person.name]) if one.covers(now, one.only_run or UUID(int=0))}
+    delegations, now = await find_delegations(session, [person.name])
+    chiefs = {one.person for one in delegations if one.covers(now, one.only_run or UUID(int=0))}
     concerned = [person, *(await find_people(session, sorted(chiefs))).values()] if chiefs else [person]
     people = await find_all_people(session) if any(_lets_others_in(one) for one in live.values()) else []
     return [

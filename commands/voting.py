@@ -8,8 +8,6 @@ from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import text
-
 from countersign.approvals import Approval, Stage, Voters
 from countersign.commands import Command
 from countersign.tallies import Case, Tally, evaluate, open_sets, satisfied
@@ -244,12 +242,11 @@ async def read_ballots(
     rules = [_read_rule(json.dumps(request.rule, sort_keys=True)) for request, _ in pairs]
     decisions = await find_standing(session, [request.id for request, _ in pairs])
     givers = {row.person for rows in decisions.values() for row in rows} | {person, *readers}
-    delegations = await find_delegations(session, sorted(givers))
+    delegations, now = await find_delegations(session, sorted(givers))
     if people is None and any(stage.fallback for rule in rules for stage in rule.steps):
         people = {one.name: one for one in await find_all_people(session)}
     elif people is None:
         people = await find_people(session, sorted(givers | {one.person for one in delegations}))
-    now = (await session.execute(text("SELECT countersign_now()"))).scalar_one()
     ballots = []
     for (request, run), rule in zip(pairs, rules, strict=True):
         matter, rows = matter_of(rulebook, run, at=now), decisions[request.id]

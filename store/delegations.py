@@ -43,16 +43,18 @@ class Delegation:
         return self.starts_at <= at < self.until and self.only_run in (None, run_id)
 
 
-async def find_delegations(session: ReadSession, delegates: Sequence[str]) -> list[Delegation]:
-    """All delegations to these people of the last 90 days, ended ones up to their end; first made, first."""
-    rows = await session.execute(
-        text(
-            "SELECT person, delegate, starts_at, least(until, ended_at) AS until, only_run FROM delegations"
-            " WHERE delegate = ANY(:delegates) AND until > countersign_now() - interval '90 days' ORDER BY made_at, id"
-        ),
-        {"delegates": list(delegates)},
-    )
-    return [Delegation(row.person, row.delegate, row.starts_at, row.until, row.only_run) for row in rows]
+_LATELY = text(
+    "SELECT moment.now, d.person, d.delegate, d.starts_at, least(d.until, d.ended_at) AS until, d.only_run"
+    " FROM (SELECT countersign_now() AS now) moment LEFT JOIN delegations d"
+    " ON d.delegate = ANY(:delegates) AND d.until > countersign_now() - interval '90 days' ORDER BY d.made_at, d.id"
+)
+
+
+async def find_delegations(session: ReadSession, delegates: Sequence[str]) -> tuple[list[Delegation], datetime]:
+    """All delegations to these people of the last 90 days, ended ones up to their end; first made, first. And what time it is."""
+    rows = (await session.execute(_LATELY, {"delegates": list(delegates)})).all()
+    found = [Delegation(row.person, row.delegate, row.starts_at, row.until, row.only_run) for row in rows if row.person is not None]
+    return found, rows[0].now
 
 
 async def add_delegation(session: WriteSession, one: DelegationRow) -> bool:

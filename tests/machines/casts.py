@@ -1,0 +1,51 @@
+"""Who there is, what they can ask for, what policy wants for it, and what chance may make of their arguments."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from tests.machines.oracles import RuleModel, Wanted
+
+NAMES = ("ada", "lin", "kim", "max", "eve")
+HOMES: dict[str, set[str]] = {"ada": {"sre"}, "lin": {"sre", "leads"}, "kim": {"sre"}, "max": {"leads", "board"}, "eve": {"board"}}
+MODELS = {
+    "pair": RuleModel(((Wanted(("sre",), 2),),)),
+    "chain": RuleModel(((Wanted(("sre",)),), (Wanted(("leads",)),))),
+    "both": RuleModel(((Wanted(("sre",)), Wanted(("leads",))),)),
+    "either": RuleModel(((Wanted(("leads",), 2), Wanted(("board",))),), any_of=True),
+    "slow": RuleModel(((Wanted(("sre", "board")),),), deny=2),
+}
+POLICY = [
+    {"name": "pair", "command": "pair", "approve": {"stages": [{"of": "group:sre", "count": 2}]}},
+    {"name": "chain", "command": "chain", "approve": {"stages": [{"of": "group:sre"}, {"of": "group:leads"}]}},
+    {"name": "both", "command": "both", "approve": {"stages": [{"all": [{"of": "group:sre"}, {"of": "group:leads"}]}]}},
+    {"name": "either", "command": "either", "approve": {"stages": [{"any": [{"of": "group:leads", "count": 2}, {"of": "group:board"}]}]}},
+    {"name": "slow", "command": "slow", "approve": {"stages": [{"of": ["group:sre", "group:board"]}], "deny": 2}},
+]
+MAY = ["ledger:sign", "countersign:use", "countersign:approve", "countersign:break-glass", "countersign:stop", "countersign:start"]
+
+people = st.sampled_from(NAMES)
+commands = st.sampled_from(sorted(MODELS))
+words = st.sampled_from(["a", "b", "c"])
+picks = st.sampled_from([0, 0, 0, 1, 2, 5])
+rarely = st.sampled_from([False, False, False, True])
+
+SIDE_ARGUMENTS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
+    "presses_again": {"pick": picks, "who": people},
+    "stands_in": {"asker": people, "command": st.sampled_from(["pair", "either"]), "who": people, "to": people},
+    "edits": {"who": people, "pick": picks, "what": words},
+    "takes_back": {"who": people, "pick": picks, "verb": st.sampled_from(["withdraw", "takeback", "cancel"])},
+    "hands_over": {"who": people, "pick": picks, "to": people},
+    "breaks_the_glass": {"who": people, "pick": picks, "what": words},
+    "delegates": {"who": people, "to": people, "minutes": st.integers(1, 60)},
+    "ends_a_delegation": {"who": people, "to": people},
+    "asks_for_a_standing_approval": {"who": people, "command": commands, "what": words, "for_whom": people, "uses": st.integers(1, 2)},
+    "asks_for_what_is_allowed": {"pick": picks, "times": st.integers(1, 3)},
+    "turns_the_kill_switch": {"who": people, "on": rarely},
+    "leaves": {"who": people, "really": rarely},
+    "comes_back": {"who": people},
+    "changes_groups": {"who": people, "group": st.sampled_from(["sre", "leads", "board"])},
+    "time_passes": {"minutes": st.sampled_from([1, 1, 10, 10, 61, 60 * 24])},
+    "the_world_changes": {},
+}
+SIDES = sorted(SIDE_ARGUMENTS)
