@@ -75,7 +75,7 @@ def check_proof(site: Site, signed: Signed, assertion: Mapping[str, Any] | None,
     key = _key_of(signed.person, given, known)
     server = site.server
     _, state = server.authenticate_begin(user_verification=REQUIRED, challenge=signed.challenge)
-    understood(lambda: server.authenticate_complete(state, [AttestedCredentialData(key.data)], kept), site)
+    understood(lambda: server.authenticate_complete(state, [AttestedCredentialData(key.data)], given), site)
     return Proof(key, signed.challenge, given.response.authenticator_data.counter)
 
 

@@ -5,6 +5,7 @@ import logging
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -69,11 +70,15 @@ class Site:
     @property
     def server(self) -> Fido2Server:
         """The library's relying party; attestation is not asked for, because who may sign is decided by people."""
-        server = Fido2Server(PublicKeyCredentialRpEntity(name="Countersign", id=self.rp_id), verify_origin=lambda one: one in self.origins)
-        server.allowed_algorithms = [
-            PublicKeyCredentialParameters(type=PublicKeyCredentialType.PUBLIC_KEY, alg=one.ALGORITHM) for one in KEYS
-        ]
-        return server
+        return _server(self)
+
+
+@lru_cache(maxsize=16)
+def _server(site: Site) -> Fido2Server:
+    """Made once for each site: it keeps nothing of what it checks, and making it takes longer than a check."""
+    server = Fido2Server(PublicKeyCredentialRpEntity(name="Countersign", id=site.rp_id), verify_origin=lambda one: one in site.origins)
+    server.allowed_algorithms = [PublicKeyCredentialParameters(type=PublicKeyCredentialType.PUBLIC_KEY, alg=one.ALGORITHM) for one in KEYS]
+    return server
 
 
 def understood(work: Callable[[], T], site: Site | None = None) -> T:

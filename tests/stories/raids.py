@@ -20,7 +20,7 @@ from commands.signing import to_sign
 from commands.sites import Site
 from countersign.invocations import Door, Invocation, Place
 from store.approvals import find_request
-from store.databases import reading, transaction
+from store.databases import by_itself, reading
 from store.passkeys import find_passkeys
 from store.people import find_person
 from tests.fakes.authenticators import Authenticator
@@ -57,8 +57,8 @@ class Raid:
     async def sql(self, statement: str, **values: Any) -> None:
         """One statement as the web role; what Postgres refuses is counted, for that is a trace, too."""
         try:
-            async with transaction(self.web) as session:
-                await session.execute(text(statement), values)
+            async with by_itself(self.web).connect() as connection:
+                await connection.execute(text(statement), values)
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) not in REFUSED:
                 raise
@@ -143,13 +143,18 @@ class Raid:
         return await self.mark(run, str(arguments.get("where", "")))
 
     async def mark(self, run: UUID, where: str) -> Mark | None:
+        return next(iter(await self.marks({run: where})), None)
+
+    async def marks(self, runs: Mapping[UUID, str]) -> list[Mark]:
+        """Those of these runs for which approval is asked, in their order; each with the file that its step would write."""
         query = (
-            "SELECT r.number, r.digest, a.id FROM runs r JOIN approval_requests a ON a.run_id = r.id WHERE r.id = :id"
-            " ORDER BY a.revision DESC LIMIT 1"
+            "SELECT DISTINCT ON (r.id) r.id AS run, r.number, r.digest, a.id FROM runs r JOIN approval_requests a ON a.run_id = r.id"
+            " WHERE r.id = ANY(:ids) ORDER BY r.id, a.revision DESC"
         )
         async with reading(self.web) as session:
-            row = (await session.execute(text(query), {"id": run})).first()
-        return Mark(str(run), row.number, row.digest, row.id, where) if row else None
+            found = {row.run: row for row in (await session.execute(text(query), {"ids": list(runs)})).all()}
+        rows = [(found[run], where) for run, where in runs.items() if run in found]
+        return [Mark(str(row.run), row.number, row.digest, row.id, where) for row, where in rows]
 
     async def events(self, mark: Mark) -> int:
         """How much the record holds about a run."""

@@ -100,18 +100,17 @@ async def _marks(raid: Raid, folder: Path, count: int) -> list[Mark]:
     async with reading(raid.web) as session:
         ada = await find_person(session, "ada")
     assert ada is not None
-    runs: list[tuple[UUID, str]] = []
+    runs: dict[UUID, str] = {}
     for n in range(count):
         where = str(folder / f"burnt-{n}")
         arguments = {"where": where, "what": "everything"}
         one = Invocation(key=str(uuid4()), door=Door.api, place=Place("api"), command="erase", arguments=arguments)
         answer = await raid.lodge.web.hub.submit(ada, one)
         assert answer.run_id is not None
-        runs.append((answer.run_id, where))
+        runs[answer.run_id] = where
     for start in range(0, count, 50):
-        await plan_runs(raid.lodge.services, [run for run, _ in runs[start : start + 50]])
-    marks = [await raid.mark(run, where) for run, where in runs]
-    return [one for one in marks if one is not None]
+        await plan_runs(raid.lodge.services, list(runs)[start : start + 50])
+    return await raid.marks(runs)
 
 
 async def _try(raid: Raid, marks: Sequence[tuple[int, Mark]], events: dict[str, int]) -> set[str]:
