@@ -113,7 +113,7 @@ def _work(settings: Settings, role: str, name: str, parent: int, slate: Slate) -
     services.ending = True
     closing = asyncio.run_coroutine_threadsafe(intake.close(seconds=GRACE_SECONDS), thread.loop)
     for consumer in worker.consumers.values():
-        consumer.pause()  # or it takes hints that others would have acted on
+        consumer.stop()  # or it takes hints that others would have acted on; one that is only paused ends seconds later
     closing.result()
     thread.run_coroutine(_end(services))
     worker.stop(timeout=2_000)
