@@ -1,16 +1,19 @@
 """A hub that closes leaves nothing behind: what is still being read is given up, and its connection with it."""
 
 import asyncio
+import hashlib
 
 import pytest
 from sqlalchemy import text
 
 from bot.deadlines import NothingDone
 from bot.hubs import open_hub
-from store.databases import ReadSession
+from commands.policies import Policy, compile_policy
+from store.databases import ReadSession, transaction
 from store.people import Account
+from store.policies import apply_policy
 from tests.bot.webs import Web
-from tests.hubs import World, until
+from tests.hubs import POLICY, World, disposing, until
 from tests.stories.lines import true
 
 
@@ -73,3 +76,24 @@ async def test_what_open_pages_wait_for_is_heard_from_the_start(world: World) ->
         await hub.read(notify)
         await until(lambda: true(len(heard) == 2), seconds=2, what="both are heard")
     assert sorted(heard) == ["room", "work"]
+
+
+async def test_a_policy_is_compiled_once_while_its_text_is_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[str] = []
+
+    def compiling(body: str) -> Policy:
+        compiled.append(body)
+        return compile_policy(body)
+
+    monkeypatch.setattr("commands.loading.compile_policy", compiling)
+    async with open_hub(world.settings()) as hub, disposing(world.engine(role="owner")) as owner:
+        first = await hub.rulebook()
+        hub.forget()
+        assert (await hub.rulebook()).policy.file is first.policy.file
+        assert compiled == [POLICY]
+        async with transaction(owner) as session:
+            body = f"{POLICY}# a remark\n"
+            await apply_policy(session, digest=hashlib.sha256(body.encode()).hexdigest(), body=body, by="max")
+        hub.forget()
+        assert (await hub.rulebook()).policy.body == body
+        assert compiled == [POLICY, body]
