@@ -41,6 +41,8 @@ LONGEST: Final = (
     "tests/stories/test_deploy_in_slack.py",
     "tests/stories/test_access.py",
     "tests/stories/test_signed_in_chromium.py",
+    "tests/bot/cli/test_scaffolds.py",
+    "tests/store/embedded/test_lives.py",
     "tests/stories/test_later_starts.py",
     "tests/stories/test_forged_requests.py",
     "tests/stories/test_leavers.py",
