@@ -81,6 +81,13 @@ FROM unnest(cast(:names AS text[])) AS c(name) CROSS JOIN LATERAL (
 """)  # noqa: S608  built from constants
 
 
+_REVIEWED: Final = text(f"""
+SELECT to_timestamp(e.at_us / 1000000.0) AS at, coalesce(d.detail -> 'kept', '[]') AS kept,
+       coalesce(d.detail -> 'to_give_up', '[]') AS to_give_up
+FROM (SELECT id, number FROM runs WHERE {exactly("command", ":review")} ORDER BY number DESC LIMIT :latest) r
+JOIN audit_events e ON e.run_id = r.id AND e.kind = 'catalogue:reviewed'
+CROSS JOIN LATERAL (SELECT audit_detail(e.canonical, e.payload) AS detail) d ORDER BY r.number DESC
+""")  # noqa: S608  built from constants
 _SAVINGS: Final = text(f"""
 SELECT to_char(created_at AT TIME ZONE :zone, 'YYYY-MM') AS month, command, asker, count(*) FILTER (WHERE status = 'succeeded') AS good,
        count(*) FILTER (WHERE status = ANY(:bad)) AS bad
@@ -128,6 +135,15 @@ async def find_deciders(session: ReadSession, since: datetime) -> list[Any]:
     """Whose votes counted on runs of that time: person, approved, denied; the busiest twenty."""
     rows = await session.execute(_DECIDERS, {"since": since})
     return list(rows.all())
+
+
+async def find_reviewed(session: ReadSession, review: str, *, latest: int) -> dict[str, tuple[datetime, bool]]:
+    """When each command was last reviewed, and whether it is to be given up, in the latest so many runs of this command; by name."""
+    found: dict[str, tuple[datetime, bool]] = {}
+    for row in await session.execute(_REVIEWED, {"review": review, "latest": latest}):
+        for name in (*row.kept, *row.to_give_up):
+            found.setdefault(name, (row.at, name in row.to_give_up))
+    return found
 
 
 async def find_used(session: ReadSession, commands: Sequence[str]) -> dict[str, Any]:

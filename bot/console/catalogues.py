@@ -1,6 +1,8 @@
 """The catalogue: the commands that one may ask for, with their owners, what they need, and how they did lately."""
 
-from typing import Any
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -10,12 +12,15 @@ from commands.authorizing import Request as Wanted
 from commands.catalogues import is_shipped, marks_of
 from countersign.commands import Command
 from countersign.invocations import Door, Place
-from store.figures import LATEST, USED_DAYS, find_used
+from store.databases import ReadSession
+from store.figures import LATEST, USED_DAYS, find_reviewed, find_used
 
 from .frames import Frame, framed, here_of
 from .panes import Cell, Pane, panes_page
 
 router = APIRouter(include_in_schema=False)
+REVIEW: Final = "catalogue review"
+REVIEWS: Final = 50
 
 
 @router.get("/catalogue")
@@ -25,15 +30,21 @@ async def show(request: Request) -> Response:
     hub: Hub = request.app.state.hub
     wanted = Wanted(permission="countersign:use", door=Door.browser, place=Place("console"))
     commands = [one for one in frame.rulebook.listed_for(here.visitor.person, wanted) if one.kind == "command"]
-    used = await hub.read(lambda session: find_used(session, [one.name for one in commands]))
-    head = ("Command", "Owner", "Arguments", "Risk", "Approved by", "Last asked", "Succeeded", "To look at")
-    own, shipped = ([_row(frame, one, used[one.name]) for one in commands if is_shipped(one) is so] for so in (False, True))
+
+    async def read(session: ReadSession) -> tuple[Mapping[str, Any], Mapping[str, tuple[datetime, bool]]]:
+        return await find_used(session, [one.name for one in commands]), await find_reviewed(session, REVIEW, latest=REVIEWS)
+
+    used, reviewed = await hub.read(read)
+    head = ("Command", "Owner", "Arguments", "Risk", "Approved by", "Last asked", "Succeeded", "Last reviewed", "To look at")
+    own, shipped = (
+        [_row(frame, one, used[one.name], reviewed.get(one.name)) for one in commands if is_shipped(one) is so] for so in (False, True)
+    )
     aside = f"Of the latest {LATEST} runs of the last {USED_DAYS} days, no dry runs. Approval is what the author asks; policy may ask more."
     panes = [Pane("Commands", head, own, "You may ask for none.", aside), Pane("Countersign's own", head, shipped, "You may ask for none.")]
     return panes_page(request, frame, "Catalogue", panes)
 
 
-def _row(frame: Frame, one: Command, used: Any) -> tuple[Any, ...]:
+def _row(frame: Frame, one: Command, used: Any, reviewed: tuple[datetime, bool] | None) -> tuple[Any, ...]:
     name = Cell(one.name, frame.here.link("/ask", command=one.name))
     ended = used.good + used.bad
     share = f"{round(100 * used.good / ended)} % of {ended}" if ended else ""
@@ -46,5 +57,6 @@ def _row(frame: Frame, one: Command, used: Any) -> tuple[Any, ...]:
         approval,
         used.last_at,
         share,
+        (Cell(at=reviewed[0]), Cell("to be given up", tone="bad") if reviewed[1] else Cell("it stays")) if reviewed else None,
         tuple(Cell(words, tone="bad") for words in marks_of(one, used)),
     )

@@ -144,12 +144,27 @@ def moving_page(then: str) -> Response:
     return _page("moving.html", 200, then=then)
 
 
+_TITLES: Final = {
+    400: "That cannot be done",
+    401: "Sign in first",
+    403: "Not for you",
+    404: "There is nothing here",
+    409: "It has changed",
+    410: "That is over",
+    422: "That cannot be read",
+    429: "Too often",
+    500: "Something broke",
+    503: "Not now",
+}
+
+
 def problem_page(request: Request, status: int, sentence: str) -> Response:
     """What went wrong and what to do, with what was typed."""
     if PART_HEADER in request.headers:
         return HTMLResponse(str(_parts().problem(sentence)), status)
-    typed = str(request.scope.get("state", {}).get("typed", ""))
-    return _page("problem.html", status, signed_out=status == 401, title=HTTPStatus(status).phrase, sentence=sentence, typed=typed)
+    state = request.scope.get("state", {})
+    values = {"sentence": sentence, "typed": str(state.get("typed", "")), "trace": state.get("trace", "")}
+    return _page("problem.html", status, signed_out=status == 401, title=_TITLES.get(status, HTTPStatus(status).phrase), **values)
 
 
 def is_page(request: Request) -> bool:

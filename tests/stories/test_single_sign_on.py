@@ -24,6 +24,7 @@ from store.rosters import find_memberships
 from tests.bot.webs import Web, free_port, hidden, served
 from tests.hubs import World, disposing
 from tests.stories.issuers import SECRET, Provider, providing, sign_in
+from tests.stories.tours import OTHERS, shown
 
 POLICY = """
 profile: strict
@@ -113,6 +114,26 @@ async def test_three_people_sign_in_and_have_the_groups_that_they_have_there(com
         ("lin", "l-2", "e-mail"),
         ("max", "m-3", "e-mail"),
     }
+
+
+async def test_every_page_opens_to_who_signed_in_there_and_says_where_their_access_comes_from(company: Company) -> None:
+    pages = {one for one in shown(company.web.app) if "{" not in one} - set(OTHERS) - {"/sign-in"}
+    assert {"/", "/access", "/catalogue", "/passkeys", "/sessions", "/operations"} <= pages
+    for name, subject, closed in (
+        ("ada", "a-1", {"/access", "/audit", "/numbers", "/operations"}),
+        ("lin", "l-2", {"/access", "/audit", "/numbers", "/operations"}),
+        ("max", "m-3", set[str]()),
+    ):
+        async with company.browser() as browser:
+            await sign_in(browser, f"{company.web.address}/sign-in/oidc", subject)
+            await company.groups(name)
+            answers = {one: await browser.get(f"{company.web.address}{one}") for one in pages}
+            assert {one for one, answer in answers.items() if answer.status_code != 200} == closed, name
+            assert all(answers[one].status_code == 403 for one in closed)
+            assert all(f'<a href="/sessions">{name}</a>' in answer.text for one, answer in answers.items() if one not in closed)
+    rows = {" ".join(row.split()) for row in answers["/access"].text.split("</tr>")}
+    assert any("lin" in row and "group sre" in row and "oidc" in row for row in rows), "her groups are the issuer's word"
+    assert any("max" in row and "group admins" in row and "the policy" in row for row in rows)
 
 
 async def test_who_leaves_a_group_there_has_left_it_here_with_the_next_login(company: Company) -> None:

@@ -10,6 +10,7 @@ from kit.bots import Bot, Member
 from kit.fixtures import open_bot
 from store.databases import reading
 from store.embedded import DatabaseUrls
+from store.figures import find_reviewed
 from store.tasks import find_run_tasks
 
 COMMANDS = """
@@ -58,6 +59,9 @@ async def test_owners_find_their_commands_in_the_inbox_and_what_they_say_is_in_t
     assert run.result == f"{len(verdicts)} stay as they are; to be given up: polish"
     (event,) = [one.detail for one in await crew.trail(run) if one.kind == "catalogue:reviewed"]
     assert ("sweep" in event["kept"], event["to_give_up"], event["by"]) == (True, ["polish"], ["kim", "lin"])
+    async with reading(crew.services.engine) as session:
+        reviewed = await find_reviewed(session, "catalogue review", latest=5)
+    assert {name: given_up for name, (_, given_up) in reviewed.items() if name in ("sweep", "polish")} == {"sweep": False, "polish": True}
 
 
 async def test_what_is_used_and_owned_comes_before_nobody(crew: Bot) -> None:
