@@ -25,6 +25,7 @@ from countersign.invocations import Door
 from countersign.replies import Reply
 from countersign.runs import FINISHED, RunStatus
 from store.audits import AuditRow, find_trail
+from store.breaks import BreakRow, ReviewRow, find_break, find_review
 from store.conversations import Line, find_lines
 from store.databases import ReadSession
 from store.journals import StepRow, find_steps
@@ -60,6 +61,8 @@ class Story:
     messages: Sequence[Any]
     waits: Sequence[Told]
     tasks: Sequence[TaskRow]
+    broken: BreakRow | None
+    review: ReviewRow | None
 
     @property
     def plan(self) -> dict[str, Any]:
@@ -170,6 +173,8 @@ async def _story(session: ReadSession, rulebook: Rulebook, person: Person, run: 
         await find_shown(session, run.id),
         await told_waits(session, run) if is_parked(run) else [],
         await find_run_tasks(session, run.id, revision=run.revision),
+        await find_break(session, run.id, run.revision) if run.badge else None,
+        await find_review(session, run.id) if run.badge else None,
     )
 
 

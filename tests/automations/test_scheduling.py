@@ -1,5 +1,6 @@
 """Schedules by the database's clock: what is due is asked for once, as a service account; what cannot be is told."""
 
+import json
 import re
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
@@ -118,6 +119,29 @@ async def test_it_is_asked_for_on_the_hour_as_its_account_and_its_card_says_so(c
     assert (await crew.trail(run))[0].detail["door"] == "schedule"
     await crew.later("2h")
     assert len(await slots(crew)) == 3
+
+
+async def test_a_weekly_report_comes_into_its_channel_on_the_day(crew: Bot) -> None:
+    crew.cast("max", may=["countersign:audit", "countersign:schedule"])
+    crew.policy(
+        service_accounts={"svc-reporter": {"groups": ["readers"]}}, roles={"reader": ["countersign:audit"]}, groups={"readers": ["reader"]}
+    )
+    max_ = Member(crew, "max")
+    made = await max_.say('schedule add weekly "0 9 * * 1" "usage report" svc-reporter channel=#ops')
+    assert made.succeeded, made.outcome
+    for _ in range(2):
+        due = (await row_of(crew, "weekly")).next_at
+        assert due is not None
+        assert due.weekday() == 0
+        await crew.later(f"{(due - await now(crew)).total_seconds() + 1:.6f}s")
+    runs = [await run_of(crew, one) for one in await slots(crew, "weekly")]
+    async with reading(crew.services.engine) as session:
+        cards = "SELECT run_id, card FROM messages WHERE channel = 'ops' AND run_id = ANY(:runs)"
+        shown = {row.run_id: row.card for row in await session.execute(text(cards), {"runs": [one.id for one in runs]})}
+    for one in runs:
+        assert one.answer is not None
+        assert "The last 7 days:" in json.dumps(shown[one.id]), "each week's in a message of its own"
+        assert one.answer.code.splitlines()[0] in json.dumps(shown[one.id])
 
 
 async def test_a_time_that_clocks_skip_is_the_first_instant_after_and_one_they_show_twice_is_the_first(crew: Bot, ada: Member) -> None:

@@ -26,7 +26,7 @@ CHOSEN_BY_NOBODY: Final[Mapping[str, str]] = {
     **dict.fromkeys(("person", "asker", "owner", "command", "account", "by", "holder", "delegate", "subject", "role", "group"), _NAME),
     **dict.fromkeys(("acknowledged_by", "resolved_by", "revoked_by", "ended_by", "made_by", "asked_by", "applied_by", "signed_by"), _NAME),
     **dict.fromkeys(("cancelled_by", "edited_by", "handed_to", "paused_by", "answered_by", "assigned_by", "on_by", "off_by"), _NAME),
-    **dict.fromkeys(("held_by", "lifted_by"), _NAME),
+    **dict.fromkeys(("held_by", "lifted_by", "manager"), _NAME),
     **dict.fromkeys(
         ("people.name", "people.alias", "schedules.name", "triggers.name", "steps.name", "choices.name", "artifacts.name"), _NAME
     ),
@@ -49,7 +49,6 @@ CHOSEN_BY_NOBODY: Final[Mapping[str, str]] = {
     **dict.fromkeys(("audit_events.canonical", "audiences.asked", "approval_requests.rule", "approval_requests.voters"), _SAME),
     **dict.fromkeys(("directory_feed.body", "directory_feed.refused", "integrations.scopes"), _SAME),
     **dict.fromkeys(("integrations.variables", "steps.earlier"), _SAME),
-    **dict.fromkeys(("breaks.reason", "reviews.finding", "standings.arguments", "schedules.arguments", "triggers.body"), _LIKE),
-    **dict.fromkeys(("choices.values", "deliveries.event"), _LIKE),
+    **dict.fromkeys(("standings.arguments", "triggers.body"), _LIKE),
     **dict.fromkeys(("alert_groups.link", "alerts.link"), _LIKE),
 }

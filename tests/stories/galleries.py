@@ -15,9 +15,12 @@ from uuid import UUID, uuid4
 import httpx
 from sqlalchemy import text
 
+from automations.housekeeping.following import Follower
 from automations.housekeeping.indexing import index_once
 from automations.housekeeping.sealing import signer_of
 from automations.services import Services
+from bot.scim.resources import ENTERPRISE
+from commands.breaking import target_of
 from countersign.invocations import Door, Invocation, Place
 from countersign.runs import RunStatus
 from kit.authenticators import Key
@@ -32,9 +35,10 @@ from store.integrations import note_looks, note_used
 from store.legalholds import place_hold
 from store.messages import NewMessage, add_messages
 from store.passkeys import NewPasskey, add_passkey
+from store.runs import find_run
 from store.sealing import Signer, seal
 from store.tokens import issue_token
-from store.workers import note_worker
+from store.workers import note_worker, save_choices
 from tests.bot.webs import Web, served
 from tests.hubs import World
 from tests.stories.alarms import notification
@@ -42,7 +46,9 @@ from tests.stories.shops import COMMANDS, POLICY
 
 SECRET: Final = "8f742231b10e8888abcd99yyyzzz85a5"
 _PLACES: Final = {
-    "succeeded": "SELECT max(number) FROM runs WHERE status = 'succeeded' AND command = 'ship' AND arguments ->> 'env' = 'prod'",
+    "succeeded": "SELECT max(number) FROM runs WHERE status = 'succeeded' AND badge = '' AND arguments ->> 'env' = 'prod'",
+    "broken": "SELECT max(number) FROM runs WHERE badge = 'break-glass'",
+    "elsewhere": "SELECT coalesce(max(person), 'ada') FROM directory_people",
     "deciding": "SELECT max(number) FROM runs WHERE command = 'ship' AND arguments ->> 'service' = 'search'",
     "critical": "SELECT max(number) FROM runs WHERE command = 'wipe'",
     "event": "SELECT id FROM audit_events WHERE kind = 'decision:approve' ORDER BY at_us DESC LIMIT 1",
@@ -119,7 +125,12 @@ def _with_words(policy: str, words: str, planted: list[str]) -> str:
         ("robots: [deployer]", f"robots: [deployer], {said('guests')}: [deployer]"),
     ):
         policy = policy.replace(before, after)
-    return policy + rule
+    return policy + rule + f"directories: {{scim: {{groups: {{{json.dumps(_staff(words))}: developers}}}}}}\n"
+
+
+def _staff(words: str) -> str:
+    """A group as the directory calls it, which is at most so long."""
+    return f"Staff {words}"[:200]
 
 
 async def furnish(gallery: Gallery) -> None:
@@ -217,7 +228,8 @@ async def _deliver(gallery: Gallery, sender: httpx.AsyncClient) -> None:
         body = json.dumps(payload).encode()
         right, wrong = "sha256=" + hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest(), "sha256=" + "0" * 64
         delivery = gallery.said(f"delivery {payload.get('version', 'none')}", longest=60)
-        headers = {"content-type": "application/json", "x-github-event": "release", "x-github-delivery": delivery}
+        event = f"release {gallery.words}".strip()
+        headers = {"content-type": "application/json", "x-github-event": event, "x-github-delivery": delivery}
         for signature in (right, wrong):
             await sender.post(f"/hooks/{releases}", content=body, headers={**headers, "x-hub-signature-256": signature})
     for group, instance in (("api", "db-7"), (gallery.said("checkout", longest=100), gallery.said("edge-2", longest=100))):
@@ -230,7 +242,8 @@ async def _deliver(gallery: Gallery, sender: httpx.AsyncClient) -> None:
 async def _by_the_clock(gallery: Gallery) -> None:
     max_ = gallery.member("max")
     why = gallery.said("Customers read it at breakfast.")
-    for name, when, what in (("nightly-status", "30 2 * * *", "status"), ("weekly-ship", "0 9 * * mon", "ship api v3")):
+    status = f"status note={json.dumps(f'every night {gallery.words}'.strip())}"
+    for name, when, what in (("nightly-status", "30 2 * * *", status), ("weekly-ship", "0 9 * * mon", "ship api v3")):
         run = await max_.submit("schedule add", name=name, when=when, what=what, account="night-shift", why=why)
         assert run.succeeded, run.outcome
     await max_.submit("schedule pause", name="weekly-ship", why=why)
@@ -242,6 +255,7 @@ async def _looked_after(gallery: Gallery) -> None:
     review = await max_.submit("access review", reviewers="lin, kim")
     assert review.status is RunStatus.waiting, review.outcome
     await _catalogue_reviewed(gallery)
+    await _glass_broken(gallery)
     erasing = await max_.submit("people erase", person="gus")
     assert erasing.status is RunStatus.awaiting_approval, erasing.outcome
     run, asked = UUID(str(erasing.id)), await gallery.one("SELECT id FROM runs WHERE command = 'status' LIMIT 1")
@@ -253,6 +267,18 @@ async def _looked_after(gallery: Gallery) -> None:
         await session.execute(begun, {"status": "running", "run": run})
         await erase_events(session, [event], run=run)
         await session.execute(begun, {"status": "awaiting_approval", "run": run})
+
+
+async def _glass_broken(gallery: Gallery) -> None:
+    """Max goes past the approvers, and Kim, who had no part in it, reviews that."""
+    run = await ship(gallery, env="prod", service="tills")
+    async with reading(gallery.bot.owner) as session:
+        row = await find_run(session, run.id)
+    assert row is not None
+    await gallery.order("max", "break-glass", number=row.number, target=target_of(row), reason=gallery.said("Nobody can pay anything."))
+    await gallery.bot.settle()
+    assert run.succeeded, run.outcome
+    await gallery.order("kim", "review", number=row.number, finding=gallery.said("It was right: the tills stood still."))
 
 
 async def _catalogue_reviewed(gallery: Gallery) -> None:
@@ -299,17 +325,34 @@ async def _around(gallery: Gallery) -> None:
         await put_off(session, message.id, seconds=0, error=gallery.said("channel_not_found"), unclear=False, dead=True)
 
 
+async def _from_the_directory(gallery: Gallery) -> None:
+    """Zoe and her group, by the door for directories; what her admin wrote of her is wherever a directory may write."""
+    async with transaction(gallery.bot.owner) as session:
+        token = await issue_token(session, kind="scim", person=None, label="hr", scopes=(), lifetime=600)
+    words = dict.fromkeys(("displayName", "externalId", "title", "userName"), f"Zoe {gallery.words}"[:200])
+    name = dict.fromkeys(("formatted", "givenName", "familyName"), words["title"])
+    emails = [{"value": gallery.said("zoe@example.test", longest=200)}]
+    user = words | {"name": name, "emails": emails, ENTERPRISE: {"department": words["title"]}}
+    async with gallery.web.client({"authorization": f"Bearer {token}", "content-type": "application/scim+json"}) as directory:
+        made = await directory.post("/scim/v2/Users", json=user)
+        group = {"displayName": _staff(gallery.words), "members": [{"value": made.json().get("id")}]}
+        answer = await directory.post("/scim/v2/Groups", json=group)
+    assert answer.status_code == 201, (made.text, answer.text)
+    await Follower(gallery.bot.services).follow()
+    assert await gallery.one("SELECT count(*) FROM memberships WHERE source = 'scim' AND \"group\" = 'developers'") == 1
+
+
 async def _from_elsewhere(gallery: Gallery) -> None:
     """What directories, chat platforms, workers and the names of tokens say, which they or their admins choose."""
-    told = {"email": gallery.said("lin@example.test"), "manager": gallery.said("kim")}
     account = {"team": gallery.said("T0OTHER"), "account": gallery.said("U0LIN"), "by": gallery.said("slack")}
     async with transaction(gallery.bot.owner) as session:
-        await session.execute(text("UPDATE people SET email = :email, manager = :manager WHERE name = 'lin'"), told)
         linked = "INSERT INTO chat_accounts (platform, team, account, person, linked_by) VALUES ('slack', :team, :account, 'lin', :by)"
         await session.execute(text(linked), account)
         versions, labels = [gallery.said("code")], [f"arm {gallery.words}"]
         await note_worker(session, name=gallery.said("host/1:executing"), role=gallery.said("executing"), versions=versions, labels=labels)
         await issue_token(session, kind="api", person="lin", label=gallery.said("backup script"), scopes=(), lifetime=3_600)
+        await save_choices(session, {"shop.cities": ["Oslo", gallery.words]})
+    await _from_the_directory(gallery)
     await gallery.order("max", "view save", page="runs", name=gallery.said("Broken", longest=40), query=urlencode({"q": gallery.words}))
     ada, lin = gallery.member("ada"), gallery.member("lin")
     await ada.submit("move house", city=gallery.said("Bergen", longest=200))

@@ -119,6 +119,7 @@ async def test_three_people_sign_in_and_have_the_groups_that_they_have_there(com
 async def test_every_page_opens_to_who_signed_in_there_and_says_where_their_access_comes_from(company: Company) -> None:
     pages = {one for one in shown(company.web.app) if "{" not in one} - set(OTHERS) - {"/sign-in"}
     assert {"/", "/access", "/catalogue", "/passkeys", "/sessions", "/operations"} <= pages
+    answers: dict[str, httpx.Response] = {}
     for name, subject, closed in (
         ("ada", "a-1", {"/access", "/audit", "/numbers", "/operations"}),
         ("lin", "l-2", {"/access", "/audit", "/numbers", "/operations"}),
