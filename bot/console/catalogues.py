@@ -35,7 +35,7 @@ async def show(request: Request) -> Response:
         return await find_used(session, [one.name for one in commands]), await find_reviewed(session, REVIEW, latest=REVIEWS)
 
     used, reviewed = await hub.read(read)
-    head = ("Command", "Owner", "Arguments", "Risk", "Approved by", "Last asked", "Succeeded", "Last reviewed", "To look at")
+    head = ("Command", "Owner", "Arguments", "Risk", "Approved by", "Last asked", "Last reviewed", "To look at")
     own, shipped = (
         [_row(frame, one, used[one.name], reviewed.get(one.name)) for one in commands if is_shipped(one) is so] for so in (False, True)
     )
@@ -55,8 +55,7 @@ def _row(frame: Frame, one: Command, used: Any, reviewed: tuple[datetime, bool] 
         Cell(one.schema.usage, code=True),
         one.risk.name,
         approval,
-        used.last_at,
-        share,
+        (Cell(at=used.last_at), *((Cell(f"well {share}"),) if share else ())) if used.last_at else None,
         (Cell(at=reviewed[0]), Cell("to be given up", tone="bad") if reviewed[1] else Cell("it stays")) if reviewed else None,
         tuple(Cell(words, tone="bad") for words in marks_of(one, used)),
     )
