@@ -2,6 +2,13 @@
 
 The machine drives the real use cases on a real Postgres and looks at the ledger that steps sign. What it holds against them is an oracle
 that shares no code with the product, over what the audit says and what the model knows of people.
+
+Faults planted in the product were found, each once with one seed and with slightly different draws, after so many steps: the asker's own
+vote counts 110, votes of the stage before count 220, a denial does not count 250, the glass is broken without a badge 1,400, a delegation
+has no end 2,300, somebody counts for themselves and again through a stand-in 3,000, a leaver's vote counts 3,700 (there the failure did
+not repeat in the same process). Not found in 4,900 steps: an old card's digest is accepted, a standing approval is used too often,
+whoever edited a request votes on it, a badge stays on what is approved after all (the long machine has found that). Two chat accounts of
+one person are no matter of this machine's, which begins where accounts are people already.
 """
 
 import asyncio
@@ -112,8 +119,9 @@ class ApprovalMachine(RuleBasedStateMachine):
             self._press(giver, press)
             self._press(who, Press(str(uuid4()), press.intent, press.target, press.door, press.digest))
 
-    def stands_in(self, asker: str, command: str, who: str, to: str) -> None:
+    def stands_in(self, asker: str, command: str, pair: tuple[str, str]) -> None:
         """Somebody's stand-in votes, and then they do themselves."""
+        who, to = pair
         self._submit(who, f"delegate {to} 60m", voted_on=False)
         self.do(self._work(forged=False))
         self._submit(asker, f"{command} a")
@@ -121,7 +129,7 @@ class ApprovalMachine(RuleBasedStateMachine):
         self.do(self._work(forged=False))
 
     def edits(self, who: str, pick: int, what: str) -> None:
-        if run := self._picked(pick):
+        if run := self._open(pick):
             self._type(who, f"edit {run} what={what}")
             self.do(self._until_nothing_is_due())
             self.changed = True
@@ -131,12 +139,13 @@ class ApprovalMachine(RuleBasedStateMachine):
             self._type(who, f"{verb} {run}")
 
     def hands_over(self, who: str, pick: int, to: str) -> None:
-        if run := self._picked(pick):
+        if run := self._open(pick):
             self._type(who, f"handover {run} {to}")
 
     def breaks_the_glass(self, who: str, pick: int, what: str) -> None:
-        if run := self._picked(pick):
+        if run := self._open(pick):
             self._type(who, f"break-glass {run} {what} --reason 'nobody answers and it burns'")
+            self.changed = True
 
     def delegates(self, who: str, to: str, minutes: int) -> None:
         self._submit(who, f"delegate {to} {minutes}m", voted_on=False)
@@ -213,6 +222,11 @@ class ApprovalMachine(RuleBasedStateMachine):
     def _picked(self, pick: int) -> UUID | None:
         return self.runs[-1 - pick % len(self.runs)] if self.runs else None
 
+    def _open(self, pick: int) -> UUID | None:
+        """A run that waits for approvals, if there is one; else any."""
+        self.do(self._look())
+        return self.waiting[-1 - pick % len(self.waiting)] if self.waiting else self._picked(pick)
+
     def _submit(self, who: str, words: str, *, voted_on: bool = True) -> None:
         self.do(self._submitted(who, words, voted_on))
 
@@ -247,8 +261,7 @@ class ApprovalMachine(RuleBasedStateMachine):
 
     def _approve(self, pick: int, names: list[str]) -> None:
         """These people approve what they are shown of a run that waits, if there is one."""
-        self.do(self._look())
-        if run := self.waiting[-1 - pick % len(self.waiting)] if self.waiting else self._picked(pick):
+        if run := self._open(pick):
             digest = (self.digests.get(run) or ["none"])[-1]
             for who in names:
                 self._press(who, Press(str(uuid4()), "approve", str(run), Door.browser, digest=digest))
