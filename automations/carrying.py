@@ -26,7 +26,7 @@ async def carry_out(work: Work, start: Start | None = None) -> None:
     `start` is how it has just begun, if it has.
     """
     if start is not None and start.fresh:
-        await _forward(work, [], begun=start.begun)
+        await _forward(work, [], start)
         return
     rows = await journal_of(work)
     if work.run.status == RunStatus.undoing or any(row.phase == Phase.undo for row in rows):
@@ -36,8 +36,8 @@ async def carry_out(work: Work, start: Start | None = None) -> None:
         await _forward(work, await journal_of(work) if changed else rows)
 
 
-async def _forward(work: Work, rows: Sequence[StepRow], *, begun: int | None = None) -> None:
-    walk = Walk(work, rows, begun=begun)
+async def _forward(work: Work, rows: Sequence[StepRow], start: Start | None = None) -> None:
+    walk = Walk(work, rows, begun=start.begun if start else None, ahead=start is not None and start.ahead)
     await walk.go()
     if walk.stops:
         await _stop(work, walk.stops)

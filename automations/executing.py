@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -25,7 +26,7 @@ from store.beginnings import Held, Start, begin_run, take_whole
 from store.breaks import open_review
 from store.claims import Claim, claiming
 from store.databases import WriteSession
-from store.journals import LostClaim, StepState, find_start, find_steps, mark_start
+from store.journals import LostClaim, Phase, StepState, end_step, find_start, find_steps, mark_start
 from store.people import find_all_people
 from store.runs import Move, RunRow, move
 from store.secrets import find_secrets
@@ -40,10 +41,11 @@ from .makingplans import Made, find_timing, make_plan, still_allowed
 from .planning import ask_or_queue, fallback_of, finish, floor_of
 from .redactions import Redactor
 from .services import Services
-from .settling import give_back, hand_on, settle
+from .settling import give_back, hand_on, settle, steps_of
 from .speaking import speak_late
 from .switching import without_held
 from .tracing import note_approval, note_claim
+from .trying import key_of
 from .waiting import wait, wait_for_turn
 
 _log = logging.getLogger(__name__)
@@ -216,10 +218,26 @@ async def _started(services: Services, rulebook: Rulebook, work: Work, command: 
     if not agreement.given:
         await _ask_again(services, rulebook, work, made, changed=[agreement.why])
         return None
+    begin = partial(_begin, services, rulebook, work, command, broken_by=agreement.broken_by)
+    start = replace(await begin(), ahead=True) if services.slots.all_taken and not agreement.broken_by and _harmless(work) else None
     if not await work.slot.take() or services.ending:
-        await hand_on(work, begun=False)
+        await _leave(work, start)
         return None
-    return await _begin(services, rulebook, work, command, broken_by=agreement.broken_by)
+    return start or await begin()
+
+
+def _harmless(work: Work) -> bool:
+    """Whether it may begin a little before it has a slot: its first step is never in doubt, and nobody counts how long it takes."""
+    first = first_step(work)
+    return first is not None and bool(steps_of(work)[first.position]["idempotent"]) and not (work.command and work.command.timeout)
+
+
+async def _leave(work: Work, start: Start | None) -> None:
+    """There is no slot here: another worker goes on, or begins it. A step that has begun ahead was not called."""
+    if start is not None and start.begun is not None:
+        key = key_of(work, start.begun, Phase.do)
+        await work.services.insist_alone(partial(end_step, key=key, state=StepState.not_done))
+    await hand_on(work, begun=start is not None)
 
 
 async def _begin(services: Services, rulebook: Rulebook, work: Work, command: Command, *, broken_by: str) -> Start:

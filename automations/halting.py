@@ -18,7 +18,18 @@ from countersign.shapes import shape_of
 from countersign.tasks import ASK
 from store.beginnings import First
 from store.databases import ReadSession
-from store.journals import Bearing, Begun, Finished, StepKey, begin_step, begin_step_unchanged, find_bearing
+from store.journals import (
+    Bearing,
+    Begun,
+    Finished,
+    StepKey,
+    StepState,
+    begin_step,
+    begin_step_unchanged,
+    end_step,
+    find_bearing,
+    is_unchanged,
+)
 from store.switches import Held
 
 from .calling import Ended, Outcome, Work
@@ -63,6 +74,14 @@ class Gate:
             return LEFT
         halt = await self.look()
         return await begin(self.work, key, step) if halt is None else halt
+
+    async def confirm(self, key: StepKey, step: Mapping[str, Any]) -> Begun | Outcome:
+        """Of a step that has begun and was not called at once: that it may be called, if nothing has changed since. Raises LostClaim."""
+        services, bearing = self.work.services, self._recent()
+        if not services.ending and bearing is not None and await services.insist_alone(partial(is_unchanged, key=key, bearing=bearing)):
+            return Begun(1, 0.0)
+        await services.insist_alone(partial(end_step, key=key, state=StepState.not_done))
+        return await self.begin(key, step)
 
     async def look(self) -> Outcome | None:
         """Why the run may not go on at this moment; None when it may."""

@@ -29,6 +29,11 @@ class Slots:
         count = self.count or 0
         return count + (AHEAD + count // 4 if self._usual < BRISK_SECONDS else 0)
 
+    @property
+    def all_taken(self) -> bool:
+        """Whether who asks now has to wait."""
+        return self._free is not None and self._free.locked()
+
     async def take(self) -> bool:
         """Whether one became free in time; whoever has it gives it back by `free`."""
         if self._free is None:

@@ -41,11 +41,12 @@ class Ahead:
 @dataclass
 class Walk:
     """One way through a plan. `results` are those of the steps done, by position; `stops` are the ends that stopped it,
-    `waits` is what it has to wait for. The step `begun`, if any, is begun already and not called."""
+    `waits` is what it has to wait for. The step `begun`, if any, is begun already and not called; some time ago, if that was `ahead`."""
 
     work: Work
     rows: Sequence[StepRow]
     begun: int | None = None
+    ahead: bool = False
     results: dict[int, Any] = field(default_factory=dict)
     stops: list[Stop] = field(default_factory=list)
     waits: dict[tuple[str, str], Waiting] = field(default_factory=dict)
@@ -163,7 +164,7 @@ class Walk:
         """Nothing begins, or begins again, once something has stopped the run, but what was under way when its worker died is finished."""
         if key.position == self.begun:
             self.begun = None
-            return Begun(1, 0.0)
+            return await self._gate.confirm(key, step) if self.ahead else Begun(1, 0.0)
         after = None if self.stops else self._after.pop(key.position, None)
         if not self.stops:
             return await self._gate.begin(key, step, after)

@@ -73,10 +73,14 @@ class First:
 
 @dataclass(frozen=True)
 class Start:
-    """What became of a run that begins: whether nothing was in its journal yet, and the position of the step that has begun with it."""
+    """What became of a run that begins: whether nothing was in its journal yet, and the position of the step that has begun with it.
+
+    `ahead` of its slot: that step is called some time later.
+    """
 
     fresh: bool
     begun: int | None = None
+    ahead: bool = False
 
 
 async def begin_run(

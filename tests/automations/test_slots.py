@@ -2,7 +2,6 @@
 
 import asyncio
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from hypothesis import given
@@ -10,12 +9,15 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from automations import slots
-from automations.slots import AHEAD, ALONE_SECONDS, Slot, Slots, Suspects
-from kit.bots import Bot, Member
-from store.databases import reading
-from store.runs import search_runs
+from automations.slots import AHEAD, Slot, Slots
+from kit.bots import Bot, Member, RunHandle
+from store.databases import reading, transaction
+from store.runs import RunRow, search_runs
 from tests.automations.carts import traced
 from tests.hubs import until
+
+_NEWEST = "(SELECT id FROM runs WHERE command = 'course' ORDER BY number DESC LIMIT 1)"
+_STEPS = f"SELECT state, tries FROM steps WHERE position >= 0 AND run_id = {_NEWEST} ORDER BY position"  # noqa: S608
 
 
 @given(count=st.integers(1, 4), waits=st.lists(st.integers(0, 3), max_size=20))
@@ -63,39 +65,81 @@ async def test_runs_are_made_ready_only_while_slots_become_free_soon(monkeypatch
     assert most.hands == 4 + AHEAD + 1
 
 
-async def test_a_run_that_gets_no_slot_in_time_is_given_back_unbegun(
-    crew: Bot, ada: Member, trace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(slots, "BRISK_SECONDS", 0.1)
+async def waiting(crew: Bot, ada: Member, how: str) -> "tuple[Slot, asyncio.Task[RunHandle]]":
+    """The only slot, which somebody else has, and a run that waits for it."""
     crew.services.slots = Slots(1)
     busy = Slot(crew.services.slots)
     assert await busy.take()
-    working = asyncio.create_task(ada.say("course how=slowly"))
+    return busy, asyncio.create_task(ada.say(f"course how='{how}'"))
+
+
+async def row_of(crew: Bot) -> RunRow | None:
+    async with reading(crew.services.engine) as session:
+        return next(iter(await search_runs(session, asker="ada", command="course", limit=1)), None)
+
+
+async def states(crew: Bot) -> list[tuple[str, int]]:
+    async with reading(crew.services.engine) as session:
+        found = await session.execute(text(_STEPS))
+        return [(row.state, row.tries) for row in found]
+
+
+async def begun(crew: Bot) -> None:
+    async def calling() -> bool:
+        return await states(crew) == [("calling", 1)]
+
+    await until(calling, what="its first step has begun")
+
+
+@pytest.mark.parametrize(("how", "status", "left"), [("once only", "queued", []), ("slowly", "running", [("not_done", 1)])])
+async def test_a_run_that_gets_no_slot_in_time_is_given_back_uncalled(
+    crew: Bot, ada: Member, trace: Path, monkeypatch: pytest.MonkeyPatch, how: str, status: str, left: list[tuple[str, int]]
+) -> None:
+    monkeypatch.setattr(slots, "BRISK_SECONDS", 0.1)
+    busy, working = await waiting(crew, ada, how)
 
     async def given_back() -> bool:
-        async with reading(crew.services.engine) as session:
-            rows = await search_runs(session, asker="ada", command="course", limit=1)
-            return bool(rows) and rows[0].attempt > 1 and rows[0].worker is None and rows[0].status == "queued"
+        row = await row_of(crew)
+        return row is not None and row.attempt > 1 and row.worker is None and row.status == status
 
     await until(given_back, what="it is given back")
     assert traced(trace) == []
-    async with reading(crew.services.engine) as session:
-        assert (await session.execute(text("SELECT count(*) FROM steps"))).scalar_one() == 0
+    assert await states(crew) == left
     busy.free()
     run = await working
     assert run.succeeded
     assert "run:given_back" in run.trail
+    assert {*traced(trace)} == ({"?a", "+a"} if how == "once only" else {"?a", "+a", "?b", "+b"})
+    assert len(traced(trace)) == len({*traced(trace)})
+    assert {tries for _, tries in await states(crew)} == {1}
+
+
+async def test_a_step_that_may_be_repeated_begins_ahead_of_its_slot_and_is_called_in_it(crew: Bot, ada: Member, trace: Path) -> None:
+    busy, working = await waiting(crew, ada, "slowly")
+    await begun(crew)
+    assert traced(trace) == []
+    busy.free()
+    run = await working
+    assert run.succeeded
     assert traced(trace) == ["?a", "+a", "?b", "+b"]
+    assert await states(crew) == [("done", 1), ("done", 1)]
 
 
-def test_one_suspect_at_a_time_and_none_holds_the_others_up_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, suspects, (first, second, third) = 100.0, Suspects(), [uuid4() for _ in range(3)]
-    monkeypatch.setattr("automations.slots.time.monotonic", lambda: now)
-    assert suspects.admit(first)
-    assert not suspects.admit(second)
-    suspects.clear(first)
-    assert suspects.admit(second)
-    now += ALONE_SECONDS
-    assert suspects.admit(third), "the second goes on beside it"
-    suspects.clear(second)
-    assert not suspects.admit(first), "whose turn has passed clears nobody else's"
+@pytest.mark.parametrize(
+    ("change", "status"), [("cancelled_by = 'max'", "cancelled"), ("paused_by = 'max'", "waiting"), ("attempt = attempt + 1", "running")]
+)
+async def test_what_changes_before_the_call_stands_in_its_way(crew: Bot, ada: Member, trace: Path, change: str, status: str) -> None:
+    busy, working = await waiting(crew, ada, "slowly")
+    await begun(crew)
+    async with transaction(crew.owner) as session:
+        await session.execute(text(f"UPDATE runs SET {change} WHERE id = {_NEWEST}"))  # noqa: S608
+    busy.free()
+    await working
+    row = await row_of(crew)
+    assert row is not None
+    assert row.status == status
+    assert traced(trace) == []
+    async with transaction(crew.owner) as session:
+        await session.execute(
+            text("UPDATE runs SET due_at = NULL, lease_until = NULL, status = 'cancelled' WHERE status NOT IN ('succeeded', 'cancelled')")
+        )
