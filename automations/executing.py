@@ -219,16 +219,16 @@ async def _started(services: Services, rulebook: Rulebook, work: Work, command: 
         await _ask_again(services, rulebook, work, made, changed=[agreement.why])
         return None
     begin = partial(_begin, services, rulebook, work, command, broken_by=agreement.broken_by)
-    start = replace(await begin(), ahead=True) if services.slots.all_taken and not agreement.broken_by and _harmless(work) else None
-    if not await work.slot.take() or services.ending:
+    start = replace(await begin(), ahead=True) if not agreement.broken_by and _may_begin_ahead(work) else None
+    if not await work.slot.take() or (services.ending and start is None):
         await _leave(work, start)
         return None
     return start or await begin()
 
 
-def _harmless(work: Work) -> bool:
-    """Whether it may begin a little before it has a slot: its first step is never in doubt, and nobody counts how long it takes."""
-    first = first_step(work)
+def _may_begin_ahead(work: Work) -> bool:
+    """Whether it begins while it waits for a slot: its first step is never in doubt, and nobody counts how long it takes."""
+    first = first_step(work) if work.services.slots.all_taken and not work.services.ending else None
     return first is not None and bool(steps_of(work)[first.position]["idempotent"]) and not (work.command and work.command.timeout)
 
 
