@@ -27,7 +27,7 @@ class Slots:
     def hands(self) -> int:
         """How many runs may be in hand now: those that have a slot, and a few that are before or behind one."""
         count = self.count or 0
-        return count + (AHEAD + count // 4 if self._usual < BRISK_SECONDS else 0)
+        return count + (AHEAD + count // 2 if self._usual < BRISK_SECONDS else 0)
 
     @property
     def all_taken(self) -> bool:

@@ -54,7 +54,7 @@ async def test_runs_are_made_ready_only_while_slots_become_free_soon(monkeypatch
     for one in held:
         assert await one.take()
     held[0].free()
-    assert most.hands == 4 + AHEAD + 1
+    assert most.hands == 4 + AHEAD + 2
     assert await held[0].take()
     assert not await Slot(most).take()
     assert most.hands == 4, "nobody waits here any more until one has become free"
@@ -62,7 +62,7 @@ async def test_runs_are_made_ready_only_while_slots_become_free_soon(monkeypatch
     for _ in range(3):
         assert await held[0].take()
         held[0].free()
-    assert most.hands == 4 + AHEAD + 1
+    assert most.hands == 4 + AHEAD + 2
 
 
 async def waiting(crew: Bot, ada: Member, how: str) -> "tuple[Slot, asyncio.Task[RunHandle]]":
