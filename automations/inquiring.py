@@ -87,6 +87,8 @@ def told_of(step: Mapping[str, Any], answer: Answer) -> str:
 
 def _heard(outcome: Outcome) -> Answer:
     """Only a plain yes or no is one: whatever else comes back, or goes wrong, leaves it open."""
+    if outcome.how is Ended.parked:
+        return Answer(Said.unclear, why=f"{outcome.waits[0].detail} comes too late")
     if outcome.how is not Ended.done:
         return Answer(Said.unclear, why=outcome.error)
     if outcome.result is False:

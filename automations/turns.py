@@ -23,8 +23,8 @@ from .services import Services
 RULE: Final = "integration"
 PATIENCE: Final = 10.0
 """Seconds for which whoever makes a call is kept waiting for the first one; for longer a run gives its claim back."""
-
-
+LOOKUP_PATIENCE: Final = 60.0
+"""The same for a look-up, which holds its worker; a person is asked instead of one that comes later."""
 SHOWN: Final = 1.0
 """Seconds of waiting from which on the card says so."""
 
@@ -102,7 +102,7 @@ def turns_of(services: Services, key: StepKey, journal: StepJournal, limit: asyn
         async with still(), journal.saying(f"waits for {sentence}") if seconds > SHOWN else nullcontext():
             yield
 
-    patience = math.inf if key.phase in (Phase.guard, Phase.lookup) else PATIENCE
+    patience = {Phase.guard: math.inf, Phase.lookup: LOOKUP_PATIENCE}.get(key.phase, PATIENCE)
     return Turns(services, key.run_id, f"{key.revision}:{key.position}:{key.phase}", patience, waiting)
 
 

@@ -141,6 +141,8 @@ class EmbeddedPostgres:
             "timezone": "UTC",
             "cluster_name": "countersign",
             "max_connections": "200",  # two busy hosts want more than the usual hundred
+            # Ours give up after 2 s; one left half open held up DROP DATABASE, which waits for all, for a minute.
+            "authentication_timeout": "5s",
         }
         if not self._durable:
             settings |= _FOR_TESTS

@@ -68,6 +68,24 @@ async def push_it(ctx: PlanningContext, what: str, times: int = 1, beside: int =
     return Plan(f"pushes {what}", parallel(*[push(what, times) for _ in range(beside)]))
 
 
+@step(timeout="0.2s")
+async def hang(ctx: Context) -> None:
+    """Takes too long."""
+    await asyncio.sleep(30)
+
+
+@step(reads=True)
+async def is_well(ctx: Context) -> bool:
+    """Looks."""
+    return await ctx.use(Gauge).look() == "well"
+
+
+@command("hang", permission="cart:fill", risk="medium")
+async def hang_it(ctx: PlanningContext) -> Plan:
+    """Push something, and do something whose outcome has to be looked up."""
+    return Plan("hangs", push("a"), hang().looked_up_by(is_well()))
+
+
 @command("gauge", permission="cart:fill", risk="medium")
 async def gauge(ctx: PlanningContext) -> Plan:
     """Push what is seen."""
@@ -197,3 +215,13 @@ async def test_a_cancel_reaches_a_call_that_waits(ada: Member, crew: Bot, trace:
     async with reading(crew.services.engine) as session:
         places = (await session.execute(text("SELECT count(*) FROM limit_uses WHERE used_at > countersign_now()"))).scalar()
     assert (fresh.status, places) == ("waiting", 1), "what is cancelled gives its place back"
+
+
+async def test_a_look_up_whose_turn_comes_much_later_leaves_it_to_a_person(
+    ada: Member, crew: Bot, trace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limited(monkeypatch, "1/hour")
+    run = await ada.say("hang")
+    assert run.status == "interrupted"
+    assert "is_well() says: it cannot say (its turn at gauge: 1 an hour comes too late); it may have happened." in run.outcome
+    assert told(trace) == "+a"

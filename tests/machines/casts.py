@@ -31,18 +31,26 @@ commands = st.sampled_from(sorted(MODELS))
 words = st.sampled_from(["a", "a", "b"])
 picks = st.sampled_from([0, 0, 0, 1, 2, 5])
 rarely = st.sampled_from([False, False, False, True])
+approvers = rarely.flatmap(lambda some: st.permutations(NAMES) if some else st.just([]))
 
 SIDE_ARGUMENTS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "presses_again": {"pick": picks, "who": people},
-    "stands_in": {"asker": people, "command": st.sampled_from(["pair", "either"]), "pair": st.sampled_from(STAND_INS)},
-    "edits": {"who": people, "pick": picks, "what": words},
+    "stands_in": {"asker": people, "command": st.sampled_from(["pair", "either"]), "pair": st.sampled_from(STAND_INS), "really": rarely},
+    "edits": {"who": people, "pick": picks, "what": words, "approved_by": approvers, "old": st.booleans()},
     "takes_back": {"who": people, "pick": picks, "verb": st.sampled_from(["withdraw", "takeback", "cancel"])},
     "hands_over": {"who": people, "pick": picks, "to": people},
     "breaks_the_glass": {"who": people, "pick": picks, "what": words},
     "delegates": {"who": people, "to": people, "minutes": st.integers(1, 60)},
     "ends_a_delegation": {"who": people, "to": people},
-    "asks_for_a_standing_approval": {"who": people, "command": commands, "what": words, "for_whom": people, "uses": st.integers(1, 2)},
-    "asks_for_what_is_allowed": {"pick": picks, "times": st.integers(1, 3)},
+    "asks_for_a_standing_approval": {
+        "who": people,
+        "command": commands,
+        "what": words,
+        "for_whom": people,
+        "uses": st.integers(1, 2),
+        "approved_by": approvers,
+    },
+    "asks_for_what_is_allowed": {"pick": picks},
     "turns_the_kill_switch": {"who": people, "on": rarely},
     "leaves": {"who": people, "really": rarely},
     "comes_back": {"who": people},

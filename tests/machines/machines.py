@@ -2,13 +2,6 @@
 
 The machine drives the real use cases on a real Postgres and looks at the ledger that steps sign. What it holds against them is an oracle
 that shares no code with the product, over what the audit says and what the model knows of people.
-
-Faults planted in the product were found, each once with one seed and with slightly different draws, after so many steps: the asker's own
-vote counts 110, votes of the stage before count 220, a denial does not count 250, the glass is broken without a badge 1,400, a delegation
-has no end 2,300, somebody counts for themselves and again through a stand-in 3,000, a leaver's vote counts 3,700 (there the failure did
-not repeat in the same process). Not found in 4,900 steps: an old card's digest is accepted, a standing approval is used too often,
-whoever edited a request votes on it, a badge stays on what is approved after all (the long machine has found that). Two chat accounts of
-one person are no matter of this machine's, which begins where accounts are people already.
 """
 
 import asyncio
@@ -23,7 +16,7 @@ from uuid import UUID, uuid4
 import uvloop
 from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from sqlalchemy import text
 
 from automations.executing import execute_runs
@@ -88,10 +81,10 @@ class ApprovalMachine(RuleBasedStateMachine):
         self.do(self._restore())
         self._submit(who, f"{command} a")
 
-    @precondition(lambda self: len(self.waiting) < MOST_WAITING)
     @rule(who=people, command=commands, what=words)
     def asks(self, who: str, command: str, what: str) -> None:
-        self._submit(who, f"{command} {what}")
+        if len(self.waiting) < MOST_WAITING:  # no precondition: what can be drawn must not hang on what Postgres said
+            self._submit(who, f"{command} {what}")
 
     @rule(who=people, pick=picks, yes=st.sampled_from([True, True, True, False]), old=st.booleans())
     def votes(self, who: str, pick: int, yes: bool, old: bool) -> None:
@@ -119,8 +112,10 @@ class ApprovalMachine(RuleBasedStateMachine):
             self._press(giver, press)
             self._press(who, Press(str(uuid4()), press.intent, press.target, press.door, press.digest))
 
-    def stands_in(self, asker: str, command: str, pair: tuple[str, str]) -> None:
+    def stands_in(self, asker: str, command: str, pair: tuple[str, str], really: bool) -> None:
         """Somebody's stand-in votes, and then they do themselves."""
+        if not really:
+            return
         who, to = pair
         self._submit(who, f"delegate {to} 60m", voted_on=False)
         self.do(self._work(forged=False))
@@ -128,11 +123,15 @@ class ApprovalMachine(RuleBasedStateMachine):
         self._approve(0, [to, who])
         self.do(self._work(forged=False))
 
-    def edits(self, who: str, pick: int, what: str) -> None:
+    def edits(self, who: str, pick: int, what: str, approved_by: list[str], old: bool) -> None:
+        """And then some may approve, of whom one may have edited it, and all of whom may look at the card as it was."""
         if run := self._open(pick):
             self._type(who, f"edit {run} what={what}")
             self.do(self._until_nothing_is_due())
             self.changed = True
+            if approved_by:
+                self._approve(pick, approved_by[:2], old=old)
+                self.do(self._work(forged=False))
 
     def takes_back(self, who: str, pick: int, verb: str) -> None:
         if run := self._picked(pick):
@@ -153,16 +152,21 @@ class ApprovalMachine(RuleBasedStateMachine):
     def ends_a_delegation(self, who: str, to: str) -> None:
         self._submit(who, f"undelegate {to}", voted_on=False)
 
-    def asks_for_a_standing_approval(self, who: str, command: str, what: str, for_whom: str, uses: int) -> None:
+    def asks_for_a_standing_approval(self, who: str, command: str, what: str, for_whom: str, uses: int, approved_by: list[str]) -> None:
+        """And whoever gets it may ask once more than it allows."""
         self._submit(who, f"standing allow '{command} what={what}' {for_whom} {uses} 1h")
+        if approved_by:
+            self._approve(0, approved_by[:3])
+            self.do(self._work(forged=False))
+            for _ in range(uses + 1):
+                self._submit(for_whom, f"{command} {what}")
         self.allowed.append((for_whom, f"{command} {what}"))
 
-    def asks_for_what_is_allowed(self, pick: int, times: int) -> None:
-        """As often as it is allowed, or more often."""
+    def asks_for_what_is_allowed(self, pick: int) -> None:
+        """Now or when its time is over."""
         if self.allowed:
             who, what = self.allowed[-1 - pick % len(self.allowed)]
-            for _ in range(times):
-                self._submit(who, what)
+            self._submit(who, what)
 
     def turns_the_kill_switch(self, who: str, on: bool) -> None:
         if on:
@@ -259,10 +263,10 @@ class ApprovalMachine(RuleBasedStateMachine):
             self.known[name] = await self.bot.person(name)
         return self.known[name]
 
-    def _approve(self, pick: int, names: list[str]) -> None:
-        """These people approve what they are shown of a run that waits, if there is one."""
+    def _approve(self, pick: int, names: list[str], *, old: bool = False) -> None:
+        """These people approve what they are shown of a run that waits, if there is one; on an old card what was shown at first."""
         if run := self._open(pick):
-            digest = (self.digests.get(run) or ["none"])[-1]
+            digest = (self.digests.get(run) or ["none"])[0 if old else -1]
             for who in names:
                 self._press(who, Press(str(uuid4()), "approve", str(run), Door.browser, digest=digest))
 
