@@ -17,7 +17,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> "Pieces
 
 
 class Pieces(LoadFileScheduling):  # type: ignore[misc]  # it has no types
-    """A process is given its next piece when it begins the last test of the one that it has, not two tests before.
+    """A process is given its next piece when it begins the last test of the one that it has, not two tests before; and none any more when
+    the others can have one each.
 
     At the end, what minds the clock would otherwise stand behind its like in one process while the others had nothing to do.
     """
@@ -29,3 +30,6 @@ class Pieces(LoadFileScheduling):  # type: ignore[misc]  # it has no types
     def _reschedule(self, node: WorkerController) -> None:
         if not self.workqueue or self._pending_of(self.assigned_work[node]) < 2:
             super()._reschedule(node)
+            others = sum(not one.shutting_down for one in self.nodes if one is not node)
+            if not node.shutting_down and len(self.workqueue) <= others:
+                node.shutdown()

@@ -16,6 +16,7 @@ from unittest.mock import patch
 import pytest
 
 from bot import deadlines
+from tests.pieces import SPLIT
 
 LONGEST: Final = (
     "tests/stories/test_chaos.py",
@@ -61,9 +62,10 @@ _KINDS: Final = ("", "quiet", "alone")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {name: position for position, name in enumerate(LONGEST)}
 
-    def place(item: pytest.Item) -> tuple[int, int, bool]:
+    def place(item: pytest.Item) -> tuple[int, int, bool, bool]:
+        """Of what minds the clock the longest last: the shorter ones then share a process."""
         name = item.nodeid.partition("::")[0]
-        return _KINDS.index(kind_of(item)), order.get(name, len(LONGEST)), "/stories/" not in name
+        return _KINDS.index(kind_of(item)), order.get(name, len(LONGEST)), "/stories/" not in name, name in SPLIT
 
     items.sort(key=place)
 

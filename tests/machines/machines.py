@@ -39,7 +39,7 @@ from tests.machines.oracles import Someone
 
 PLANNING = (RunStatus.submitted, RunStatus.planning)
 EXECUTING = (RunStatus.queued, RunStatus.running, RunStatus.undoing)
-MOST_WAITING = 6
+MOST_WAITING = 4
 
 
 class ApprovalMachine(RuleBasedStateMachine):

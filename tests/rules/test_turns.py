@@ -87,6 +87,7 @@ def test_nothing_stands_in_line_behind_its_like_while_a_process_has_nothing_to_d
     assert first.given == [0, 1, 2], "it has two more"
     pieces.mark_test_complete(first, 1)
     assert first.given == [0, 1, 2, 5], "a process begins a test when it knows what is next, or that nothing is"
+    assert first.shutting_down, "the other one can have what is left"
     pieces.mark_test_complete(second, 3)
     assert second.given == [3, 4, 6]
     for done in (2, 5):
