@@ -177,7 +177,8 @@ class Watch:
     async def sleep(self, seconds: float) -> None:
         """Waits so long, or until something happens because of which there is nothing to wait for any more."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.awake.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self.awake.wait()
 
     async def __aenter__(self) -> Self:
         if self._undoing:

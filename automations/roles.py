@@ -198,7 +198,8 @@ async def _until_ended(ended: asyncio.Event, parent: int) -> None:
     """A signal, or the supervisor's death."""
     while not ended.is_set() and os.getppid() == parent:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ended.wait(), 1.0)
+            async with asyncio.timeout(1.0):
+                await ended.wait()
 
 
 def _wait_for_the_end(parent: int) -> None:

@@ -62,7 +62,8 @@ async def sustained(url: str, requests: Sequence[bytes], *, connections: int, se
     try:
         started = time.monotonic()
         crowd.start(members, until=started + seconds)
-        await asyncio.wait_for(crowd.finished, seconds + ANSWER_SECONDS)
+        async with asyncio.timeout(seconds + ANSWER_SECONDS):
+            await crowd.finished
         crowd.load.seconds = crowd.until - started
         return crowd.load
     except TimeoutError as error:
@@ -87,7 +88,8 @@ async def spaced(
             await asyncio.sleep(pause)
             answer = walker.expect()
             load.asked_at.append(member.ask(request))
-            _note(load, *await asyncio.wait_for(answer, ANSWER_SECONDS))
+            async with asyncio.timeout(ANSWER_SECONDS):
+                _note(load, *await answer)
             if after:
                 await after(position)
         load.seconds = time.monotonic() - started

@@ -165,7 +165,8 @@ class Room:
                     yield one
             while True:
                 try:
-                    await asyncio.wait_for(woken.wait(), HEARTBEAT_SECONDS)
+                    async with asyncio.timeout(HEARTBEAT_SECONDS):
+                        await woken.wait()
                 except TimeoutError:
                     yield None
                     continue

@@ -40,7 +40,8 @@ async def reroute_always(services: Services, changed: asyncio.Event) -> None:
         except (SQLAlchemyError, OSError, PolicyError) as error:
             _log.warning("rerouting is interrupted: %s", type(error).__name__)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(changed.wait(), AGAIN_SECONDS)
+            async with asyncio.timeout(AGAIN_SECONDS):
+                await changed.wait()
         await asyncio.sleep(TOGETHER_SECONDS)
 
 

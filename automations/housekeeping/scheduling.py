@@ -33,7 +33,8 @@ async def schedule_always(services: Services, woken: asyncio.Event) -> None:
             _log.warning("scheduling is interrupted: %s", type(error).__name__)
             pause = AFTER_TROUBLE
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(woken.wait(), pause)
+            async with asyncio.timeout(pause):
+                await woken.wait()
 
 
 async def schedule(services: Services) -> int:

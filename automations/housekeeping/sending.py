@@ -50,7 +50,8 @@ class Sender:
                     _log.warning("sending is interrupted: %s", type(error).__name__)
                     wait = 1.0
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._messages.wait(), wait)
+                    async with asyncio.timeout(wait):
+                        await self._messages.wait()
         finally:
             for task in self._under_way:
                 task.cancel()

@@ -82,7 +82,8 @@ async def sweep(services: Services, dispatcher: Dispatcher) -> None:
         except (SQLAlchemyError, OSError, PolicyError) as error:
             _log.warning("a sweep was interrupted: %s", type(error).__name__)
         with suppress(TimeoutError):
-            await asyncio.wait_for(dispatcher.unheard.wait(), SWEEP_SECONDS)
+            async with asyncio.timeout(SWEEP_SECONDS):
+                await dispatcher.unheard.wait()
 
 
 async def count_all(services: Services) -> None:

@@ -28,7 +28,8 @@ async def take_always(services: Services, deliveries: asyncio.Event) -> None:
             _log.warning("taking deliveries is interrupted: %s", type(error).__name__)
             wait = 1.0
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(deliveries.wait(), wait)
+            async with asyncio.timeout(wait):
+                await deliveries.wait()
 
 
 async def _until_next(services: Services) -> float:

@@ -48,7 +48,8 @@ async def _verified(services: Services) -> tuple[int, int, list[str]]:
         "nice", *words, "--json", env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     try:
-        output, trouble = await asyncio.wait_for(process.communicate(), LONGEST)
+        async with asyncio.timeout(LONGEST):
+            output, trouble = await process.communicate()
     except TimeoutError:
         return 0, 0, [f"it took longer than {LONGEST:g} s and was ended; run: countersign audit verify"]
     finally:

@@ -41,7 +41,8 @@ async def wake_free_always(services: Services, freed: asyncio.Event) -> None:
     """As soon as a lock is said to be free, and every second, because nobody may have said so, until cancelled."""
     while True:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(freed.wait(), LOOK_SECONDS)
+            async with asyncio.timeout(LOOK_SECONDS):
+                await freed.wait()
         freed.clear()
         try:
             await wake_free(services)

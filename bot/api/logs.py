@@ -63,7 +63,8 @@ async def _told(request: Request, caller: Caller, run: RunRow, *, after: int) ->
                 yield part_event("end", json.dumps({"status": run.status, "outcome": run.outcome}, ensure_ascii=False))
                 return
             try:
-                await asyncio.wait_for(woken.wait(), LOOK_SECONDS)
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await woken.wait()
             except TimeoutError:
                 yield ": still here\n\n"
 

@@ -119,7 +119,7 @@ async def _messages(session: ReadSession, asking: Asking) -> list[Pane]:
             one.dead_at,
             f"{one.platform} {(one.channel and f'#{one.channel}') or f'to {one.person}'}",
             Cell(f"#{one.number} {one.command}", asking.frame.here.link(f"/runs/{one.number}")) if one.number else one.kind,
-            f"{plainly(one.error)}{' (may have been posted)' if one.unclear else ''}",
+            f"{one.error}{' (may have been posted)' if one.unclear else ''}",
             asking.link("Send again", "messages resend", which=str(one.id)),
         )
         for one in await find_undeliverable(session, limit=SHOWN)

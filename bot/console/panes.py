@@ -96,9 +96,6 @@ _CODE: Final = re.compile("[a-z]+(?:_[a-z]+)+")
 _PLAIN: Final[Mapping[str, str]] = {
     "webhook_denied": "not proved to come from its sender",
     "content_type": "not JSON, nor a form",
-    "channel_not_found": "there is no such channel, or the bot is not in it",
-    "not_in_channel": "the bot is not in this channel",
-    "is_archived": "the channel is archived",
 }
 
 

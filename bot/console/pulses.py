@@ -66,7 +66,8 @@ class Pulse:
             yield watcher.concerned(runs)
             while True:
                 try:
-                    await asyncio.wait_for(watcher.woken.wait(), HEARTBEAT_SECONDS)
+                    async with asyncio.timeout(HEARTBEAT_SECONDS):
+                        await watcher.woken.wait()
                 except TimeoutError:
                     yield frozenset()
                     continue
@@ -111,7 +112,8 @@ class Pulse:
             await self._changed()  # from here on; what came while somebody opened a page is told twice
         while self._watchers:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._noticed.wait(), QUIET_SECONDS)
+                async with asyncio.timeout(QUIET_SECONDS):
+                    await self._noticed.wait()
             self._noticed.clear()
             with suppress(CountersignError):  # a database that does not answer is asked again
                 self._wake(await self._changed())

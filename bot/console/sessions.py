@@ -28,7 +28,7 @@ _BROWSERS: Final = (("Edge", "Edg/"), ("Firefox", "Firefox/"), ("Chrome", "Chrom
 _SYSTEMS: Final = ("Android", "iPhone", "iPad", "Windows", "Mac OS", "Linux")
 NOISE: Final = frozenset({"no_session", "csrf", "foreign_origin", INACTIVE.reason})
 """Why a request is refused before anybody may act; such refusals are counted."""
-NO_SESSION: Final = "You are not signed in here. Open the link that `countersign up` or `countersign login` printed; it works once."
+NO_SESSION: Final = "You are not signed in here. Open the link that countersign up or countersign login printed; it works once."
 
 
 @dataclass(frozen=True)

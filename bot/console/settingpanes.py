@@ -19,9 +19,10 @@ def settings_pane(settings: Settings) -> Pane:
     rows = []
     for name, about in type(settings).model_fields.items():
         value, variable = getattr(settings, name), f"{PREFIX}{name.upper()}"
+        words = shown(name, value)
         given = variable in os.environ
         source = "environment" if given else "default" if value == about.default else "given at start"
-        rows.append((Cell(variable, code=True), Cell(shown(name, value), code=True) if shown(name, value) else Cell("not set"), source))
+        rows.append((Cell(variable, code=True), Cell(words, code=True) if words else Cell("not set"), source))
     return Pane("Settings in force", ("Variable", "Value", "Comes from"), rows, aside="Of this web process; workers have their own.")
 
 

@@ -109,7 +109,8 @@ async def test_a_worker_waits_for_a_postgres_that_is_away(database: DatabaseUrls
         await asyncio.wait([waiting], timeout=0.5)
         assert not waiting.done()
         await wire.accept()
-        assert await asyncio.wait_for(waiting, 10) == 0
+        async with asyncio.timeout(10):
+            assert await waiting == 0
 
 
 async def _late(began: float) -> bool:

@@ -23,6 +23,7 @@ from bot.scim.resources import ENTERPRISE
 from commands.breaking import target_of
 from countersign.invocations import Door, Invocation, Place
 from countersign.runs import RunStatus
+from integrations.slack.errors import SlackRefused
 from kit.authenticators import Key
 from kit.bots import Bot, Member, RunHandle
 from kit.fixtures import open_bot
@@ -322,7 +323,7 @@ async def _around(gallery: Gallery) -> None:
         await note_looks(session, [fleet, bank, clock])
         await note_used(session, ["fleet"])
         await add_messages(session, [message])
-        await put_off(session, message.id, seconds=0, error=gallery.said("channel_not_found"), unclear=False, dead=True)
+        await put_off(session, message.id, seconds=0, error=gallery.said(str(SlackRefused("channel_not_found"))), unclear=False, dead=True)
 
 
 async def _from_the_directory(gallery: Gallery) -> None:

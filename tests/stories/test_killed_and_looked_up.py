@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bot.hubs import open_hub
 from tests.hubs import World, until
-from tests.stories.test_one_at_a_time import House, executing
+from tests.stories.houses import House, executing, open_house
 
 SOURCE = '''
 """Payments whose bank can be asked."""
@@ -92,15 +91,8 @@ FROM audit_events a JOIN runs r ON r.id = a.run_id WHERE a.kind = 'step:looked_u
 
 @pytest.fixture
 async def house(world: World) -> AsyncIterator[House]:
-    world.policy = POLICY
-    await world.prepare()
-    folder, trace = world.folder / "commands", world.folder / "trace"
-    folder.mkdir()
-    trace.touch()
-    (folder / "banks.py").write_text(SOURCE.format(trace=str(trace)))
-    world.extra |= {"COUNTERSIGN_COMMANDS": str(folder), "COUNTERSIGN_LEASE_SECONDS": "2"}
-    async with open_hub(world.settings()) as hub:
-        yield House(world, hub, trace)
+    async with open_house(world, SOURCE, POLICY, LEASE_SECONDS="2") as house:
+        yield house
 
 
 async def test_the_bank_has_it_or_not_or_does_not_answer(house: House) -> None:

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.hubs import open_hub
 from tests.hubs import World, until
-from tests.stories.test_one_at_a_time import House, executing
+from tests.stories.houses import House, executing, open_house
 
 SOURCE = '''
 """Things that are watched, and things that ask for others."""
@@ -97,15 +96,8 @@ _RUNS = "SELECT r.command || ' ' || (r.arguments->>'name') || ' ' || r.status FR
 
 @pytest.fixture
 async def house(world: World) -> AsyncIterator[House]:
-    world.policy = POLICY
-    await world.prepare()
-    folder, trace = world.folder / "commands", world.folder / "trace"
-    folder.mkdir()
-    trace.touch()
-    (folder / "houses.py").write_text(SOURCE.format(trace=str(trace)))
-    world.extra |= {"COUNTERSIGN_COMMANDS": str(folder), "COUNTERSIGN_LEASE_SECONDS": "1"}
-    async with open_hub(world.settings()) as hub:
-        yield House(world, hub, trace)
+    async with open_house(world, SOURCE, POLICY, LEASE_SECONDS="1") as house:
+        yield house
 
 
 async def killing(house: House, supervisor: int, line: str, *, times: int) -> None:

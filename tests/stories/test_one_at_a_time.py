@@ -4,19 +4,15 @@ import os
 import random
 import signal
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
-from sqlalchemy import text
 
-from bot.hubs import Hub, open_hub
 from bot.presses import Press
-from countersign.invocations import Door, Invocation, Place
-from store.databases import reading
-from store.people import Person, find_person
-from tests.hubs import World, disposing, until
+from countersign.invocations import Door
+from tests.hubs import World, until
+from tests.stories.houses import House, executing, open_house
 
 RUNS = 5
 KILLS = 5
@@ -63,50 +59,10 @@ groups: {staff: [visitor]}
 """
 
 
-@dataclass
-class House:
-    """A hub and the trace that the steps leave."""
-
-    world: World
-    hub: Hub
-    trace: Path
-
-    async def person(self, name: str) -> Person:
-        async def find() -> Person | None:
-            async with reading(self.hub.engine) as session:
-                return await find_person(session, name)
-
-        found: Person = await until(find)
-        return found
-
-    async def ask(self, line: str) -> UUID:
-        invocation = Invocation(key=str(uuid4()), door=Door.browser, place=Place("room", "", "ops"), text=line)
-        answer = await self.hub.submit(await self.person("ada"), invocation)
-        assert answer.run_id is not None, answer.reply.text
-        return answer.run_id
-
-    async def rows(self, query: str) -> list[str]:
-        async with disposing(self.world.engine(role="owner")) as engine, reading(engine) as session:
-            return [str(row[0]) for row in await session.execute(text(query))]
-
-
 @pytest.fixture
 async def house(world: World) -> AsyncIterator[House]:
-    world.policy = POLICY
-    await world.prepare()
-    folder = world.folder / "commands"
-    folder.mkdir()
-    trace = world.folder / "trace"
-    trace.touch()
-    (folder / "rooms.py").write_text(SOURCE.format(trace=str(trace)))
-    world.extra |= {"COUNTERSIGN_COMMANDS": str(folder), "COUNTERSIGN_LEASE_SECONDS": "1", "COUNTERSIGN_EXECUTING_PROCESSES": "2"}
-    async with open_hub(world.settings()) as hub:
-        yield House(world, hub, trace)
-
-
-def executing(supervisor: int) -> list[int]:
-    pids = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
-    return [int(one) for one in pids if Path(f"/proc/{one}/comm").read_text().strip() == "cs-executing"]
+    async with open_house(world, SOURCE, POLICY, LEASE_SECONDS="1", EXECUTING_PROCESSES="2") as house:
+        yield house
 
 
 def visits(trace: Path) -> list[str]:

@@ -176,7 +176,8 @@ async def _audit(patient: Patient) -> str:
         *words, "--json", env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     try:
-        output, trouble = await asyncio.wait_for(process.communicate(), VERIFY_SECONDS)
+        async with asyncio.timeout(VERIFY_SECONDS):
+            output, trouble = await process.communicate()
     except TimeoutError:
         process.kill()
         await process.wait()

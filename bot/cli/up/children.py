@@ -67,7 +67,8 @@ class Child:
         with suppress(ProcessLookupError):
             self._process.terminate()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), self.part.stop_seconds)
+            async with asyncio.timeout(self.part.stop_seconds):
+                await self._process.wait()
         if self.is_running:
             for pid in (self._process.pid, *_descendants(self._process.pid)):
                 with suppress(ProcessLookupError):

@@ -75,7 +75,8 @@ async def test_a_terminal_follows_and_ends_as_the_run_did(world: World, monkeypa
         following = asyncio.create_task(asyncio.to_thread(called, app, "logs", str(key.run_id), "-f", "-n", "1", "--json"))
         await say(world, key, "three")
         await end(world, key, RunStatus.failed)
-        followed = await asyncio.wait_for(following, 20)
+        async with asyncio.timeout(20):
+            followed = await following
         assert [json.loads(line)["line"] for line in followed.out.splitlines()][-1] == "three"
         assert (followed.code, "failed: that was it" in followed.err) == (1, True)
         nobody = await asyncio.to_thread(called, app, "logs", "999999", "-f")

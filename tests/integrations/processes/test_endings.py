@@ -51,7 +51,8 @@ async def test_a_daemon_does_not_survive_a_cancelled_task(folder: Folder, worker
 
     worker.heard = heard
     task = asyncio.create_task(worker.carry_out((await folder.plan()).steps[0]))
-    await asyncio.wait_for(started.wait(), 10)
+    async with asyncio.timeout(10):
+        await started.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
