@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from countersign.replies import opens_a_page
 from store.alerts import NewAlert, NewGroup
 
 from .mappings import Unmapped
@@ -120,6 +121,5 @@ def _text(told: Mapping[str, Any], name: str) -> str:
 
 
 def _link(told: Mapping[str, Any], name: str) -> str:
-    """Only what a browser opens as a page."""
     value = _text(told, name)
-    return value if value.startswith(("https://", "http://")) else ""
+    return value if opens_a_page(value) else ""

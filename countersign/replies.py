@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 from pydantic import Field as Limit
 
 
@@ -15,6 +15,17 @@ class Tone(StrEnum):
     busy = "busy"
     good = "good"
     bad = "bad"
+
+
+def opens_a_page(address: str) -> bool:
+    """Whether a browser opens a page there and does nothing else, such as carrying out a script."""
+    return address.startswith(("https://", "http://"))
+
+
+def _page(address: str) -> str:
+    if address and not opens_a_page(address):
+        raise ValueError("should begin with https:// or http://")
+    return address
 
 
 class _Value(BaseModel):
@@ -45,7 +56,7 @@ class Button(_Value):
     ask_reason: bool = False
     only: Literal["", "browser"] = ""
     signed: bool = False
-    link: str = ""
+    link: Annotated[str, AfterValidator(_page)] = ""
 
 
 class Card(_Value):

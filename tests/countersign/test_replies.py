@@ -34,3 +34,11 @@ def test_two_forms_do_not_share_what_they_carry() -> None:
 def test_a_button_that_slack_would_refuse_is_refused() -> None:
     with pytest.raises(ValidationError, match="at most 75"):
         Button(label="x" * 76, intent="approve", target="run-1")
+
+
+@pytest.mark.parametrize(
+    "link", ["javascript:alert(1)", "JavaScript:alert(1)", " https://page.test", "data:text/html,x", "//evil.test", "/runs/7"]
+)
+def test_a_button_leads_to_a_page_and_to_nothing_else(link: str) -> None:
+    with pytest.raises(ValidationError, match="should begin with https:// or http://"):
+        Button(label="Open", intent="open", target="run-1", link=link)

@@ -9,11 +9,21 @@ BEGAN = datetime(2026, 11, 29, 18, 0, tzinfo=UTC)
 
 
 def notification(
-    *instances: str, group: str = "api", status: str = "firing", ended: Sequence[str] = (), later: float = 0, **labels: str
+    *instances: str,
+    group: str = "api",
+    status: str = "firing",
+    ended: Sequence[str] = (),
+    later: float = 0,
+    link: str = "http://alerts.example.test",
+    **labels: str,
 ) -> bytes:
-    """Version 4 of the webhook's body; `later` seconds is when the alerts began, after 18:00. Those in `ended` have ended."""
+    """Version 4 of the webhook's body; `later` seconds is when the alerts began, after 18:00. Those in `ended` have ended.
+
+    They say that they come from `link`.
+    """
     common = {"alertname": "HighLatency", "service": group, "severity": "critical"} | labels
-    alerts = [_alert(one, common, ended=one in ended or status == "resolved", later=later) for one in (*instances, *ended)]
+    source = {"generatorURL": link}
+    alerts = [_alert(one, common, ended=one in ended or status == "resolved", later=later) | source for one in (*instances, *ended)]
     firing = any(one["status"] == "firing" for one in alerts)
     body = {
         "version": "4",
@@ -24,7 +34,7 @@ def notification(
         "groupLabels": {"alertname": "HighLatency", "service": group},
         "commonLabels": common,
         "commonAnnotations": {"summary": f"Requests to {group} are slow"},
-        "externalURL": "http://alerts.example.test",
+        "externalURL": link,
         "alerts": alerts,
     }
     return json.dumps(body).encode()
@@ -38,6 +48,5 @@ def _alert(instance: str, common: dict[str, str], *, ended: bool, later: float) 
         "annotations": {"summary": f"{instance} is slow"},
         "startsAt": began,
         "endsAt": (BEGAN + timedelta(seconds=later + 60)).isoformat() if ended else "0001-01-01T00:00:00Z",
-        "generatorURL": "http://prometheus.example.test/graph",
         "fingerprint": f"{common['service']}-{instance}",
     }

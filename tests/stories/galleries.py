@@ -46,6 +46,8 @@ from tests.stories.alarms import notification
 from tests.stories.shops import COMMANDS, POLICY
 
 SECRET: Final = "8f742231b10e8888abcd99yyyzzz85a5"
+HOSTILE: Final = "javascript:alert(5)//"
+"""Where somebody says that an alert comes from."""
 _PLACES: Final = {
     "succeeded": "SELECT max(number) FROM runs WHERE status = 'succeeded' AND badge = '' AND arguments ->> 'env' = 'prod'",
     "broken": "SELECT max(number) FROM runs WHERE badge = 'break-glass'",
@@ -119,14 +121,17 @@ def _with_words(policy: str, words: str, planted: list[str]) -> str:
         planted.append(head)
         return json.dumps(f"{head} {words}")
 
-    rule = f"  - {{name: {said('not for nothing')}, command: status, when: {{note: nothing}}, deny: {said('Say what for.')}}}\n"
+    rules = f"  - {{name: {said('not for nothing')}, command: status, when: {{note: nothing}}, deny: {said('Say what for.')}}}\n"
+    rules += f"  - {{name: {said('not too often')}, command: status, limit: {{count: 100, per: 1h}}}}\n"
+    guests = said("guests")
     for before, after in (
         ("name: prod takes two", f"name: {said('prod takes two')}"),
         ("  auditor:", f"  {said('reader')}: [shop:ship]\n  auditor:"),
-        ("robots: [deployer]", f"robots: [deployer], {said('guests')}: [deployer]"),
+        ("kim@example.test, groups: [leads]", f"kim@example.test, groups: [leads, {guests}]"),
+        ("robots: [deployer]", f"robots: [deployer], {guests}: [deployer]"),
     ):
         policy = policy.replace(before, after)
-    return policy + rule + f"directories: {{scim: {{groups: {{{json.dumps(_staff(words))}: developers}}}}}}\n"
+    return policy + rules + f"directories: {{scim: {{groups: {{{json.dumps(_staff(words))}: developers}}}}}}\n"
 
 
 def _staff(words: str) -> str:
@@ -209,10 +214,12 @@ async def _from_outside(gallery: Gallery) -> None:
     """A trigger that runs a command, one that shows alerts, and deliveries that were refused."""
     max_, lin = gallery.member("max"), gallery.member("lin")
     given = {"sender": "github", "account": "night-shift", "run": "ship", "secret": SECRET}
-    mapping = "service='api'; version=payload.version; note=payload.note"
+    mapping = f"service='api'; version=payload.version; note=payload.note + {json.dumps(gallery.said(', as mapped'))}"
+    label = "<b class=planted>Ship v2</b>" if gallery.words else "Ship v2"
+    runbooks = f"{label}: ship service=labels.service; version='v2'; note={json.dumps(gallery.said('as the alert says'))}"
     for command, name, how in (
         ("trigger add", "releases", given | {"mapping": mapping}),
-        ("trigger alerts", "prometheus", {"sender": "bearer", "channel": "#incidents", "secret": SECRET}),
+        ("trigger alerts", "prometheus", {"sender": "bearer", "channel": "#incidents", "secret": SECRET, "runbooks": runbooks}),
     ):
         run = await max_.submit(command, name=name, **how)
         await lin.approve(run)
@@ -233,8 +240,13 @@ async def _deliver(gallery: Gallery, sender: httpx.AsyncClient) -> None:
         headers = {"content-type": "application/json", "x-github-event": event, "x-github-delivery": delivery}
         for signature in (right, wrong):
             await sender.post(f"/hooks/{releases}", content=body, headers={**headers, "x-hub-signature-256": signature})
-    for group, instance in (("api", "db-7"), (gallery.said("checkout", longest=100), gallery.said("edge-2", longest=100))):
-        body = notification(instance, group=group, severity=gallery.said("critical", longest=100))
+    checkout = [gallery.said(one, longest=100) for one in ("checkout", "edge-2")]
+    for group, instance, link in (
+        ("api", "db-7", "https://alerts.example.test"),
+        (*checkout, gallery.said("https://alerts.example.test/checkout")),
+        *([("mail", "mx-1", f"{HOSTILE}{gallery.words}")] if gallery.words else []),
+    ):
+        body = notification(instance, group=group, severity=gallery.said("critical", longest=100), link=link)
         headers = {"content-type": "application/json", "authorization": f"Bearer {SECRET}"}
         told = await sender.post(f"/hooks/{alerts}", content=body, headers=headers)
         assert told.status_code == 202, told.text
@@ -244,8 +256,9 @@ async def _by_the_clock(gallery: Gallery) -> None:
     max_ = gallery.member("max")
     why = gallery.said("Customers read it at breakfast.")
     status = f"status note={json.dumps(f'every night {gallery.words}'.strip())}"
+    given = {"account": "night-shift", "why": why, "channel": f"#night-desk {gallery.words}".strip()}
     for name, when, what in (("nightly-status", "30 2 * * *", status), ("weekly-ship", "0 9 * * mon", "ship api v3")):
-        run = await max_.submit("schedule add", name=name, when=when, what=what, account="night-shift", why=why)
+        run = await max_.submit("schedule add", name=name, when=when, what=what, **given)
         assert run.succeeded, run.outcome
     await max_.submit("schedule pause", name="weekly-ship", why=why)
 
@@ -263,7 +276,8 @@ async def _looked_after(gallery: Gallery) -> None:
     event = await gallery.one("SELECT id FROM audit_events WHERE run_id = :run AND kind = 'run:answered'", run=asked)
     begun = text("UPDATE runs SET status = :status WHERE id = :run")
     async with transaction(gallery.bot.owner) as session:
-        await give(session, grant=uuid4(), subject="lin", role="keeper", length=timedelta(days=2), run=asked, approved_by=["kim"])
+        for subject, role in (("lin", "keeper"), ("ada", f"reader {gallery.words}".strip())):
+            await give(session, grant=uuid4(), subject=subject, role=role, length=timedelta(days=2), run=asked, approved_by=["kim"])
         await place_hold(session, kind="command", target="ship", reason=gallery.said("case 12 goes to court"), by="max", run=asked)
         await session.execute(begun, {"status": "running", "run": run})
         await erase_events(session, [event], run=run)
@@ -280,6 +294,17 @@ async def _glass_broken(gallery: Gallery) -> None:
     await gallery.bot.settle()
     assert run.succeeded, run.outcome
     await gallery.order("kim", "review", number=row.number, finding=gallery.said("It was right: the tills stood still."))
+
+
+async def _standing_allowed(gallery: Gallery) -> None:
+    """Ada need not ask each time, as long as she says the same."""
+    note = json.dumps(gallery.said("the weekly till roll"))
+    run = await gallery.member("ada").submit(
+        "standing allow", what=f"ship tills v1 env=prod note={note}", people="ada", uses="2", duration="1h"
+    )
+    for name in ("lin", "kim"):
+        await gallery.member(name).approve(run)
+    assert run.succeeded, run.outcome
 
 
 async def _catalogue_reviewed(gallery: Gallery) -> None:
@@ -311,7 +336,9 @@ async def _around(gallery: Gallery) -> None:
     """A command that is stopped, messages that cannot be delivered, and a key of Lin's."""
     await gallery.order("max", "stop command", name="pay out", reason=gallery.said("The bank is being moved."))
     run = await gallery.one("SELECT id FROM runs WHERE command = 'ship' ORDER BY number DESC LIMIT 1")
-    message = NewMessage(UUID(str(run)), "card", "slack", "T1", "C0GONE", card={"title": "ship", "fallback": "ship"})
+    message = NewMessage(
+        UUID(str(run)), "card", "slack", "T1", gallery.said("C0GONE", longest=100), card={"title": "ship", "fallback": "ship"}
+    )
     key = Key("localhost", b"lin")
     token = {"name": "COUNTERSIGN_FLEET__TOKEN", "secret": True, "set": True}
     fleet = {"name": "fleet", "scopes": ["pods:read"], "variables": [token], "configured": True, "problem": ""}
@@ -345,15 +372,21 @@ async def _from_the_directory(gallery: Gallery) -> None:
 
 async def _from_elsewhere(gallery: Gallery) -> None:
     """What directories, chat platforms, workers and the names of tokens say, which they or their admins choose."""
-    account = {"team": gallery.said("T0OTHER"), "account": gallery.said("U0LIN"), "by": gallery.said("slack")}
+    account = {
+        "platform": gallery.said("matrix"),
+        "team": gallery.said("T0OTHER"),
+        "account": gallery.said("U0LIN"),
+        "by": gallery.said("slack"),
+    }
     async with transaction(gallery.bot.owner) as session:
-        linked = "INSERT INTO chat_accounts (platform, team, account, person, linked_by) VALUES ('slack', :team, :account, 'lin', :by)"
+        linked = "INSERT INTO chat_accounts (platform, team, account, person, linked_by) VALUES (:platform, :team, :account, 'lin', :by)"
         await session.execute(text(linked), account)
         versions, labels = [gallery.said("code")], [f"arm {gallery.words}"]
         await note_worker(session, name=gallery.said("host/1:executing"), role=gallery.said("executing"), versions=versions, labels=labels)
         await issue_token(session, kind="api", person="lin", label=gallery.said("backup script"), scopes=(), lifetime=3_600)
         await save_choices(session, {"shop.cities": ["Oslo", gallery.words]})
     await _from_the_directory(gallery)
+    await _standing_allowed(gallery)
     await gallery.order("max", "view save", page="runs", name=gallery.said("Broken", longest=40), query=urlencode({"q": gallery.words}))
     ada, lin = gallery.member("ada"), gallery.member("lin")
     await ada.submit("move house", city=gallery.said("Bergen", longest=200))

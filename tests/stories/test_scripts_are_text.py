@@ -9,13 +9,17 @@ import pytest_asyncio
 from playwright.async_api import Page as Tab
 from sqlalchemy import text
 
+from countersign.replies import Card, Reply
+from integrations.slack.blocks import card_blocks, reply_blocks
+from integrations.slack.validation import problems
 from kit.servers import Servers
 from store.databases import reading
 from tests.bot.console.pages import Form, Forms, Page
 from tests.bot.webs import Browser
+from tests.integrations.slack.test_blocks import assert_inert
 from tests.stories.browsers import Chromium, chromium, come_in, find_chromium
 from tests.stories.columns import CHOSEN_BY_NOBODY
-from tests.stories.galleries import Gallery, open_gallery
+from tests.stories.galleries import HOSTILE, Gallery, open_gallery
 from tests.stories.tours import FIRST, Stop, stops
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -27,7 +31,8 @@ HEAD: Final = WORDS[:16]
 _WHAT_IS_THERE: Final = """() => document.documentElement.textContent
   + [...document.querySelectorAll("*")].flatMap((one) => [...one.attributes].map((each) => each.value)).join(" ")"""
 _WHAT_WAS_MADE: Final = """() => [...document.querySelectorAll("*")].filter((one) => one.classList.contains("planted")
-  || one.getAttributeNames().some((name) => name.startsWith("on") || name === "style") || one.protocol === "javascript:"
+  || one.getAttributeNames().some((name) => name.startsWith("on") || name === "style")
+  || (one.hasAttribute("href") && !["http:", "https:"].includes(new URL(one.getAttribute("href"), document.baseURI).protocol))
   || (one.localName === "script" && !new URL(one.src, "http://nowhere.test").pathname.startsWith("/static/"))
   ).map((one) => one.outerHTML.slice(0, 120))"""
 _NEVER_SHOWN: Final = ("delivery v3", "delivery none", "without a version")
@@ -92,6 +97,21 @@ async def test_what_people_systems_and_runs_wrote_is_text_on_every_page(walk: Wa
     assert "1522756" not in shown.partition("{{1234*1234}}")[2][:12]
 
 
+async def test_what_was_shown_says_nothing_to_slack_and_no_alert_leads_anywhere_else(walk: Walk) -> None:
+    """Every card and answer of the room as Slack would be given it; an address that is none of a page is not kept."""
+    async with reading(walk.gallery.bot.owner) as session:
+        shown = (await session.execute(text("SELECT kind, card FROM messages WHERE shown > 0 AND card IS NOT NULL"))).all()
+        links = set(await session.scalars(text("SELECT link FROM alert_groups UNION SELECT link FROM alerts")))
+    assert any("<script class=planted>" in str(one.card) for one in shown)
+    for one in shown:
+        reply, card = Reply.model_validate, Card.model_validate
+        blocks = reply_blocks(reply(one.card)) if one.kind == "reply" else card_blocks(card(one.card))
+        assert problems(blocks, surface="message") == []
+        assert_inert(blocks)
+        assert HOSTILE not in str(blocks)
+    assert sorted(one.partition(" ")[0] for one in links) == ["", "https://alerts.example.test", "https://alerts.example.test/checkout"]
+
+
 async def test_what_is_written_into_every_form_of_every_page_is_text(walk: Walk) -> None:
     """Each kind of form that there is on any page is sent with script in all of its fields, as a browser without scripts sends it."""
     tried: set[tuple[str, ...]] = set()
@@ -112,7 +132,8 @@ async def test_everything_that_is_kept_as_text_was_written_to_or_is_nobodys_to_c
     columns = (
         "SELECT c.table_name AS place, c.column_name AS name"
         " FROM information_schema.columns c JOIN pg_class k ON k.oid = c.table_name::regclass"
-        " WHERE c.table_schema = 'public' AND c.data_type IN ('text', 'jsonb') AND k.relkind IN ('r', 'p') AND NOT k.relispartition"
+        " WHERE c.table_schema = 'public' AND c.data_type IN ('text', 'jsonb', 'ARRAY')"
+        " AND k.relkind IN ('r', 'p') AND NOT k.relispartition"
     )
     untouched = set()
     async with reading(walk.gallery.bot.owner) as session:
