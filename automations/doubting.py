@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from countersign.runs import RunStatus
 from store.journals import Phase, StepRow, StepState, settle_steps
 
-from .calling import Ended, Work
-from .halting import Gate, Watch, stopped
-from .inquiring import Said, inquire, told_of
+from .calling import Work
+from .halting import Watch
+from .inquiring import Said, inquire, may_ask, told_of
 from .settling import listed, settle, step_of
 from .trying import key_of
 
@@ -29,7 +29,7 @@ async def in_doubt(work: Work, rows: Sequence[StepRow], phase: Phase) -> bool:
 
 async def _look_up(work: Work, rows: Sequence[StepRow], doubtful: Sequence[StepRow], phase: Phase) -> list[tuple[StepRow, str]]:
     """Those that are in doubt still, and for each of them who was asked in vain."""
-    if not any(step_of(work, row).get("lookup") for row in doubtful) or not await _may_ask(work, phase):
+    if not any(step_of(work, row).get("lookup") for row in doubtful) or not await may_ask(work, phase):
         return [(row, "") for row in doubtful]
     results = {row.position: row.result for row in rows if row.phase == Phase.do and row.state == StepState.done}
     left: list[tuple[StepRow, str]] = []
@@ -43,15 +43,6 @@ async def _look_up(work: Work, rows: Sequence[StepRow], doubtful: Sequence[StepR
             if answer.said is Said.unclear:
                 left.append((row, f" {told_of(step, answer).rstrip('.')}."))
     return left
-
-
-async def _may_ask(work: Work, phase: Phase) -> bool:
-    """Nobody asks anything for a run that a kill switch stops, or whose asker lost the right; an undo needs no right."""
-    if phase is Phase.undo:
-        async with work.services.reading() as session:
-            return not await stopped(work, session)
-    halt = await Gate(work).look()
-    return halt is None or halt.how not in (Ended.held, Ended.barred)
 
 
 async def _interrupt(work: Work, rows: Sequence[StepRow], phase: Phase, *, told: str) -> None:

@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from countersign.arguments import Duration
 from store.databases import WriteSession
-from store.journals import StepKey, StepState
+from store.journals import Phase, StepKey, StepState
 from store.lookups import begin_lookup, end_lookup, is_gone, key_of_lookup
 from store.secrets import keep_secrets
 
 from .calling import Ended, Outcome, Work, call_step
-from .halting import Watch
+from .halting import Gate, Watch, stopped
 
 AGAIN_SECONDS: Final = (1.0, 2.0)
 """How long it is waited before each further look-up while the answer is open."""
@@ -39,6 +39,15 @@ class Answer:
     result: Any = None
     why: str = ""
     sealed: Mapping[str, bytes] = field(default_factory=dict)
+
+
+async def may_ask(work: Work, phase: Phase) -> bool:
+    """Nobody asks anything for a run that a kill switch stops, or whose asker lost the right; an undo needs no right."""
+    if phase is Phase.undo:
+        async with work.services.reading() as session:
+            return not await stopped(work, session)
+    halt = await Gate(work).look()
+    return halt is None or halt.how not in (Ended.held, Ended.barred)
 
 
 async def inquire(
@@ -69,7 +78,7 @@ async def clear_up(
     work: Work, key: StepKey, step: Mapping[str, Any], results: Mapping[int, Any], watch: Watch, outcome: Outcome
 ) -> Outcome:
     """The outcome of a call made here that is unclear, once the other side was asked: done, failed without effect, or unclear still."""
-    if outcome.how is not Ended.unclear or not step.get("lookup"):
+    if outcome.how is not Ended.unclear or not step.get("lookup") or not await may_ask(work, key.phase):
         return outcome
     answer = await inquire(work, key, step, results, watch)
     if answer.said is Said.happened:

@@ -59,6 +59,8 @@ def _step_line(facts: Facts, position: int, step: Mapping[str, Any], out: Contai
     done = next((one for one in facts.steps if one.position == position and one.phase == Phase.do), None)
     undone = next((one for one in facts.steps if one.position == position and one.phase == Phase.undo), None)
     line = f"{Mark.of(done, out=position in out).sign} {step['title']}"
+    if done is None and position not in out:
+        line += _minded(step)
     if undone is not None:
         line += " ↩ undone" if undone.state == StepState.done else " ↩ undo failed" if undone.state == StepState.failed else " ↩ undoing"
     elif done is not None and done.error:
@@ -68,6 +70,13 @@ def _step_line(facts: Facts, position: int, step: Mapping[str, Any], out: Contai
     if guard := next((one for one in facts.steps if one.position == position and one.phase == Phase.guard), None):
         line += {StepState.waiting: "  ◷ watched", StepState.failed: f": {guard.error}"}.get(StepState(guard.state), "")
     return line + (f" (try {done.tries})" if done is not None and (done.tries or 1) > 1 else "")
+
+
+def _minded(step: Mapping[str, Any]) -> str:
+    """What is done about a step besides calling it: a watch afterwards, and a look-up where nobody knows what came of the call."""
+    watched = f"watched for {step['guard']['for']}" if step.get("guard") else ""
+    told = ", ".join(filter(None, [watched, "looked up if in doubt" if step.get("lookup") else ""]))
+    return f"  ◷ {told}" if told else ""
 
 
 def _bar(progress: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """A worker that dies while several steps of a run are under way: what another one makes of the journal."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +19,13 @@ from tests.fakes.proxies import DelayingProxy
 from tests.hubs import until
 
 
-async def died(crew: Bot, ada: Member, trace: Path, how: str, *lines: str) -> RunHandle:
-    """The run after its worker has died as soon as these lines were there; nothing that it would have written later is written."""
+async def died(
+    crew: Bot, ada: Member, trace: Path, how: str, *lines: str, meanwhile: Callable[[], Awaitable[object]] | None = None
+) -> RunHandle:
+    """The run after its worker has died as soon as these lines were there; nothing that it would have written later is written.
+
+    `meanwhile` happens before another one takes it over.
+    """
     working = asyncio.create_task(ada.say(f"course how='{how}'"))
 
     async def begun() -> bool:
@@ -31,6 +37,8 @@ async def died(crew: Bot, ada: Member, trace: Path, how: str, *lines: str) -> Ru
     async with reading(crew.services.engine) as session:
         (row,) = await search_runs(session, asker="ada", command="course", limit=1)
     assert row.status == "running"
+    if meanwhile is not None:
+        await meanwhile()
     async with transaction(crew.owner) as session:
         await session.execute(text("UPDATE runs SET lease_until = countersign_now() - interval '1 second' WHERE id = :id"), {"id": row.id})
     return await crew.watch(row.id, Reply(text=""))

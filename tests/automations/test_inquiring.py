@@ -1,19 +1,33 @@
 """Calls that are in doubt, and an author who said how to look: what becomes of them without a worker's death, and while one may live."""
 
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
-from automations import inquiring
+from automations import executing, inquiring
+from automations.redactions import DOTS
 from kit.bots import Bot, Member
-from store.databases import reading
+from store.databases import reading, transaction
 from store.runs import search_runs
 from tests.automations.carts import traced
 from tests.automations.test_deaths import died
+from tests.hubs import until
+
+CODE: Final = "cn8f31c7e2a4b5"
+_TABLES: Final = text("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' AND table_type = 'BASE TABLE'")
 
 LOOKS = '''
 
-from countersign import happened
+from countersign import Secret, happened
+
+CODE = "cn8f31c7e2a4b5"
+
+CODE = "cn8f31c7e2a4b5"
 
 
 @step(timeout="0.2s")
@@ -45,6 +59,51 @@ async def stumble(ctx: Context) -> None:
     """Fails the first time."""
     if trace("~") == 1:
         raise StepFailed("it stumbles")
+
+
+@step(timeout="1s")
+async def stall(ctx: Context) -> None:
+    """Takes too long, and somebody has time to do something meanwhile."""
+    trace("?s")
+    await asyncio.sleep(30)
+
+
+@step(timeout="0.2s")
+async def fetch(ctx: Context, code: Secret) -> Secret:
+    """Takes too long."""
+    await asyncio.sleep(30)
+    return code
+
+
+@step(reads=True)
+async def peek(ctx: Context, code: Secret, says: str) -> object:
+    """Tells everybody what it should tell nobody."""
+    await ctx.log("the code is " + code.reveal())
+    if says == "broken":
+        raise StepFailed("who knows " + code.reveal())
+    return happened(Secret("fresh-" + code.reveal()))
+
+
+@step(idempotent=True)
+async def use(ctx: Context, code: Secret) -> None:
+    """Uses what was fetched."""
+    trace("used " + code.reveal())
+
+
+COURSES["sealed"] = lambda: [kept := stay().looked_up_by(peek(Secret(CODE), "yes"), after="0.05s"), use(kept.result)]
+
+
+@command("secretly", permission="cart:fill", risk="medium")
+async def secretly(ctx: PlanningContext, says: str, code: Secret) -> Plan:
+    """Fetch something secret with something secret."""
+    fetched = fetch(code).looked_up_by(peek(code, says), after="0.05s")
+    return Plan("fetches it", fetched, use(fetched.result))
+
+
+@command("stalled", permission="cart:fill", risk="medium")
+async def stalled(ctx: PlanningContext) -> Plan:
+    """Do something slow whose outcome has to be looked up."""
+    return Plan("stalls", stall().looked_up_by(look_for("s", "yes"), after="0.05s"))
 
 
 @command("later", permission="cart:fill", risk="medium")
@@ -126,3 +185,70 @@ async def test_what_is_left_of_a_run_is_looked_up_as_it_was_signed(crew: Bot, ad
     goes_on = await ada.say(f"resume {row.number}")
     assert goes_on.succeeded, goes_on.outcome
     assert traced(trace) == ["~", "~", "~x do", "ox do"]
+
+
+@pytest.fixture
+async def stops(crew: Bot) -> AsyncIterator[Callable[[str], Awaitable[object]]]:
+    """Stops a command by its kill switch, until the test is over."""
+    (max_,) = crew.cast("max", may=["countersign:stop-command"])
+    yield lambda name: max_.ask(f"stop command {name}")
+    async with transaction(crew.owner) as session:
+        await session.execute(text("DELETE FROM switches"))
+
+
+async def as_it_was_before(_services: object, ids: Sequence[UUID], **_: Any) -> list[UUID]:
+    """What `without_held` says when the switch is turned just after it was asked."""
+    return list(ids)
+
+
+async def everything_of(crew: Bot) -> str:
+    """Every row of every table."""
+    async with reading(crew.owner) as session:
+        tables = list(await session.scalars(_TABLES))
+        return "\n".join([str((await session.execute(text(f'SELECT array_agg(t::text) FROM "{one}" t'))).scalar()) for one in tables])  # noqa: S608
+
+
+async def test_nobody_asks_for_a_run_that_a_kill_switch_stops(ada: Member, trace: Path, stops: Callable[[str], Awaitable[object]]) -> None:
+    asking = asyncio.create_task(ada.say("stalled"))
+
+    async def under_way() -> bool:
+        return traced(trace) == ["?s"]
+
+    await until(under_way, what="the call is under way")
+    await stops("stalled")
+    run = await asking
+    assert run.status == "interrupted"
+    assert run.outcome == "stall() took longer than 1s; it may have happened."
+    assert traced(trace) == ["?s"]
+    assert "step:looked_up" not in run.trail
+
+
+async def test_nor_for_one_that_is_stopped_just_as_it_is_taken_over(
+    crew: Bot, ada: Member, trace: Path, stops: Callable[[str], Awaitable[object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executing, "without_held", as_it_was_before)
+    run = await died(crew, ada, trace, "once only", "?a", meanwhile=lambda: stops("course"))
+    assert run.status == "interrupted"
+    assert run.outcome == "stay() was under way when its worker died; it may have happened."
+    assert traced(trace) == ["?a"]
+
+
+@pytest.mark.parametrize("says", ["yes", "broken"])
+async def test_a_secret_stays_one_when_it_is_looked_up(
+    crew: Bot, ada: Member, trace: Path, caplog: pytest.LogCaptureFixture, says: str
+) -> None:
+    run = await ada.submit("secretly", says=says, code=CODE)
+    assert run.status == ("succeeded" if says == "yes" else "interrupted"), run.outcome
+    assert traced(trace) == ([f"used fresh-{CODE}"] if says == "yes" else [])
+    assert run.log == [f"the code is {DOTS}"] * (1 if says == "yes" else 4)
+    assert (f"who knows {DOTS}" in run.outcome) == (says == "broken")
+    assert CODE not in await everything_of(crew) + caplog.text
+
+
+async def test_a_secret_that_a_dead_workers_call_left_stays_one(
+    crew: Bot, ada: Member, trace: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = await died(crew, ada, trace, "sealed", "?a")
+    assert run.succeeded, run.outcome
+    assert traced(trace) == ["?a", f"used fresh-{CODE}"]
+    assert CODE not in await everything_of(crew) + caplog.text

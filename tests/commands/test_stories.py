@@ -164,6 +164,17 @@ def test_details_tell_the_rest() -> None:
     assert len(whole.fields) == 4 + 9
 
 
+def test_approvers_see_which_steps_are_watched_and_which_are_looked_up_when_nobody_knows() -> None:
+    guard, lookup = {"check": {"title": "is_well()"}, "for": "10m"}, {"check": {"title": "find(api)"}, "after": "5s"}
+    more = [{}, {"lookup": lookup}, {"guard": guard}, {"lookup": lookup, "guard": guard}]
+    plan = plan_of(1) | {"steps": [{"title": "move(api)", "undo": None} | one for one in more]}
+    lines = ["· move(api)", "  ◷ looked up if in doubt", "  ◷ watched for 10m", "  ◷ watched for 10m, looked up if in doubt"]
+    card = card_of(facts_of(run_of(plan=plan), request=request_of()))
+    assert card.code.splitlines() == [lines[0], *(lines[0] + one for one in lines[1:])]
+    journal = [step(StepState.done, position=n) for n in range(4)]
+    assert card_of(facts_of(run_of(RunStatus.succeeded, plan=plan), steps=journal)).code.splitlines() == ["✓ move(api)"] * 4
+
+
 @given(st.text(min_size=5, alphabet="abcdefghijk"), st.sampled_from(RunStatus))
 def test_a_private_run_shows_on_a_shared_card_only_that_it_exists(word: str, status: RunStatus) -> None:
     hidden = f"zz{word}zz"

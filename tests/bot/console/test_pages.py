@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -13,12 +14,12 @@ from tests.bot.webs import Browser, Web, hidden, web_of
 from tests.hubs import World
 
 
-async def ask_for_grant(web: Web, world: World, *, role: str = "deployer", reason: str = "") -> tuple[str, str]:
+async def ask_for_grant(web: Web, world: World, *, role: str = "deployer", reason: str = "", **plan: Any) -> tuple[str, str]:
     """Max asks for a grant, which waits for approval; the run's id and digest."""
     async with await web.caller("max") as caller:
         body = {"command": "grant", "arguments": {"person": "eve", "role": role}, "reason": reason}
         run = (await caller.post("/api/v1/runs", json=body)).json()["id"]
-    return run, await plan_by_hand(world, run)
+    return run, await plan_by_hand(world, run, **plan)
 
 
 async def post(browser: Browser, page: httpx.Response, path: str, **fields: str) -> httpx.Response:
@@ -80,11 +81,16 @@ async def test_runs_are_found_by_what_was_asked(web: Web, world: World) -> None:
 
 
 async def test_a_run_has_a_page_with_its_story(web: Web, world: World) -> None:
-    run, digest = await ask_for_grant(web, world, reason="OPS-12")
+    lookup, guard = {"check": {"title": "find(eve)"}}, {"check": {"title": "is_well()"}, "for": "10m"}
+    step = {"title": "give(eve)", "undo": {"title": "take(eve)", "lookup": lookup}, "lookup": lookup, "guard": guard, "timeout": "30s"}
+    run, digest = await ask_for_grant(web, world, reason="OPS-12", steps=[step])
     max_, lin = await web.browser("max"), await web.browser("lin")
     page = await lin.client.get("/runs/1")
     for one in ("grant role=deployer person=eve", "OPS-12", digest, run, "something will happen", "Nobody has decided yet."):
         assert one in page.text
+    told = "undone by take(eve) · at most 30s · watched for 10m by is_well() · looked up by find(eve) if in doubt"
+    assert f"{told} · its undo looked up by find(eve)" in page.text
+    assert "· give(eve)  ◷ watched for 10m, looked up if in doubt" in page.text
     assert "Record (" not in page.text, "lin may not read the record"
     assert "Record (" in (await max_.client.get("/runs/1")).text
     assert f'data-live="/console/events?run={run}&amp;after=' in page.text
