@@ -9,6 +9,7 @@ import pytest
 
 from automations.executing import execute_runs
 from automations.planning import plan_runs
+from automations.slots import Slot, Slots
 from countersign.replies import Reply
 from countersign.runs import RunStatus
 from kit.bots import Bot
@@ -16,6 +17,7 @@ from kit.fixtures import open_bot
 from store.claims import find_due
 from store.databases import reading
 from store.embedded import DatabaseUrls
+from store.journals import find_steps
 from store.runs import RunRow, find_runs
 from tests.automations.courses import write_courses
 from tests.hubs import until
@@ -81,3 +83,32 @@ async def test_what_has_not_begun_stays_queued(crew: Bot, trace: Path) -> None:
     assert (await left(crew, run_id)).status == "queued"
     crew.services.ending = False
     assert (await crew.watch(run_id, Reply(text=""))).succeeded
+
+
+@pytest.mark.parametrize(("freed", "called"), [(True, ["?a", "+a"]), (False, [])])
+async def test_what_has_begun_ahead_of_its_slot_is_called_in_it_or_left_uncalled(
+    crew: Bot, trace: Path, freed: bool, called: list[str]
+) -> None:
+    run_id = await asked(crew, "slowly")
+    crew.services.slots = Slots(1)
+    busy = Slot(crew.services.slots)
+    assert await busy.take()
+    working = asyncio.create_task(execute_runs(crew.services, [run_id]))
+
+    async def begun() -> bool:
+        async with reading(crew.services.engine) as session:
+            return any(one.position == 0 for one in await find_steps(session, run_id, revision=1))
+
+    await until(begun, what="its first step has begun")
+    crew.services.ending = True
+    if freed:
+        busy.free()
+    await working
+    assert (await left(crew, run_id)).status == "running"
+    assert done(trace) == called
+    busy.free()
+    crew.services.ending = False
+    run = await crew.watch(run_id, Reply(text=""))
+    assert run.succeeded, run.outcome
+    assert done(trace) == ["?a", "+a", "?b", "+b"]
+    assert run.trail.count("run:given_back") == 1
