@@ -9,7 +9,7 @@ from .integrations import Integration, acts, reads
 from .locks import Lock
 from .permissions import Risk
 from .plans import Plan
-from .replies import Button, Card, Field, Form, Input, Reply, Tone
+from .replies import Bar, Button, Card, Chart, Field, Form, Input, Part, Picture, Reply, Tone
 from .retries import Retry
 from .runs import RunId, RunStatus
 from .shapes import branch, each, parallel, sequence
@@ -19,9 +19,11 @@ from .tasks import ask_choice, ask_done, ask_form, ask_review
 __all__ = [
     "Approval",
     "Asker",
+    "Bar",
     "Button",
     "Card",
     "Channel",
+    "Chart",
     "Choices",
     "Command",
     "Context",
@@ -33,8 +35,10 @@ __all__ = [
     "Integration",
     "Lock",
     "NothingDone",
+    "Part",
     "Percent",
     "Person",
+    "Picture",
     "Plan",
     "PlanRefused",
     "PlanningContext",

@@ -1,10 +1,14 @@
 """Chat-neutral output. All text is plain: a door escapes it and never reads markup in it."""
 
+from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 from pydantic import Field as Limit
+
+LARGEST: Final = 1e15
+"""The largest figure of a bar; the larger ones are no whole numbers any more."""
 
 
 class Tone(StrEnum):
@@ -99,14 +103,75 @@ class Form(_Value):
     problems: dict[str, str] = {}
 
 
+class Part(_Value):
+    """What a piece of every bar of a chart stands for."""
+
+    name: str = ""
+    tone: Tone = Tone.busy
+
+
+class Bar(_Value):
+    """One thing: how much of each part of its chart, and `told`, the same in a few words that stand beside the bar."""
+
+    label: str
+    values: tuple[Annotated[float, Limit(ge=0, le=LARGEST)], ...]
+    told: str
+
+    @property
+    def whole(self) -> float:
+        return sum(self.values)
+
+
+class Chart(_Value):
+    """Bars of one measure on one scale, each made of the same `parts` from left to right; without bars it says `nothing`."""
+
+    title: str
+    aside: str = ""
+    parts: tuple[Part, ...] = (Part(),)
+    bars: tuple[Bar, ...] = ()
+    nothing: str = "Nothing to count yet."
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for one in self.bars:
+            if len(one.values) != len(self.parts):
+                raise ValueError(f"bar {one.label!r} has {len(one.values)} values for {len(self.parts)} parts")
+        return self
+
+    @property
+    def named(self) -> list[Part]:
+        """The parts with a name of which there is any, for a legend."""
+        return [part for n, part in enumerate(self.parts) if part.name and any(one.values[n] for one in self.bars)]
+
+    def pieces(self, bar: Bar) -> Iterator[tuple[Tone, float, float]]:
+        """Each part of a bar that there is any of: its tone, where it begins and where it ends, from 0 to 1 of the longest bar."""
+        longest = max(one.whole for one in self.bars) or 1.0
+        begin = 0.0
+        for part, value in zip(self.parts, bar.values, strict=True):
+            end = min(1.0, begin + value / longest)
+            if value:
+                yield part.tone, begin, end
+            begin = end
+
+
+class Picture(_Value):
+    """Charts under one title. It is drawn where that can be done, so the text of the answer has to say what matters in it."""
+
+    title: str
+    aside: str = ""
+    charts: Annotated[tuple[Chart, ...], Limit(min_length=1, max_length=10)]
+
+
 class Reply(_Value):
     """An answer that changes nothing: a sentence or lines of text, an optional card, optional preformatted lines, optional form.
 
-    `data` is the same for programs: REST and `--json` give it, people are not shown it.
+    A `picture` comes beside the text, as a file in chats that show files. `data` is the same for programs: REST and `--json` give it,
+    people are not shown it.
     """
 
     text: str = ""
     card: Card | None = None
     code: str = ""
     form: Form | None = None
+    picture: Picture | None = Limit(default=None, exclude_if=lambda found: found is None)
     data: dict[str, Any] = Limit(default_factory=dict)

@@ -14,6 +14,7 @@ from bot.api.problems import Problem
 from bot.hubs import Hub
 from commands.rulebooks import Rulebook
 from commands.savings import Saving, by_command, by_group, by_month, estimates
+from countersign.replies import Bar, Chart, Part, Tone
 from store.databases import ReadSession
 from store.figures import find_commands, find_days, find_deciders, find_savings
 from store.levels import DECISION, find_levels
@@ -33,27 +34,41 @@ Days = Annotated[int, Query(ge=1, le=MOST_DAYS)]
 
 
 @dataclass(frozen=True)
-class Chart:
-    """A table whose second column, a number, is drawn as bars; `bad` is the column of the part that went wrong, if any."""
+class Table:
+    """A table whose second column, a number, is drawn as bars.
+
+    Where there is `bad`, the column of the part that went wrong, the third column is the part that went well.
+    """
 
     title: str
     head: Sequence[str]
     rows: Sequence[Sequence[str | int | float]]
     bad: int = 0
     aside: str = ""
+    tone: Tone = Tone.busy
 
     @property
-    def most(self) -> float:
-        return max((float(one[1]) for one in self.rows), default=0.0) or 1.0
+    def chart(self) -> Chart:
+        bars = tuple(Bar(label=str(row[0]), values=self._values(row), told=self._told(row)) for row in self.rows)
+        if not self.bad:
+            return Chart(title=self.title, parts=(Part(tone=self.tone),), bars=bars)
+        good, bad = (self.head[one].lower() for one in (2, self.bad))
+        parts = (Part(name=good, tone=Tone.good), Part(name=bad, tone=Tone.bad), Part(name="other", tone=Tone.neutral))
+        return Chart(title=self.title, parts=parts, bars=bars)
 
-    def told(self, row: Sequence[str | int | float], column: int = 1) -> str:
-        """A cell with the word it counts: `1 vote`, `3 failed`."""
-        words = self.head[column].lower()
-        return f"{row[column]} {_ONE.get(words, words) if row[column] == 1 else words}"
+    def _values(self, row: Sequence[str | int | float]) -> tuple[float, ...]:
+        whole = float(row[1])
+        if not self.bad:
+            return (whole,)
+        good, bad = float(row[2]), float(row[self.bad])
+        return good, bad, max(0.0, whole - good - bad)
 
-    def width(self, row: Sequence[str | int | float], column: int = 1) -> int:
-        """A cell of the row as parts of a thousand of the longest bar."""
-        return round(1000 * float(row[column]) / self.most)
+    def _told(self, row: Sequence[str | int | float]) -> str:
+        """The figures with the words they count: `1 vote`, `3 asked, 1 failed`."""
+        cells = [1, *([self.bad] if self.bad and row[self.bad] else [])]
+        return ", ".join(
+            f"{row[one]} {_ONE.get(words, words) if row[one] == 1 else words}" for one in cells for words in [self.head[one].lower()]
+        )
 
 
 @dataclass(frozen=True)
@@ -75,7 +90,7 @@ class Span:
 
 
 _ONE: Final = {"votes": "vote", "hours saved": "hour saved", "minutes on average": "minute on average"}
-Read = Callable[[Span], Awaitable[Chart]]
+Read = Callable[[Span], Awaitable[Table]]
 
 
 @router.get("/numbers")
@@ -84,11 +99,11 @@ async def show(request: Request, days: Days = 14) -> Response:
     hub: Hub = request.app.state.hub
     since = frame.rulebook.now() - timedelta(days=days)
 
-    async def read(session: ReadSession) -> dict[str, Chart]:
+    async def read(session: ReadSession) -> dict[str, Table]:
         span = Span(session, since, frame.here.zone.key, frame.rulebook)
         return {name: await chart(span) for name, chart in _charts(frame.rulebook).items()}
 
-    return framed_page(request, "numbers.html", frame, charts=await hub.read(read), days=days, spans=(7, 14, 30, MOST_DAYS), bars=BARS)
+    return framed_page(request, "numbers.html", frame, tables=await hub.read(read), days=days, spans=(7, 14, 30, MOST_DAYS), bars=BARS)
 
 
 @router.get("/numbers/{name}.csv")
@@ -104,12 +119,12 @@ async def export(request: Request, name: str, days: Days = 14) -> Response:
     return Response(as_csv(found), media_type="text/csv; charset=utf-8", headers={"content-disposition": disposition})
 
 
-def as_csv(chart: Chart) -> str:
-    """The chart's table; a text that a spreadsheet would run begins with an apostrophe."""
+def as_csv(table: Table) -> str:
+    """The table; a text that a spreadsheet would run begins with an apostrophe."""
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(chart.head)
-    writer.writerows([[_plain(one) for one in row] for row in chart.rows])
+    writer.writerow(table.head)
+    writer.writerows([[_plain(one) for one in row] for row in table.rows])
     return out.getvalue()
 
 
@@ -125,29 +140,29 @@ async def _allowed(request: Request, days: int) -> Frame:
     return frame
 
 
-async def _days(span: Span) -> Chart:
+async def _days(span: Span) -> Table:
     rows = await find_days(span.session, span.since, zone=span.zone)
     told = [(f"{one.day:%Y-%m-%d}", one.asked, one.good, one.bad) for one in rows]
-    return Chart("Runs by day", ("Day", "Asked", "Succeeded", "Failed"), told, bad=3, aside="Days where you live; without dry runs.")
+    return Table("Runs by day", ("Day", "Asked", "Succeeded", "Failed"), told, bad=3, aside="Days where you live; without dry runs.")
 
 
-async def _commands(span: Span) -> Chart:
+async def _commands(span: Span) -> Table:
     told = [(one.command, one.asked, one.good, one.bad) for one in await span.commands()]
-    return Chart("Runs by command", ("Command", "Asked", "Succeeded", "Failed"), told, bad=3)
+    return Table("Runs by command", ("Command", "Asked", "Succeeded", "Failed"), told, bad=3)
 
 
-async def _failures(span: Span) -> Chart:
+async def _failures(span: Span) -> Table:
     found = [one for one in await span.commands() if one.bad]
     told = [(one.command, one.bad, round(100 * one.bad / one.asked)) for one in sorted(found, key=lambda one: -one.bad)]
-    return Chart("Where it fails", ("Command", "Failed", "Share in %"), told)
+    return Table("Where it fails", ("Command", "Failed", "Share in %"), told, tone=Tone.bad)
 
 
-async def _deciders(span: Span) -> Chart:
+async def _deciders(span: Span) -> Table:
     told = [(one.person, one.approved + one.denied, one.approved, one.denied) for one in await find_deciders(span.session, span.since)]
-    return Chart("Who decides", ("Person", "Votes", "Approved", "Denied"), told, bad=3)
+    return Table("Who decides", ("Person", "Votes", "Approved", "Denied"), told, bad=3)
 
 
-async def _waits(span: Span) -> Chart:
+async def _waits(span: Span) -> Table:
     counts: dict[str, tuple[int, float]] = {}
     for one in await find_levels(span.session):
         if one.figure == DECISION:
@@ -155,22 +170,22 @@ async def _waits(span: Span) -> Chart:
             counts[one.command] = (count + one.count, seconds + one.seconds)
     told = [(command, round(seconds / count / MINUTE, 1), count) for command, (count, seconds) in counts.items() if count]
     told.sort(key=lambda one: -one[1])
-    return Chart(
+    return Table(
         "Time to a decision", ("Command", "Minutes on average", "Decided"), told, aside="Since the hub was set up, whatever the days."
     )
 
 
-async def _saved(span: Span) -> Chart:
+async def _saved(span: Span) -> Table:
     rows, saves = await _savings(span)
     return _savings_chart("Time saved by command", "Command", by_command(rows, saves))
 
 
-async def _saved_months(span: Span) -> Chart:
+async def _saved_months(span: Span) -> Table:
     rows, saves = await _savings(span)
     return _savings_chart("Time saved by month", "Month", by_month(rows, saves))
 
 
-async def _saved_groups(span: Span) -> Chart:
+async def _saved_groups(span: Span) -> Table:
     rows, saves = await _savings(span)
     people = await find_people(span.session, sorted({row.asker for row in rows}))
     groups = {name: sorted(span.rulebook.policy.groups_of(one)) for name, one in people.items()}
@@ -186,10 +201,10 @@ async def _savings(span: Span) -> tuple[list[Any], dict[str, timedelta]]:
     return span.kept["savings"], saves
 
 
-def _savings_chart(title: str, what: str, found: Mapping[str, Saving], *, aside: str = "") -> Chart:
+def _savings_chart(title: str, what: str, found: Mapping[str, Saving], *, aside: str = "") -> Table:
     told = [(name, one.hours, one.good, one.bad, len(one.people)) for name, one in found.items()]
     honest = "Runs that succeeded, times what the command's author says one saves; what failed saves nothing."
-    return Chart(title, (what, "Hours saved", "Succeeded", "Failed", "People"), told, aside=f"{honest} {aside}".strip())
+    return Table(title, (what, "Hours saved", "Succeeded", "Failed", "People"), told, aside=f"{honest} {aside}".strip())
 
 
 def _charts(rulebook: Rulebook) -> Mapping[str, Read]:

@@ -50,6 +50,7 @@ HOSTILE: Final = "javascript:alert(5)//"
 """Where somebody says that an alert comes from."""
 _PLACES: Final = {
     "succeeded": "SELECT max(number) FROM runs WHERE status = 'succeeded' AND badge = '' AND arguments ->> 'env' = 'prod'",
+    "answered": "SELECT max(number) FROM runs WHERE status = 'answered' AND command = 'status'",
     "broken": "SELECT max(number) FROM runs WHERE badge = 'break-glass'",
     "elsewhere": "SELECT coalesce(max(person), 'ada') FROM directory_people",
     "deciding": "SELECT max(number) FROM runs WHERE command = 'ship' AND arguments ->> 'service' = 'search'",

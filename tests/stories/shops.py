@@ -37,7 +37,7 @@ import asyncio
 from enum import Enum
 
 from countersign import (
-    Approval, Context, Field, Input, Plan, PlanningContext, PlanRefused, Reply, Secret, StepFailed,
+    Approval, Bar, Chart, Context, Field, Input, Part, Picture, Plan, PlanningContext, PlanRefused, Reply, Secret, StepFailed, Tone,
     ask_choice, ask_done, ask_form, ask_review, command, step
 )
 
@@ -110,7 +110,11 @@ async def ship(ctx: PlanningContext, service: str, version: str, env: Env = Env.
 async def status(ctx: PlanningContext, note: str = "") -> Reply:
     """Show what runs where."""
     table = "service  staging  prod  releases\napi      v3       v2    v1 v2 v3\nweb      v2       v2    v1 v2"
-    return Reply(text=f"What runs where {note}".strip(), code=f"{table}\n{note}")
+    bars = (Bar(label=f"api {note}", values=(3, 1), told=f"3, 1 left {note}"), Bar(label="web", values=(2, 0), told="2"))
+    parts = (Part(name="live", tone=Tone.good), Part(name=f"left {note}", tone=Tone.neutral))
+    charts = (Chart(title=f"Releases {note}", aside=note, parts=parts, bars=bars), Chart(title="Alarms", nothing=f"None {note}"))
+    picture = Picture(title=f"Releases {note}", aside=note or "until now", charts=charts)
+    return Reply(text=f"What runs where {note}".strip(), code=f"{table}\n{note}", picture=picture)
 
 
 @command("pay out", permission="shop:ship", risk="low", owner="billing")

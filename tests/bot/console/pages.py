@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
 _TAGS = """
-a article body br button code datalist dd details div dl dt footer form h1 h2 h3 head header html img input kbd label li link main meta nav
-ol option p pre rect script section select small span strong summary svg table tbody td textarea th thead time title tr ul
+a article body br button code datalist dd details div dl dt figcaption figure footer form h1 h2 h3 head header html img input kbd label li
+link main meta nav ol option p pre rect script section select small span strong summary svg table tbody td textarea th thead time title tr
+ul
 """
 TAGS = frozenset(_TAGS.split())
 

@@ -50,12 +50,19 @@ def _form(evil: str) -> dict[str, Any]:
     return {"title": evil, "intent": "submit", "target": evil, "inputs": inputs, "submit_label": evil}
 
 
+def _picture(evil: str) -> dict[str, Any]:
+    bars = [{"label": evil, "values": [1, 2], "told": evil}]
+    chart = {"title": evil, "aside": evil, "parts": [{"name": evil}, {"name": evil, "tone": "bad"}], "bars": bars}
+    return {"title": evil, "aside": evil, "charts": [chart, {"title": evil, "nothing": evil}]}
+
+
 async def test_evil_cards_and_replies_are_inert(web: Web) -> None:
     async with await web.caller("max") as max_:
         run = (await max_.post("/api/v1/runs", json={"command": "grant", "arguments": {"person": "eve", "role": "x"}})).json()["id"]
     for number, evil in enumerate(CORPUS):
         await web.show(run, _card(evil), kind=f"card{number}")
-        await web.show(run, {"text": evil, "code": evil, "card": _card(evil), "form": _form(evil)}, kind="reply", person="max")
+        reply = {"text": evil, "code": evil, "card": _card(evil), "form": _form(evil), "picture": _picture(evil)}
+        await web.show(run, reply, kind="reply", person="max")
     browser = await web.browser("max")
     answer = await browser.page(channel="ops")
     page = Page(answer.text)
