@@ -1,17 +1,19 @@
 """Deliverers: the rooms of browser and terminal, where the row is the message, and Slack."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pkgutil import resolve_name
 from typing import Any, Final
 
 from commands.lines import held_by
-from countersign.replies import Card, Reply
+from countersign.replies import Card, Picture, Reply
 from integrations.slack.blocks import card_blocks, fallback_text, has_room, reply_blocks
 from integrations.slack.clients import Posted, SlackClient
 from integrations.slack.errors import SlackBusy, SlackRefused, SlackUnclear, SlackUnreachable
-from integrations.slack.files import file_name, text_of
+from integrations.slack.files import PICTURE, file_name, picture_name, text_of
 from integrations.slack.texts import inert
 from store.lanes import enter_lane, lane_of
 from store.messages import NewMessage, Priority, add_messages
@@ -23,8 +25,10 @@ from .services import Services
 
 _log = logging.getLogger(__name__)
 NO_FILES: Final = (
-    "Slack does not let the app upload files (files:write), so a long answer has a link alone; update the app from the manifest"
+    "Slack does not let the app upload files, so answers come without their pictures, and long ones as a link; update the app from the"
+    " manifest (files:write)"
 )
+NO_UPLOADS: Final = ("missing_scope", "file_uploads_disabled")
 LONGEST_TITLE: Final = 80
 REPLY_SECONDS: Final = 25 * 60  # a response_url lives 30 minutes
 SHARED_SECONDS: Final = 300.0
@@ -114,36 +118,54 @@ class Slack(Deliverer):
         return found.channel, found.ts
 
     async def _file(self, it: _Delivery) -> tuple[str | None, str | None]:
-        """All of an answer that had no room, once; the answer itself has a link to it, which is all where files may not be uploaded."""
+        """What comes after an answer, once: its picture, or all of it where it had no room.
+
+        Where no files may be uploaded it is left out: the answer itself says the same, or has a link to it.
+        """
         assert isinstance(it.shown, Reply)  # noqa: S101  deliver() has chosen
-        channel = it.row.remote_channel or (await self._direct(it, it.row.person) if it.row.person else it.row.channel)
+        known = it.row.remote_channel or it.row.card_channel
+        channel = known or (await self._direct(it, it.row.person) if it.row.person else it.row.channel)
         await self._enter(it, channel)
         if it.row.posting_since:
             found = await self._client.find_file(channel, it.row.file, it.row.posting_since.timestamp() - 60)
             it.unclear = found is not None
             if found:
                 return channel, found
+        content, title, comment, alt = await _made(it.row.file, it.shown)
         _in_time(it)
-        title, content = fallback_text(it.shown)[:LONGEST_TITLE], text_of(it.shown).encode()
         try:
-            return channel, await self._client.upload(channel, it.row.file, content, title=title, comment="All of the answer above.")
+            return channel, await self._client.upload(channel, it.row.file, content, title=title, comment=comment, alt=alt)
         except SlackRefused as error:
-            if error.code != "missing_scope":
+            if error.code not in NO_UPLOADS:
                 raise
             _log.warning(NO_FILES)
             return None, None
 
-    async def _spill(self, it: _Delivery) -> None:
-        """Has all of an answer that has no room come after it as a file, however often the answer is tried."""
+    async def _add_files(self, it: _Delivery) -> None:
+        """Has its picture, and all of an answer that has no room, come after it as files, however often the answer is tried."""
         assert isinstance(it.shown, Reply)  # noqa: S101  deliver() has chosen
         row = it.row
-        if self._services.settings.slack_long_answers != "file" or not row.run_id or has_room(it.shown):
+        spills = self._services.settings.slack_long_answers == "file" and not has_room(it.shown)
+        files = [*([picture_name(row.id)] if it.shown.picture else []), *([file_name(row.id)] if spills else [])]
+        if not files or not row.run_id or (not row.person and await self._is_shared(it, row.channel)):
             return
-        if not row.person and await self._is_shared(it, row.channel):
-            return
-        one = NewMessage(row.run_id, "reply", "slack", row.team, "" if row.person else row.channel, person=row.person, card=row.card)
+        channel = "" if row.person else row.channel
         async with self._services.statement() as session:
-            await add_messages(session, [replace(one, follows=row.id, line=0, file=file_name(row.id), priority=Priority.card)])
+            await add_messages(
+                session,
+                [
+                    NewMessage(
+                        *(row.run_id, "reply", "slack", row.team, channel),
+                        person=row.person,
+                        card=row.card,
+                        follows=row.id,
+                        line=line,
+                        file=name,
+                        priority=Priority.card,
+                    )
+                    for line, name in enumerate(files, 1 - len(files))
+                ],
+            )
 
     def _page_of(self, it: _Delivery) -> str:
         """Where in the browser whoever may see the run finds all of it; empty for what is about no run."""
@@ -188,7 +210,7 @@ class Slack(Deliverer):
         """By the response_url while it lives, then directly."""
         assert isinstance(it.shown, Reply)  # noqa: S101  deliver() has chosen
         blocks, said = reply_blocks(it.shown, whole=self._page_of(it)), fallback_text(it.shown)
-        await self._spill(it)
+        await self._add_files(it)
         sealed = it.row.answer_to
         age = time.time() - it.row.created_at.timestamp()
         if sealed and age < REPLY_SECONDS and it.row.attempts <= 4:
@@ -249,6 +271,20 @@ class Slack(Deliverer):
             known = (time.monotonic(), await self._client.is_shared(channel))
             self._shared[channel] = known
         return known[1]
+
+
+async def _made(name: str, reply: Reply) -> tuple[bytes, str, str, str]:
+    """A file that comes after an answer: its bytes, its title, the sentence with it, and what a picture shows."""
+    if name.endswith(PICTURE) and reply.picture:
+        title = inert(reply.picture.title, LONGEST_TITLE)
+        return await asyncio.to_thread(_drawn, reply.picture), title, title, text_of(reply)
+    return text_of(reply).encode(), fallback_text(reply)[:LONGEST_TITLE], "All of the answer above.", ""
+
+
+def _drawn(picture: Picture) -> bytes:
+    """Found by its name, because no process should load a library for pictures before there is one to draw."""
+    draw: Callable[[Picture], bytes] = resolve_name("automations.drawing:png_of")
+    return draw(picture)
 
 
 def _in_time(it: _Delivery) -> None:

@@ -70,7 +70,7 @@ MEANINGS: Final = {
     "slack_long_answers": Meaning(
         "workers, doctor",
         "What comes with an answer that Slack has no room for: a `link` to all of it, which asks for the right at each look, or also a"
-        " `file` in the asker's direct messages, for which the app needs `files:write` (`countersign slack manifest` then asks for it).",
+        " `file` in the asker's direct messages, for which the app needs `files:write`, as for pictures.",
     ),
     "slack_api_url": Meaning("web, workers", "The base of Slack's Web API, for gateways and tests: https, or http on loopback."),
     "runbooks": Meaning("web, workers", "A folder of runbooks."),

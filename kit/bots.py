@@ -10,7 +10,7 @@ import yaml
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from automations.announcing import announce
+from automations.announcing import Deliverer, announce
 from automations.delivering import Room
 from automations.executing import execute_runs
 from automations.housekeeping.following import Follower
@@ -148,11 +148,15 @@ class Member:
 
 
 class Bot:
-    """One hub with a database of its own. `settle` does what planning and executing workers do, here and now."""
+    """One hub with a database of its own. `settle` does what planning and executing workers do, here and now.
+
+    Messages go to `deliverers`, by the platform each is for.
+    """
 
     def __init__(self, hub: Hub, services: Services, owner: AsyncEngine) -> None:
         self.hub, self.services, self.owner = hub, services, owner
         self.signers = Signers(hub, services)
+        self.deliverers: dict[str, Deliverer] = {"room": Room()}
         self._may: dict[str, set[str]] = {}
         self._sections: dict[str, Any] = {}
         self._text = ""
@@ -212,7 +216,7 @@ class Bot:
             await self._plan_twice(plan)
             await execute_runs(self.services, execute)
         await self._follower.follow()
-        while await announce(self.services, {"room": Room()}):
+        while await announce(self.services, self.deliverers):
             pass
 
     async def _due(self, session: ReadSession, statuses: Sequence[RunStatus]) -> list[UUID]:

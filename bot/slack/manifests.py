@@ -21,6 +21,7 @@ SCOPES: Final = (
     "channels:read",  # to keep plans out of channels shared with another company
     "chat:write",
     "commands",
+    "files:write",  # to show pictures, and long answers as files where the settings say so; without it both are left out
     "groups:history",
     "groups:read",
     "im:history",
@@ -28,18 +29,12 @@ SCOPES: Final = (
     "users:read",  # to refuse guests, bots, strangers and deactivated accounts
     "users:read.email",  # to link an account to a person once, where policy says so
 )
-FILES: Final = "files:write"  # only where long answers come as files
 USER_GROUPS: Final = "usergroups:read"  # only where policy takes groups from Slack
 EVENTS: Final = ("app_home_opened", "app_mention", "user_change")
 
 
-def manifest(
-    registry: Registry, public_url: str, *, socket_mode: bool = False, user_groups: bool = False, files: bool = False
-) -> dict[str, Any]:
-    """The manifest as JSON data.
-
-    With `socket_mode` Slack needs no address of ours; `user_groups` asks to see who is in them, `files` to upload some.
-    """
+def manifest(registry: Registry, public_url: str, *, socket_mode: bool = False, user_groups: bool = False) -> dict[str, Any]:
+    """The manifest as JSON data. With `socket_mode` Slack needs no address of ours; `user_groups` asks to see who is in them."""
     address = {} if socket_mode else {"request_url": f"{public_url.rstrip('/')}{PATH}"}
     url = {} if socket_mode else {"url": address["request_url"]}
     return {
@@ -60,7 +55,7 @@ def manifest(
             ],
             "slash_commands": [one | url for one in (*_own(), *(_slash(registry.commands[name]) for name in registry.slash_names))],
         },
-        "oauth_config": {"scopes": {"bot": [*SCOPES, *((USER_GROUPS,) if user_groups else ()), *((FILES,) if files else ())]}},
+        "oauth_config": {"scopes": {"bot": [*SCOPES, *((USER_GROUPS,) if user_groups else ())]}},
         "settings": {
             "event_subscriptions": {**address, "bot_events": list(EVENTS)},
             "interactivity": {"is_enabled": True, **address},

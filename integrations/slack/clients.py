@@ -18,6 +18,7 @@ SLACK_API = "https://slack.com/api/"
 KEY_EVENT = "countersign_message"
 PAGES = 10
 USERS_A_PAGE = 1_000
+LONGEST_ALT = 1_000
 
 
 @dataclass(frozen=True)
@@ -110,13 +111,14 @@ class SlackClient:
         )
         return Posted(answer["channel"], answer["ts"])
 
-    async def upload(self, channel: str, name: str, content: bytes, *, title: str, comment: str) -> str:
+    async def upload(self, channel: str, name: str, content: bytes, *, title: str, comment: str, alt: str = "") -> str:
         """Show a file in a channel, with a sentence; returns its id. Nobody sees anything of it before the last of three calls.
 
-        `name` is what `find_file` looks for when the outcome was unclear (docs.slack.dev, files.getUploadURLExternal and
-        files.completeUploadExternal). Raises SlackRefused `missing_scope` without files:write.
+        `alt` is what a picture shows, for who cannot see it; of a long one the beginning is kept. `name` is what `find_file` looks for
+        when the outcome was unclear (docs.slack.dev, files.getUploadURLExternal and files.completeUploadExternal). Raises SlackRefused
+        `missing_scope` without files:write.
         """
-        place = await self._ask("files.getUploadURLExternal", filename=name, length=len(content))
+        place = await self._ask("files.getUploadURLExternal", filename=name, length=len(content), alt_txt=alt[:LONGEST_ALT] or None)
         self._files.check(place["upload_url"])
         await post_bytes(self._session, place["upload_url"], content, within=self._timeout)
         files = [{"id": place["file_id"], "title": title}]

@@ -1,9 +1,12 @@
-"""A long answer as the text of a file, for who would rather have it in Slack than follow a link."""
+"""What comes after an answer as a file: all of a long one, as text, for who would rather have it in Slack; and its picture."""
 
 from collections.abc import Iterator
+from typing import Final
 from uuid import UUID
 
 from countersign.replies import Card, Reply
+
+PICTURE: Final = ".png"
 
 
 def text_of(reply: Reply) -> str:
@@ -15,6 +18,11 @@ def text_of(reply: Reply) -> str:
 def file_name(message: UUID) -> str:
     """The name by which the file of this message is known again: nothing else in a channel has it."""
     return f"answer-{message.hex[-12:]}.txt"
+
+
+def picture_name(message: UUID) -> str:
+    """The same for its picture."""
+    return f"picture-{message.hex[-12:]}{PICTURE}"
 
 
 def _parts(card: Card) -> Iterator[str]:

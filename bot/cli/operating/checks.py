@@ -157,15 +157,16 @@ async def _slack(patient: Patient) -> str:
     async with SlackClient(settings.slack_bot_token.get_secret_value(), base_url=settings.slack_api_url) as client:
         try:
             us = await client.auth_test()
-            lacks_files = settings.slack_long_answers == "file" and not await client.may_upload()
+            files = await client.may_upload()
         except SlackError as error:
             raise Wrong(f"{error}; see Install App in your Slack app's settings") from None
-    if lacks_files:
+    if not files and settings.slack_long_answers == "file":
         raise Wrong(
             "the app may not upload files (files:write), so long answers come as links; update it from countersign slack manifest,"
             " or set COUNTERSIGN_SLACK_LONG_ANSWERS=link"
         )
-    return f"answers for the workspace {us.url or us.team}"
+    without = "" if files else "; the app may not upload files (files:write), so answers come without their pictures"
+    return f"answers for the workspace {us.url or us.team}{without}"
 
 
 async def _audit(patient: Patient) -> str:

@@ -28,8 +28,7 @@ def print_manifest(
         registry = load_registry(folder=settings.commands, runbooks=settings.runbooks)
     except (RegistryError, TypeError) as error:
         raise Failed(f"The commands cannot be loaded: {error}") from None
-    files = settings.slack_long_answers == "file"
-    made = manifest(registry, settings.url, socket_mode=socket, user_groups=user_groups, files=files)
+    made = manifest(registry, settings.url, socket_mode=socket, user_groups=user_groups)
     print(json.dumps(made, indent=2, ensure_ascii=False))
 
 

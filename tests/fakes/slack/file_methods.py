@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from tests.fakes.slack.chat_methods import writable
 from tests.fakes.slack.worlds import Json, SlackSays, World
 
+LONGEST_ALT = 1_000
+
 
 @dataclass
 class Upload:
@@ -17,6 +19,7 @@ class Upload:
     title: str = ""
     channel: str = ""
     message: str = ""
+    alt: str = ""
 
 
 @dataclass
@@ -35,7 +38,9 @@ class Uploads:
         name, length = str(args.get("filename") or ""), int(args.get("length") or 0)
         if not name or length <= 0:
             raise SlackSays("invalid_arguments")
-        one = Upload(world.mint("F"), name, length)
+        if len(alt := str(args.get("alt_txt") or "")) > LONGEST_ALT:
+            raise SlackSays("alt_txt_too_large")
+        one = Upload(world.mint("F"), name, length, alt=alt)
         self.begun[one.id] = one
         return {"upload_url": f"{self.base}/upload/v1/{one.id}", "file_id": one.id}
 

@@ -132,7 +132,8 @@ async def test_an_app_that_may_not_upload_files_is_said_where_long_answers_shoul
             "COUNTERSIGN_SLACK_API_URL": fake.api_url,
             "COUNTERSIGN_SLACK_SIGNING_SECRET": fake.signing_secret,
         }
-        assert (await found(world, **slack))["slack"].ok
+        plain = (await found(world, **slack))["slack"]
+        assert (plain.ok, plain.said.endswith("so answers come without their pictures")) == (True, True)
         lacking = (await found(world, **slack, COUNTERSIGN_SLACK_LONG_ANSWERS="file"))["slack"]
         assert not lacking.ok
         assert lacking.said.startswith("the app may not upload files (files:write), so long answers come as links; update it from")
