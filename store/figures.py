@@ -102,7 +102,9 @@ SELECT count(*) FILTER (WHERE q.state IN ('approved', 'denied')) AS decided, cou
          FILTER (WHERE q.state IN ('approved', 'denied'))) AS nine_of_ten
 FROM approval_requests q JOIN (SELECT id FROM runs WHERE {_SINCE}) r ON r.id = q.run_id WHERE q.via = ''
 """)  # noqa: S608  built from constants
-_ENDS: Final = text(f"SELECT status, count(*) AS asked FROM runs WHERE {_SINCE} GROUP BY 1 ORDER BY 1")  # noqa: S608
+_ENDS: Final = text(f"""
+SELECT command, status, count(*) AS asked FROM runs WHERE {_SINCE} AND created_at < :until GROUP BY 1, 2 ORDER BY 1, 2
+""")  # noqa: S608  built from constants
 
 
 async def find_savings(session: ReadSession, since: datetime, *, zone: str, commands: Sequence[str]) -> list[Any]:
@@ -116,9 +118,12 @@ async def find_approvals(session: ReadSession, since: datetime) -> Any:
     return (await session.execute(_APPROVALS, {"since": since})).one()
 
 
-async def find_ends(session: ReadSession, since: datetime) -> dict[str, int]:
-    """How many runs of that time are in each status now; without dry runs."""
-    return {row.status: row.asked for row in await session.execute(_ENDS, {"since": since})}
+async def find_ends(session: ReadSession, since: datetime, until: datetime) -> dict[str, dict[str, int]]:
+    """How many runs asked for in that time each command has in each status now, by its name; without dry runs."""
+    found: dict[str, dict[str, int]] = {}
+    for row in await session.execute(_ENDS, {"since": since, "until": until}):
+        found.setdefault(row.command, {})[row.status] = row.asked
+    return found
 
 
 async def find_days(session: ReadSession, since: datetime, *, zone: str) -> list[Any]:

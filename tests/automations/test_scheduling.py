@@ -4,16 +4,21 @@ import json
 import re
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from PIL import Image
 from sqlalchemy import text
 
+from automations.delivering import Slack
+from automations.drawing import WIDE
 from countersign import RunStatus
 from countersign.moments import instant
 from countersign.replies import Reply
+from integrations.slack.clients import SlackClient
 from kit.bots import Bot, Member, RunHandle
 from kit.fixtures import open_bot
 from store.audits import search
@@ -21,6 +26,9 @@ from store.databases import reading, transaction
 from store.embedded import DatabaseUrls
 from store.schedules import ScheduleRow, Slot, find_schedule, find_slots
 from tests.automations.carts import write_cart
+from tests.fakes.slack import Message, SlackFake
+from tests.fakes.slack.file_methods import Upload
+from tests.fakes.slack.tokens import BOT_SCOPES, Token
 
 ZONE = "Europe/Berlin"
 POLICY: dict[str, Any] = {
@@ -142,6 +150,63 @@ async def test_a_weekly_report_comes_into_its_channel_on_the_day(crew: Bot) -> N
         assert one.answer is not None
         assert "The last 7 days:" in json.dumps(shown[one.id]), "each week's in a message of its own"
         assert one.answer.code.splitlines()[0] in json.dumps(shown[one.id])
+
+
+@pytest.fixture
+async def slack(bot_database: DatabaseUrls, tmp_path: Path) -> AsyncIterator[tuple[Bot, SlackFake]]:
+    """A hub that is connected to Slack, with one channel."""
+    async with SlackFake(rate_limits=False) as fake:
+        fake.add_channel("C_OPS", name="ops")
+        fake.add_user("U0MAX", name="max", email="max@example.test")
+        known = {"slack_bot_token": fake.bot_token, "slack_api_url": fake.api_url, "slack_signing_secret": fake.signing_secret}
+        async with (
+            open_bot(bot_database, tmp_path, **known) as bot,
+            SlackClient(fake.bot_token, base_url=fake.api_url, hooks_base=fake.hooks_base) as client,
+        ):
+            bot.deliverers["slack"] = Slack(bot.services, client)
+            yield bot, fake
+
+
+async def test_in_slack_it_is_a_text_and_one_picture_whatever_is_lost_on_the_way(slack: tuple[Bot, SlackFake]) -> None:
+    crew, fake = slack
+    crew.cast("max", may=["countersign:audit", "countersign:schedule"])
+    crew.policy(
+        service_accounts={"svc-reporter": {"groups": ["readers"]}}, roles={"reader": ["countersign:audit"]}, groups={"readers": ["reader"]}
+    )
+    max_ = Member(crew, "max")
+    await max_.say('schedule add in-slack "0 9 * * 1" "usage report" svc-reporter channel=C_OPS')
+    fake.fail_next("files.getUploadURLExternal", "429")
+    fake.fail_next("upload", "500")
+    fake.fail_next("files.completeUploadExternal", "drop_after")
+    said, shown = await _reported(crew, fake)
+    assert ("The last 7 days:" in said.content, "asked, " in said.content, len(shown)) == (True, True, 1)
+    (picture,) = shown
+    assert (picture.channel, picture.title) == ("C_OPS", "The last 7 days")
+    image = Image.open(BytesIO(picture.content or b""))
+    assert (image.format, image.width) == ("PNG", WIDE)
+    assert picture.alt.startswith("The last 7 days:\n\nruns "), "who cannot see it is told the same"
+    assert [len(fake.calls(one)) for one in ("upload", "files.completeUploadExternal")] == [2, 1], "it was looked for"
+    fake.tokens.add(fake.bot_token, Token("bot", BOT_SCOPES - {"files:write"}))
+    said, shown = await _reported(crew, fake)
+    assert ("The last 7 days:" in said.content, len(shown)) == (True, 1)
+    left = "SELECT count(*), count(due_at), count(dead_at) FROM messages WHERE channel = 'C_OPS'"
+    async with reading(crew.owner) as session:
+        assert tuple((await session.execute(text(left))).one()) == (4, 0, 0), "nothing waits, and nothing is lost"
+
+
+async def _reported(crew: Bot, fake: SlackFake) -> tuple[Message, list[Upload]]:
+    """The next Monday's report, ten minutes later, and every file that is to be seen."""
+    due = (await row_of(crew, "in-slack")).next_at
+    assert due is not None
+    fake.clock.reach(due.timestamp())
+    before = len(fake.world.messages)
+    await crew.later(f"{(due - await now(crew)).total_seconds() + 1:.6f}s")
+    for _ in range(10):
+        fake.clock.reach((await now(crew)).timestamp())
+        await crew.later("1m")
+    said, *files = fake.world.messages[before:]
+    assert len(files) <= 1
+    return said, fake.uploads.shown
 
 
 async def test_a_time_that_clocks_skip_is_the_first_instant_after_and_one_they_show_twice_is_the_first(crew: Bot, ada: Member) -> None:

@@ -1,5 +1,6 @@
 """Time saved is what authors say a run saves, times what succeeded, for whom it was done; and the report tells the last days."""
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from commands.savings import NOBODYS, by_command, by_group, by_month, total
-from countersign import PlanningContext, Reply, command
+from countersign import Picture, PlanningContext, Reply, command
 from kit.bots import Bot, Member
 from kit.fixtures import open_bot
 from store.databases import reading
@@ -118,9 +119,11 @@ async def test_the_report_tells_what_was_saved_and_deprecated_commands_say_so(cr
     assert report.answer is not None
     assert report.answer.text == "The last 7 days:"
     lines = report.answer.code.splitlines()
-    assert lines[0].startswith("runs         6 asked, 3 succeeded or answered, 1 failed, 1 refused")
-    assert "time saved   1.0 hours by 2 runs for 1 people, as authors estimate; 1 that failed saved nothing" in lines
-    assert [one.split() for one in lines[2:]] == [["1.0", "h", "tidy"]]
+    assert lines[0] == "runs         5 asked, 3 succeeded or answered, 1 failed, 1 refused"
+    assert [one.split() for one in lines[1:4]] == [["3", "tidy,", "1", "failed"], ["1", "mop"], ["1", "peek"]]
+    assert lines[4] == "time saved   1.0 hours by 2 runs for 1 people, as authors estimate; 1 that failed saved nothing"
+    assert [one.split() for one in lines[5:]] == [["1.0", "h", "tidy"]]
+    _says_the_same(report.answer.picture)
     assert "countersign:audit" in (await Member(crew, "eve").ask("usage report")).reply.text
     assert "days: should be from 1 to 90" in (await max_.say("usage report days=91")).outcome
     listed = await max_.say("/catalogue")
@@ -132,4 +135,22 @@ async def test_the_report_tells_what_was_saved_and_deprecated_commands_say_so(cr
     await crew.later("8d")
     quiet = await max_.say("usage report")
     assert quiet.answer is not None
+    assert quiet.answer.code.splitlines()[0] == "runs         0 asked, 0 succeeded or answered, 0 failed, 0 refused"
     assert "0.0 hours by 0 runs" in quiet.answer.code
+    assert quiet.answer.picture is not None
+    assert [(one.bars, one.aside) for one in quiet.answer.picture.charts] == [((), "")] * 3
+    assert [one.nothing for one in quiet.answer.picture.charts] == ["Nothing was asked for.", "Nothing was decided.", "No run saved any."]
+
+
+def _says_the_same(picture: Picture | None) -> None:
+    assert picture is not None
+    assert picture.title == "The last 7 days"
+    assert re.fullmatch(r"\d\d \w{3} \d\d:\d\d until \d\d \w{3} \d{4} \d\d:\d\d, UTC", picture.aside)
+    asked, _, saved = picture.charts
+    assert asked.aside == "5 asked, 3 succeeded or answered, 1 failed, 1 refused"
+    assert [(one.label, one.values, one.told) for one in asked.bars] == [
+        ("tidy", (2, 1, 0), "3, 1 failed"),
+        ("mop", (0, 0, 1), "1"),
+        ("peek", (1, 0, 0), "1"),
+    ]
+    assert [(one.label, one.values, one.told) for one in saved.bars] == [("tidy", (1.0,), "1.0 h")]
