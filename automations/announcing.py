@@ -15,7 +15,7 @@ from commands.voting import may_see, rule_of
 from countersign.replies import Card, Reply
 from store import traces
 from store.alerts import find_firing, find_groups
-from store.approvals import find_request
+from store.approvals import find_requests
 from store.databases import ReadSession
 from store.deliveries import Delivered, mark_delivered, put_off, take_due
 from store.lanes import HOLD, hold_lane
@@ -149,9 +149,10 @@ async def _find_blind(session: ReadSession, rulebook: Rulebook, told: Sequence[t
     """Who of those told of a private run may not read it now: they have lost the right since, or are told only that it happened."""
     private = [(name, run) for name, run in told if run.visibility != "staff"]
     people = await find_people(session, sorted({name for name, _ in private})) if private else {}
+    requests = await find_requests(session, {run.id for _, run in private})
     blind = set()
     for name, run in private:
-        request = await find_request(session, run.id)
+        request = requests.get(run.id)
         if name not in people or not may_see(rulebook, people[name], run, rule_of(request) if request else None):
             blind.add((name, run.id))
     return blind

@@ -8,7 +8,7 @@ from uuid import UUID
 from countersign.replies import Card
 from countersign.runs import RunStatus
 from countersign.tallies import Outcome
-from store.approvals import ApprovalRequestRow, find_request
+from store.approvals import ApprovalRequestRow, find_requests
 from store.audiences import Pair, Place, find_live, find_pending
 from store.breaks import ReviewRow, find_open_reviews
 from store.databases import ReadSession
@@ -24,7 +24,7 @@ from .breaking import may_review
 from .rulebooks import Rulebook
 from .stories import Facts, card_of
 from .storyfacts import needed_by
-from .voting import Ballot, may_see, read_ballots, rule_of
+from .voting import Ballot, read_ballots, readable_by, rule_of
 
 # How often more requests are read when some of those read turn out not to wait for this person after all.
 _ROUNDS: Final = 5
@@ -97,12 +97,8 @@ async def reviews_for(session: ReadSession, rulebook: Rulebook, person: Person) 
     """Reviews that nobody has signed and this person may, oldest first; of a private run only who may read it."""
     rows = [one for one in await find_open_reviews(session) if may_review(rulebook.policy, person, one.involved)]
     runs = await find_runs(session, [one.run_id for one in rows]) if rows else {}
-    return [Review(runs[one.run_id], one) for one in rows if await _sees(session, rulebook, person, runs[one.run_id])]
-
-
-async def _sees(session: ReadSession, rulebook: Rulebook, person: Person, run: RunRow) -> bool:
-    request = await find_request(session, run.id) if run.visibility != "staff" else None
-    return may_see(rulebook, person, run, rule_of(request) if request else None)
+    seen = {one.id: one for one in await readable_by(session, rulebook, person, list(runs.values()))}
+    return [Review(seen[one.run_id], one) for one in rows if one.run_id in seen]
 
 
 def card_of_waiting(one: Waiting, rulebook: Rulebook, *, earlier: Earlier | None = None) -> Card:
@@ -150,8 +146,7 @@ async def find_asked(
     session: ReadSession, rulebook: Rulebook, runs: Sequence[RunRow], *, readers: Collection[str]
 ) -> tuple[dict[UUID, ApprovalRequestRow], dict[UUID, Ballot]]:
     """The latest request of each run that was asked about, and the ballots of those that are open, for these readers to be told of."""
-    found = {one.id: await find_request(session, one.id) for one in runs}
-    requests = {id_: one for id_, one in found.items() if one is not None}
+    requests = await find_requests(session, [one.id for one in runs])
     waiting = [one for one in runs if one.status == RunStatus.awaiting_approval and one.id in requests]
     pairs = [(requests[one.id], one) for one in waiting if requests[one.id].state == "open" and rule_of(requests[one.id])]
     ballots = await read_ballots(session, rulebook, pairs, readers=readers) if pairs else []

@@ -9,12 +9,11 @@ from countersign.errors import BadArgument
 from countersign.invocations import Door
 from countersign.replies import Form, Input
 from countersign.tasks import Asked
-from store.approvals import find_request
 from store.audits import AuditEvent, record
 from store.conversations import NewLine, say
 from store.databases import ReadSession, WriteSession
 from store.people import Person, find_all_people, find_person
-from store.runs import RunRow, find_run, lock_run
+from store.runs import RunRow, find_run, find_runs, lock_run
 from store.tasks import TaskRow, answer_task, assign_task, find_open_tasks, find_task, lock_task
 from store.waits import wake
 
@@ -23,7 +22,7 @@ from .decide import refresh_cards
 from .lines import tell_directly
 from .rulebooks import Rulebook
 from .taskcards import ANSWER, ASSIGN, direct_answer, names_of, reply_of_task
-from .voting import may_see, rule_of
+from .voting import readable_by
 
 MOST_TOLD: Final = 5
 _UNKNOWN: Final = Refused("There is no such run.", "not_found_or_foreign")
@@ -88,8 +87,11 @@ class Task:
 
 async def read_task(session: ReadSession, rulebook: Rulebook, person: Person, row: TaskRow, run: RunRow) -> Task:
     """The task as this person, who is as the database knows them now, finds it."""
-    request = await find_request(session, run.id) if run.visibility != "staff" else None
-    seen = may_see(rulebook, person, run, rule_of(request) if request else None)
+    seen = bool(await readable_by(session, rulebook, person, [run]))
+    return _task(rulebook, person, row, run, seen=seen)
+
+
+def _task(rulebook: Rulebook, person: Person, row: TaskRow, run: RunRow, *, seen: bool) -> Task:
     theirs = is_asked(rulebook, person, row.assignees, row.asked)
     return Task(row, run, person, theirs, seen, is_admin(rulebook.policy, person))
 
@@ -112,12 +114,10 @@ async def tasks_for(session: ReadSession, rulebook: Rulebook, person: Person, *,
     if not current.active:
         return []
     names = [current.name, *(f"@{one}" for one in sorted(rulebook.policy.groups_of(current)))]
-    found = []
-    for row in await find_open_tasks(session, names, limit=limit):
-        run = await find_run(session, row.run_id) if is_asked(rulebook, current, names, row.asked) else None
-        if run is not None:
-            found.append(await read_task(session, rulebook, current, row, run))
-    return found
+    rows = [one for one in await find_open_tasks(session, names, limit=limit) if is_asked(rulebook, current, names, one.asked)]
+    runs = await find_runs(session, [one.run_id for one in rows]) if rows else {}
+    seen = {one.id for one in await readable_by(session, rulebook, current, list(runs.values()))}
+    return [_task(rulebook, current, one, runs[one.run_id], seen=one.run_id in seen) for one in rows if one.run_id in runs]
 
 
 async def read_one(session: ReadSession, rulebook: Rulebook, person: Person, task_id: UUID) -> Task | None:

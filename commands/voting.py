@@ -11,7 +11,7 @@ from uuid import UUID
 from countersign.approvals import Approval, Stage, Voters
 from countersign.commands import Command
 from countersign.tallies import Case, Tally, evaluate, open_sets, satisfied
-from store.approvals import ApprovalRequestRow, DecisionRow, as_decision, find_standing
+from store.approvals import ApprovalRequestRow, DecisionRow, as_decision, find_requests, find_standing
 from store.databases import ReadSession
 from store.delegations import Delegation, find_delegations
 from store.people import Person, find_all_people, find_people
@@ -114,6 +114,13 @@ def may_see(rulebook: Rulebook, person: Person, run: RunRow, rule: Approval | No
     if rule is not None and isinstance(may_vote(rulebook.policy, person, rule, matter_of(rulebook, run)), Allowed):
         return True
     return is_auditor(rulebook.policy, person)
+
+
+async def readable_by(session: ReadSession, rulebook: Rulebook, person: Person, runs: Sequence[RunRow]) -> list[RunRow]:
+    """Those of these runs that this person may read, in their order."""
+    requests = await find_requests(session, [one.id for one in runs if one.visibility != "staff"])
+    rules = {id_: rule_of(request) for id_, request in requests.items()}
+    return [one for one in runs if may_see(rulebook, person, one, rules.get(one.id))]
 
 
 def all_sets(rule: Approval) -> list[Voters]:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 from sqlalchemy import ARRAY, ForeignKey, Index, Select, UniqueConstraint, Uuid, any_, func, literal, select, text, update
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Mapped, mapped_column
 
 from countersign.tallies import Decision, Verdict
@@ -152,6 +153,16 @@ async def find_request(session: ReadSession, run_id: UUID) -> ApprovalRequestRow
     """The latest request of a run, open or not."""
     query = select(ApprovalRequestRow).where(ApprovalRequestRow.run_id == run_id).order_by(ApprovalRequestRow.revision.desc()).limit(1)
     return (await session.scalars(query.execution_options(populate_existing=True))).first()
+
+
+async def find_requests(session: ReadSession, run_ids: Collection[UUID]) -> dict[UUID, ApprovalRequestRow]:
+    """The latest request of each of these runs that has one, open or not."""
+    if not run_ids:
+        return {}
+    row = ApprovalRequestRow
+    latest = select(row).ext(distinct_on(row.run_id)).where(row.run_id == any_(literal(list(run_ids), ARRAY(Uuid))))
+    query = latest.order_by(row.run_id, row.revision.desc()).execution_options(populate_existing=True)
+    return {one.run_id: one for one in await session.scalars(query)}
 
 
 async def lock_request(session: WriteSession, run_id: UUID) -> ApprovalRequestRow | None:

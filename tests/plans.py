@@ -1,7 +1,8 @@
 """What Postgres does for each statement that a piece of work makes: its plan as it is made for our connections, and what it reads."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, LiteralString
@@ -35,14 +36,27 @@ class Cost:
 def heard(*engines: AsyncEngine) -> Iterator[dict[str, Mapping[str, Any]]]:
     """The statements that these engines make meanwhile, each with its last parameters."""
     found: dict[str, Mapping[str, Any]] = {}
+    with _listening(engines, found.__setitem__):
+        yield found
 
+
+@contextmanager
+def counted(*engines: AsyncEngine) -> Iterator[Counter[str]]:
+    """How often these engines make which statement meanwhile."""
+    found: Counter[str] = Counter()
+    with _listening(engines, lambda statement, _: found.update([statement])):
+        yield found
+
+
+@contextmanager
+def _listening(engines: Sequence[AsyncEngine], told: Callable[[str, Mapping[str, Any]], None]) -> Iterator[None]:
     def hear(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
-        found[statement] = dict(parameters or {})
+        told(statement, dict(parameters or {}))
 
     for engine in engines:
         event.listen(engine.sync_engine, "before_cursor_execute", hear)
     try:
-        yield found
+        yield
     finally:
         for engine in engines:
             event.remove(engine.sync_engine, "before_cursor_execute", hear)

@@ -6,11 +6,10 @@ from typing import Any, Final, TypeVar
 from bot.hubs import Hub
 from commands.rulebooks import Rulebook
 from commands.stories import card_of, read_facts
-from commands.voting import may_see, rule_of
+from commands.voting import readable_by
 from countersign.invocations import Door
 from countersign.permissions import Risk
 from countersign.schemas import SECRET_KEY
-from store.approvals import find_request
 from store.audits import AuditEvent
 from store.conversations import Line, find_lines
 from store.databases import ReadSession
@@ -52,15 +51,9 @@ def hidden(person: Person, reference: str, *, door: Door, trace: str) -> AuditEv
 async def find_visible(session: ReadSession, rulebook: Rulebook, person: Person, reference: str) -> RunRow:
     """The run meant by an id or a number; raises the same Problem 404 for unknown and hidden ones."""
     run = await find_by_reference(session, reference)
-    if run is None or not await sees(session, rulebook, person, run):
+    if run is None or not await readable_by(session, rulebook, person, [run]):
         raise Problem(404, HIDDEN, NO_SUCH_RUN)
     return run
-
-
-async def sees(session: ReadSession, rulebook: Rulebook, person: Person, run: RunRow) -> bool:
-    """Whether this person may read this run."""
-    request = await find_request(session, run.id) if run.visibility != "staff" else None
-    return may_see(rulebook, person, run, rule_of(request) if request else None)
 
 
 def summary_of(run: RunRow) -> dict[str, Any]:

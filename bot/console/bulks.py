@@ -8,11 +8,11 @@ from starlette.responses import Response
 
 from bot.api.problems import Problem
 from bot.api.rooms import room_of
-from bot.api.stories import sees
 from bot.hubs import Hub
 from bot.presses import Press
 from commands.inboxes import Waiting
 from commands.storywords import asked
+from commands.voting import readable_by
 from countersign.invocations import Door
 from countersign.permissions import Risk
 from countersign.tallies import Verdict
@@ -43,7 +43,7 @@ async def decide(request: Request) -> Response:
 
     async def read(session: ReadSession) -> dict[UUID, RunRow]:
         found = await find_runs(session, ids)
-        return {id_: run for id_, run in found.items() if await sees(session, frame.rulebook, visitor.person, run)}
+        return {run.id: run for run in await readable_by(session, frame.rulebook, visitor.person, list(found.values()))}
 
     known, rows = await hub.read(read), []
     for number, (run, _, digest) in enumerate(picks):

@@ -3,13 +3,11 @@
 from commands.authorizing import Refused, Request, authorize
 from commands.controls import ControlContext
 from commands.stories import tell
-from commands.voting import may_see, rule_of
+from commands.voting import readable_by
 from commands.waits import briefly
-from countersign.approvals import Approval
 from countersign.commands import control
 from countersign.errors import CountersignError
 from countersign.replies import Reply
-from store.approvals import find_request
 from store.audits import find_trail, search
 from store.runs import RunRow, find_by_reference, search_runs
 
@@ -18,7 +16,7 @@ from store.runs import RunRow, find_by_reference, search_runs
 async def runs(ctx: ControlContext, command: str = "", mine: bool = False) -> Reply:
     """List the latest runs, of one command or only your own."""
     found = await search_runs(ctx.session, command=command or None, asker=ctx.person.name if mine else None, limit=40)
-    seen = [one for one in found if _sees(ctx, one, await _rule_of(ctx, one))][:15]
+    seen = (await readable_by(ctx.session, ctx.rulebook, ctx.person, found))[:15]
     if not seen:
         return Reply(text="There are no runs yet." if not command else f"There are no runs of {command[:40]} yet.")
     waits = await briefly(ctx.session, seen)
@@ -49,21 +47,9 @@ async def audit(ctx: ControlContext, number: str = "") -> Reply:
 async def find_visible(ctx: ControlContext, reference: str) -> RunRow:
     """The run meant, if this person may see it; raises CountersignError with the same sentence for unknown and hidden ones."""
     row = await find_by_reference(ctx.session, reference)
-    if row is None:
-        raise CountersignError("There is no such run.")
-    if not _sees(ctx, row, await _rule_of(ctx, row)):
+    if row is None or not await readable_by(ctx.session, ctx.rulebook, ctx.person, [row]):
         raise CountersignError("There is no such run.")
     return row
-
-
-async def _rule_of(ctx: ControlContext, row: RunRow) -> Approval | None:
-    """What decides who else may see a private run; a run for all staff needs none."""
-    request = await find_request(ctx.session, row.id) if row.visibility != "staff" else None
-    return rule_of(request) if request else None
-
-
-def _sees(ctx: ControlContext, row: RunRow, rule: Approval | None) -> bool:
-    return may_see(ctx.rulebook, ctx.person, row, rule)
 
 
 def _must_hold(ctx: ControlContext, permission: str) -> None:

@@ -12,6 +12,7 @@ from tests.bot.console.test_inert import CORPUS
 from tests.bot.plans import COMMANDS, plan_by_hand
 from tests.bot.webs import Browser, Web, hidden, web_of
 from tests.hubs import World
+from tests.plans import counted
 
 
 async def ask_for_grant(web: Web, world: World, *, role: str = "deployer", reason: str = "", **plan: Any) -> tuple[str, str]:
@@ -98,6 +99,25 @@ async def test_a_run_has_a_page_with_its_story(web: Web, world: World) -> None:
     assert "<html" not in part.text
     assert "grant role=deployer" in part.text
     assert (await lin.client.get("/runs/99")).status_code == 404
+
+
+async def test_a_list_asks_as_little_about_many_private_runs_as_about_one(world: World, tmp_path: Path) -> None:
+    (tmp_path / "valves").mkdir()
+    (tmp_path / "valves" / "valves.py").write_text(COMMANDS)
+    async with web_of(world, COMMANDS=str(tmp_path / "valves")) as web, await web.caller("max") as max_:
+        lists = [((await web.browser("lin")).client, "/runs"), (max_, "/api/v1/runs")]
+        asked = []
+        for more in (1, 7):
+            for _ in range(more):
+                assert (await max_.post("/api/v1/runs", json={"command": "look inside"})).status_code == 201
+            for client, path in lists:
+                await client.get(path)
+                with counted(web.hub.engine) as statements:
+                    assert (await client.get(path)).status_code == 200
+                asked.append(statements.total())
+        assert len((await max_.get("/api/v1/runs")).json()["items"]) == 8
+        assert "No run that you may see is like this." in (await lists[0][0].get("/runs")).text
+    assert asked[:2] == asked[2:]
 
 
 async def test_ask_says_what_policy_would_and_keeps_what_was_typed(world: World, tmp_path: Path) -> None:
