@@ -16,6 +16,7 @@ from .policies import BoundPolicy
 from .rulebooks import Rulebook
 from .suggestions import Used, uses_role
 
+COLUMNS: Final = ("who", "has", "through", "since", "given by", "last used")
 UNUSED: Final = "not lately"
 UNKNOWN: Final = "not known"
 
@@ -48,8 +49,7 @@ class Holding:
         kind = " (service account)" if self.person.service else ""
         since = f"{self.since:%Y-%m-%d}" if self.since else UNKNOWN
         used = f"{self.used:%Y-%m-%d}" if self.used else UNUSED
-        facts = {"who": f"{self.person.name}{kind}", "has": self.has, "through": self.through}
-        return facts | {"since": since, "given by": self.source, "last used": used}
+        return dict(zip(COLUMNS, (f"{self.person.name}{kind}", self.has, self.through, since, self.source, used), strict=True))
 
 
 async def read_holdings(session: ReadSession, rulebook: Rulebook, people: Sequence[Person], *, most: int) -> list[Holding]:

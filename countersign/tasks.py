@@ -85,6 +85,7 @@ def ask_review(
     rows: Sequence[Row] | Ref,
     *,
     edit: Sequence[str] = (),
+    columns: Sequence[str] = (),
     prefilled: bool = True,
     text: str = "",
     apart_from: Sequence[str] = (),
@@ -94,13 +95,17 @@ def ask_review(
 
     `rows` may be an earlier step's result. The result is `{"by": who, "accepted": [rows], "rejected": [rows], "verdicts": ["accept", …]}`,
     accepted rows as they were changed, and a verdict for each row in order. Unless `prefilled`, every row has to be chosen. A form holds so
-    many rows that rows times (1 + edited columns) is at most 90; more fail the step. The rest is as in `ask_form`.
+    many rows that rows times (1 + edited columns) is at most 90; more fail the step. `columns` come first, in this order; an earlier step's
+    result has no order of its own. The rest is as in `ask_form`.
     """
     shown = rows if isinstance(rows, Ref) else [dict(one) for one in rows]
     if not isinstance(shown, Ref) and (problem := problem_of_rows(shown, edit)):
         raise TypeError(f"ask_review {title!r}: {problem}")
-    empty = {} if prefilled else {"prefilled": False}
-    return _step("review", who, title, text, times, apart_from, rows=shown, edit=list(edit), **empty)
+    more: dict[str, Any] = {} if prefilled else {"prefilled": False}
+    named = () if isinstance(shown, Ref) else [name for one in shown for name in one]
+    if first := list(dict.fromkeys([*columns, *named])):
+        more["columns"] = first
+    return _step("review", who, title, text, times, apart_from, rows=shown, edit=list(edit), **more)
 
 
 def ask_done(who: str | Sequence[str], title: str, *, text: str = "", apart_from: Sequence[str] = (), **times: str) -> Step:
@@ -129,7 +134,10 @@ class Asked:
         if problem := problem_of_rows(rows, data.get("edit", ())):
             raise StepFailed(f"cannot be reviewed: {problem}")
         inputs = tuple(Input.model_validate(one) for one in data.get("inputs", ()))
-        named = (tuple(data.get("choices", ())), tuple(rows), tuple(data.get("edit", ())), data.get("prefilled", True))
+        # Where plans are kept an object's names have an order of their own.
+        columns = data.get("columns") or ()
+        ordered = tuple({name: one[name] for name in [*columns, *one] if name in one} for one in rows)
+        named = (tuple(data.get("choices", ())), ordered, tuple(data.get("edit", ())), data.get("prefilled", True))
         return cls(data["kind"], data["title"], data.get("text", ""), inputs, *named, tuple(data.get("apart_from", ())))
 
     @property

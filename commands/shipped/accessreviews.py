@@ -6,7 +6,7 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Any, Final
 
-from commands.holdings import Holding, read_holdings
+from commands.holdings import COLUMNS, Holding, read_holdings
 from commands.policies import ADMIN
 from countersign import Context, Duration, Plan, PlanningContext, PlanRefused, Step, ask_review, branch, command, parallel, step, try_submit
 from countersign.shapes import Branch
@@ -65,8 +65,9 @@ async def write_report(ctx: Context, policy: str, answers: list[dict[str, Any]])
     for row in rejected:
         run = ends.get(str(row["through"]).removeprefix("grant "))
         row["carried out"] = f"#{run.number} {run.status}: {run.outcome}".rstrip(": ") if run else "to be changed where the group is kept"
-    report = {"countersign": "access review 1", "policy": policy, "asked_by": ctx.asker.name, "rows": [*kept, *rejected]}
-    written = ctx.services.redactor.clean(json.dumps(report, ensure_ascii=False, indent=1, sort_keys=True))
+    rows = [{name: one[name] for name in (*COLUMNS, *sorted(one.keys() - {*COLUMNS}))} for one in (*kept, *rejected)]
+    report = {"countersign": "access review 1", "policy": policy, "asked_by": ctx.asker.name, "rows": rows}
+    written = ctx.services.redactor.clean(json.dumps(report, ensure_ascii=False, indent=1))
     ended = [one for one in ends.values() if one.status == "succeeded"]
     left = len(rejected) - len(ended)
     await ctx.artifact(REPORT, written, content_type="application/json")

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countersign import CountersignError, Plan, Secret, Step, step
+from countersign import CountersignError, Plan, Secret, Step, ask_review, step
 from countersign.canonical import canonical
 from countersign.plans import REF_KEY, Ref, plan_digest, resolved
 from countersign.replies import Field
+from countersign.tasks import Asked
 
 
 class Env(Enum):
@@ -219,3 +220,16 @@ def test_steps_compare_by_identity() -> None:
     one: Step = reserve(["a"])
     assert one != reserve(["a"])
     assert len({one, one, reserve(["a"])}) == 2
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [
+        ask_review("lin", "Who keeps what", [{"who": "ada", "has": "a role"}]),
+        ask_review("lin", "Who keeps what", reserve(["a"]).result, columns=["who"]),
+    ],
+    ids=["rows", "an earlier result"],
+)
+def test_a_table_has_its_columns_in_the_order_in_which_they_were_named(asks: Step) -> None:
+    asked = Asked.of_json({**asks.arguments, "rows": [{"has": "a role", "who": "ada"}]})
+    assert [one.label for one in asked.questions] == ["1. who: ada, has: a role"]

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from commands.holdings import COLUMNS
 from countersign import RunStatus
+from countersign.tasks import Asked
 from kit.bots import Bot, Member, RunHandle
 from kit.fixtures import open_bot
 from store.artifacts import find_artifacts
@@ -59,6 +61,7 @@ async def test_what_is_rejected_ends_and_the_report_is_in_the_record(crew: Bot) 
     run = await max_.say("/access review lin,max due=8h")
     assert run.status is RunStatus.waiting
     tables = await tasks(crew, run)
+    assert all(tuple(row) == COLUMNS for one in tables.values() for row in Asked.of_json(one.asked).rows), "who comes first"
     rows = {row["who"]: row for one in tables.values() for row in one.asked["rows"] if "filler" in row["has"]}
     assert re.fullmatch(r"grant G\d+: max, approved by lin \(#\d+\)", f"{rows['ada']['through']}: {rows['ada']['given by']}")
     assert (rows["kim"]["through"], rows["kim"]["given by"], rows["kim"]["last used"]) == ("group fillers", "the policy", "not lately")
@@ -70,6 +73,7 @@ async def test_what_is_rejected_ends_and_the_report_is_in_the_record(crew: Bot) 
     assert "filler" not in (await crew.person("ada")).roles
     assert "1 to be changed by hand" in run.result
     found, digest = await report(crew, run)
+    assert {tuple(row)[:6] for row in found["rows"]} == {COLUMNS}
     ended = {row["who"]: row["carried out"] for row in found["rows"] if row["verdict"] == "rejected"}
     assert re.match(r"#\d+ succeeded", ended["ada"])
     assert ended["kim"] == "to be changed where the group is kept"
