@@ -30,13 +30,13 @@ class SlackError(Exception):
 
 
 class SlackRefused(SlackError):
-    """Slack said no, and would say no again: `code` is Slack's word, `sentence` is for a person."""
+    """Slack said no, and would say no again: `code` is Slack's word, `sentence` is for a person; as text it is both."""
 
     def __init__(self, code: str, sentence: str = "") -> None:
         """Name the refusal; without a sentence the known ones are used."""
         self.code = code
         self.sentence = sentence or _SENTENCES.get(code, f"Slack refused with {code!r}")
-        super().__init__(f"{code}: {self.sentence}")
+        super().__init__(self.sentence if code in self.sentence else f"{self.sentence} ({code})")
 
 
 class SlackBusy(SlackError):

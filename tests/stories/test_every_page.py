@@ -18,7 +18,7 @@ from tests.stories.tours import FIRST, OTHERS, PAGES, Stop, shown
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 WIDE: Final[ViewportSize] = {"width": 1280, "height": 900}
-PHONE: Final[ViewportSize] = {"width": 390, "height": 844}
+PHONE: Final[ViewportSize] = {"width": 360, "height": 780}
 AXE: Final = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 _AXE: Final = """([rules]) =>
   axe.run(document, { resultTypes: ["violations"], preload: false, iframes: false, ...(rules ? { runOnly: rules } : {}) }).then((found) =>

@@ -129,6 +129,7 @@ async def test_a_refusal_says_why(client: SlackClient) -> None:
     with pytest.raises(SlackRefused) as caught:
         await client.post("C_NONE", card("x"), "x", key="k")
     assert caught.value.code == "channel_not_found"
+    assert str(caught.value) == "Slack knows no such channel, or the app may not see it (channel_not_found)"
     assert "no such channel" in caught.value.sentence
 
 
