@@ -7,6 +7,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.hubs import Hub, open_hub
 from countersign.invocations import Door, Invocation, Place
@@ -22,6 +23,7 @@ class House:
     world: World
     hub: Hub
     trace: Path
+    owner: AsyncEngine
 
     async def person(self, name: str) -> Person:
         async def find() -> Person | None:
@@ -38,7 +40,7 @@ class House:
         return answer.run_id
 
     async def rows(self, query: str) -> list[str]:
-        async with disposing(self.world.engine(role="owner")) as engine, reading(engine) as session:
+        async with reading(self.owner) as session:
             return [str(row[0]) for row in await session.execute(text(query))]
 
 
@@ -52,8 +54,8 @@ async def open_house(world: World, source: str, policy: str, **settings: str) ->
     trace.touch()
     (folder / "houses.py").write_text(source.format(trace=str(trace)))
     world.extra |= {"COUNTERSIGN_COMMANDS": str(folder)} | {f"COUNTERSIGN_{name}": value for name, value in settings.items()}
-    async with open_hub(world.settings()) as hub:
-        yield House(world, hub, trace)
+    async with open_hub(world.settings()) as hub, disposing(world.engine(role="owner")) as owner:
+        yield House(world, hub, trace, owner)
 
 
 def executing(supervisor: int) -> list[int]:
