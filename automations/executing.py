@@ -261,6 +261,8 @@ async def _begin(services: Services, rulebook: Rulebook, work: Work, command: Co
             start = await begin_run(driver, one, revision=run.revision, worker=worker, digest=digest, target=target, first=first)
         if start is None:
             raise LostClaim
+        if start.shown:
+            services.teller.tell()
         return start
     async with services.transaction() as session:
         await mark_start(session, run.id, revision=run.revision, attempt=work.attempt, worker=worker, digest=digest, target=target)

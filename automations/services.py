@@ -21,6 +21,7 @@ from commands.switches import stopped_integrations
 from countersign.labels import labels_in
 from integrations.catalogs import Catalog
 from store.databases import ReadSession, WriteDriver, WriteSession, by_itself, open_engine, reading, transaction, trouble_of
+from store.messages import call_senders
 from store.objects import Objects
 from store.policies import find_digest
 from store.secrets import Keys, Opener, Sealer
@@ -31,6 +32,7 @@ from .connections import FEW, Connections
 from .redactions import Redactor, secrets_of_environment
 from .slates import Slate
 from .slots import Slots, Suspects
+from .telling import Teller
 
 _log = logging.getLogger(__name__)
 Found = TypeVar("Found")
@@ -76,6 +78,16 @@ class Services:
     def objects(self) -> Objects:
         """Where the files of runs are kept."""
         return Objects(self.settings)
+
+    @cached_property
+    def teller(self) -> Teller:
+        """Tells senders what runs do: were that part of the moves, runs would wait for each other (docs/decisions/notices-apart.md)."""
+
+        async def speak() -> None:
+            async with self.plain_statement() as driver:
+                await call_senders(driver)
+
+        return Teller(speak)
 
     @property
     def redactor(self) -> Redactor:
@@ -210,6 +222,7 @@ class Services:
         return switches
 
     async def close(self) -> None:
+        await self.teller.close()
         await self.catalog.close()
         await self.connections.close()
         await self.engine.dispose()

@@ -37,8 +37,11 @@ async def settle(
         result=result,
         detail=detail or {},
     )
-    if not await work.services.insist_alone(partial(move_alone, one=wanted)):
+    shown = await work.services.insist_alone(partial(move_alone, one=wanted))
+    if shown is None:
         raise LostClaim
+    if shown:
+        work.services.teller.tell()
 
 
 async def give_back(work: Work, because: str) -> None:

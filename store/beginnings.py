@@ -15,7 +15,7 @@ from .claims import CLAIMED, Claim
 from .databases import WriteDriver, plain
 from .journals import START, UNCHANGED, Bearing
 from .people import people_named, person_of
-from .runs import MOVED, Move, RunRow, moving, run_of
+from .runs import MOVED_UNTOLD, Move, RunRow, moving, run_of
 
 _TAKE: Final = plain(
     text(f"""{CLAIMED},
@@ -25,9 +25,11 @@ SELECT (h.whole).*, countersign_now() AS at, row_to_json(a)::text AS asker_text,
 FROM held h JOIN askers a ON a.name = (h.whole).asker
 """)  # noqa: S608  built from constants
 )
-_MOVE: Final = plain(text(f"{MOVED.replace(', r AS whole', '')}SELECT count(*) AS moved, (SELECT count(*) FROM woken) AS woken FROM moved"))  # noqa: S608
+_UNTOLD: Final = MOVED_UNTOLD.replace(", r AS whole", "")
+_SHOWN: Final = "EXISTS (SELECT FROM shown) AS shown, (SELECT count(*) FROM woken) AS woken"
+_MOVE: Final = plain(text(f"{_UNTOLD}SELECT {_SHOWN} FROM moved"))  # noqa: S608
 _BEGIN: Final = plain(
-    text(f"""{MOVED.replace(", r AS whole", "")},
+    text(f"""{_UNTOLD},
 aimed AS (INSERT INTO targets (run_id, target) SELECT id, cast(:target AS text) FROM moved WHERE :target <> '' ON CONFLICT DO NOTHING),
 marked AS (INSERT INTO steps (run_id, revision, position, phase, name, state, attempt, worker, ended_at, result)
            SELECT id, :of_revision, {START}, 'do', 'start', 'done', attempt, cast(:worker AS text),
@@ -36,7 +38,7 @@ marked AS (INSERT INTO steps (run_id, revision, position, phase, name, state, at
 begun AS (INSERT INTO steps (run_id, revision, position, phase, name, state, attempt, worker)
           SELECT id, :of_revision, cast(:first AS int), 'do', cast(:name AS text), 'calling', attempt, cast(:worker AS text)
           FROM moved WHERE cast(:first AS int) IS NOT NULL AND EXISTS (SELECT FROM marked) AND {UNCHANGED} RETURNING 1)
-SELECT (SELECT count(*) FROM marked) AS marked, (SELECT count(*) FROM begun) AS begun, (SELECT count(*) FROM woken) AS woken FROM moved
+SELECT (SELECT count(*) FROM marked) AS marked, (SELECT count(*) FROM begun) AS begun, {_SHOWN} FROM moved
 """)  # noqa: S608  built from constants
 )
 _NO_STEP: Final = {"first": None, "name": "", "policy": "", "asker": ""}
@@ -57,9 +59,10 @@ async def take_whole(driver: WriteDriver, ids: Sequence[UUID], claiming: dict[st
     return [_held(row) for row in await _rows(driver, _TAKE, claiming | {"ids": list(ids)})]
 
 
-async def move_alone(driver: WriteDriver, one: Move) -> bool:
-    """`runs.move` of one run, as a transaction of its own; whether it moved."""
-    return bool((await _rows(driver, _MOVE, moving([one])))[0]["moved"])
+async def move_alone(driver: WriteDriver, one: Move) -> bool | None:
+    """`runs.move` of one run, as a transaction of its own; None when it did not move, else whether senders have to be told."""
+    rows = await _rows(driver, _MOVE, moving([one]))
+    return bool(rows[0]["shown"]) if rows else None
 
 
 @dataclass(frozen=True)
@@ -75,12 +78,13 @@ class First:
 class Start:
     """What became of a run that begins: whether nothing was in its journal yet, and the position of the step that has begun with it.
 
-    `ahead` of its slot: that step is called some time later.
+    `ahead` of its slot: that step is called some time later. `shown`: senders have to be told.
     """
 
     fresh: bool
     begun: int | None = None
     ahead: bool = False
+    shown: bool = False
 
 
 async def begin_run(
@@ -91,7 +95,7 @@ async def begin_run(
     step = {"first": begun, "name": first.name, "policy": first.bearing.policy, "asker": first.bearing.asker} if first else _NO_STEP
     own = {"of_revision": revision, "worker": worker, "digest": digest, "target": target, "run_id": one.run_id}
     rows = await _rows(driver, _BEGIN, moving([one]) | own | step)
-    return Start(bool(rows[0]["marked"]), begun if rows[0]["begun"] else None) if rows else None
+    return Start(bool(rows[0]["marked"]), begun if rows[0]["begun"] else None, shown=rows[0]["shown"]) if rows else None
 
 
 async def _rows(driver: WriteDriver, statement: str, values: dict[str, Any]) -> list[dict[str, Any]]:

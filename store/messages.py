@@ -14,7 +14,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from uuid6 import uuid7
 
 from .bases import Base, Identifier, Stamp
-from .databases import ReadSession, WriteSession
+from .databases import ReadSession, WriteDriver, WriteSession
 
 
 class Priority(IntEnum):
@@ -190,6 +190,11 @@ _TELL_RUN: Final = text(_TELL.format(telling=telling(Priority.card), whose="run_
 _TELL_ALERTS: Final = {
     soon: text(_TELL.format(telling=telling(Priority.alert, soon=soon), whose="alert_group_id")) for soon in (True, False)
 }
+
+
+async def call_senders(driver: WriteDriver) -> None:
+    """Says that messages are due. Alone in its transaction it needs no disk, and so keeps nobody waiting who notifies too."""
+    await driver.execute("SELECT pg_notify('countersign_work', 'messages')")
 
 
 async def tell_run(session: WriteSession, run_id: UUID) -> None:

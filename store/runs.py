@@ -230,6 +230,7 @@ _TO_EXECUTE: Final = """moved WHERE ready AND due_at <= countersign_now() AND "t
 _TO_PLAN: Final = """moved WHERE ready AND "to" = 'submitted'"""
 _URGENCY: Final = f"""CASE v."to" WHEN 'awaiting_approval' THEN {Priority.approval} WHEN 'planning' THEN {Priority.progress}
  WHEN 'running' THEN {Priority.progress} ELSE {Priority.card} END"""
+_SENDERS: Final = "UNION ALL SELECT 'messages' WHERE EXISTS (SELECT FROM shown) OR EXISTS (SELECT FROM added)"
 MOVED: Final = f"""
 WITH wanted AS (SELECT * FROM jsonb_to_recordset(cast(:moves AS jsonb)) AS w(
        run_id uuid, "to" text, "by" text, because text, attempt int, come_from jsonb, plan jsonb, digest text, code_version text,
@@ -267,8 +268,10 @@ woken AS (SELECT pg_notify('countersign_work', w) FROM
           ({waking("execute", _TO_EXECUTE)}
            UNION ALL {waking("plan", _TO_PLAN)}
            UNION ALL SELECT 'locks' FROM moved m WHERE NOT m."to" = ANY(:holding) AND EXISTS (SELECT FROM locks l WHERE l.run_id = m.id)
-           UNION ALL SELECT 'messages' WHERE EXISTS (SELECT FROM shown) OR EXISTS (SELECT FROM added)) AS wakes)
+           {_SENDERS}) AS wakes)
 """  # noqa: S608  built from constants
+MOVED_UNTOLD: Final = MOVED.replace(_SENDERS, "")
+"""`MOVED` for who tells senders of what is `shown` or `added` when it is committed (`messages.call_senders`)."""
 _MOVE = text(f"{MOVED.replace(', r AS whole', '')}SELECT id, attempt, (SELECT count(*) FROM woken) AS woken FROM moved")  # noqa: S608  built from constants
 _TAKE: Final = plain(
     text(f"""{MOVED},

@@ -86,7 +86,7 @@ def test_slack_has_room_for_so_many_slash_names(tmp_path: Path) -> None:
 
 def test_an_entry_point_that_names_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = EntryPoint("wrong", "countersign.permissions:Risk.high", registries.GROUP)
-    monkeypatch.setattr(registries, "entry_points", lambda group: [wrong])
+    monkeypatch.setattr(registries, "installed", lambda: (wrong,))
     with pytest.raises(RegistryError, match="'wrong' should name a module with commands or a loader, not Risk"):
         load_registry(folder=None, runbooks=None)
 
