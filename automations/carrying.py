@@ -53,7 +53,7 @@ async def _forward(work: Work, rows: Sequence[StepRow], start: Start | None = No
 async def _stop(work: Work, stops: Sequence[Stop]) -> None:
     """Steps did not end well: undo what is done, or leave it to a person when nobody knows what happened."""
     how = next(one for one in _FIRST if any(stop.outcome.how is one for stop in stops))
-    same = [stop for stop in stops if stop.outcome.how is how]
+    same = sorted((stop for stop in stops if stop.outcome.how is how), key=lambda stop: stop.position)
     title, error = steps_of(work)[same[0].position]["title"], same[0].outcome.error
     rows = [row for row in await journal_of(work) if row.phase == Phase.do]
     if how in (Ended.cancelled, Ended.barred, Ended.failed):

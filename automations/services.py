@@ -84,8 +84,8 @@ class Services:
         """Tells senders what runs do: were that part of the moves, runs would wait for each other (docs/decisions/notices-apart.md)."""
 
         async def speak() -> None:
-            async with self.plain_statement() as driver:
-                await call_senders(driver)
+            async with self.statement() as session:
+                await call_senders(session)
 
         return Teller(speak)
 

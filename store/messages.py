@@ -14,7 +14,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from uuid6 import uuid7
 
 from .bases import Base, Identifier, Stamp
-from .databases import ReadSession, WriteDriver, WriteSession
+from .databases import ReadSession, WriteSession
 
 
 class Priority(IntEnum):
@@ -192,9 +192,9 @@ _TELL_ALERTS: Final = {
 }
 
 
-async def call_senders(driver: WriteDriver) -> None:
+async def call_senders(session: WriteSession) -> None:
     """Says that messages are due. Alone in its transaction it needs no disk, and so keeps nobody waiting who notifies too."""
-    await driver.execute("SELECT pg_notify('countersign_work', 'messages')")
+    await session.execute(text("SELECT pg_notify('countersign_work', 'messages')"))
 
 
 async def tell_run(session: WriteSession, run_id: UUID) -> None:
