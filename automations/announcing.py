@@ -109,7 +109,7 @@ async def deliver(services: Services, deliverers: dict[str, Deliverer], taken: T
 
 
 async def _tell(services: Services, taken: Taken) -> list[Telling]:
-    tellings = [Telling(row, None, Reply.model_validate(row.card), taken.at) for row in taken.rows if row.kind == "reply"]
+    tellings = [Telling(row, None, Reply.stored(row.card), taken.at) for row in taken.rows if row.kind == "reply"]
     if len(tellings) < len(taken.rows):
         async with services.reading() as session:
             others = [row for row in taken.rows if row.kind != "reply"]

@@ -41,7 +41,7 @@ async def press(session: WriteSession, rulebook: Rulebook, person: Person, one: 
     """Carries out the click and says what became of it, in a sentence for this person alone."""
     if not await take_key(session, one.key):
         earlier = await find_answer(session, one.key)
-        return Reply.model_validate(earlier) if earlier else Reply(text="This click was handled already.")
+        return Reply.stored(earlier) if earlier else Reply(text="This click was handled already.")
     reply = await _reply(session, rulebook, person, one)
     await keep_answer(session, one.key, reply.model_dump(mode="json"))
     return reply

@@ -218,7 +218,7 @@ def _message(row: Any) -> Message:
         version=row.shown,
         at=row.created_at,
         changed=row.edited_at or row.created_at,
-        card=None if row.kind == "reply" else Card.model_validate(row.card),
-        reply=Reply.model_validate(row.card) if row.kind == "reply" else None,
+        card=None if row.kind == "reply" else Card.stored(row.card),
+        reply=Reply.stored(row.card) if row.kind == "reply" else None,
         beneath=tuple(Line(one["text"], datetime.fromtimestamp(one["at"], UTC)) for one in row.beneath),
     )

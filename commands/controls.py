@@ -29,7 +29,7 @@ async def call_control(session: WriteSession, rulebook: Rulebook, person: Person
     """Runs the control and records that it was asked; a repeated delivery gets the earlier answer and has no second effect."""
     if not await take_key(session, invocation.key):
         earlier = await find_answer(session, invocation.key)
-        return Reply.model_validate(earlier) if earlier else Reply(text="This request was handled already.")
+        return Reply.stored(earlier) if earlier else Reply(text="This request was handled already.")
     context = ControlContext(session, rulebook, person, invocation)
     reply, refused = await _called(context, call)
     detail: dict[str, Any] = {

@@ -35,6 +35,14 @@ def _page(address: str) -> str:
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @classmethod
+    def stored(cls, data: Any) -> Self:
+        """What some hub wrote, perhaps a newer one during an upgrade: what this one does not know of it is left out.
+
+        Raises pydantic.ValidationError for anything else.
+        """
+        return cls.model_validate(data, extra="ignore")
+
 
 class Field(_Value):
     """One labelled fact on a card."""

@@ -71,7 +71,7 @@ class Story:
     @property
     def answer(self) -> Reply | None:
         """What the command answered, all of it."""
-        return Reply.model_validate(self.run.result) if self.run.status == RunStatus.answered and self.run.result else None
+        return Reply.stored(self.run.result) if self.run.status == RunStatus.answered and self.run.result else None
 
     @property
     def bars(self) -> list["Bar"]:

@@ -18,6 +18,7 @@ async def said_of(request: Request, here: Here) -> Said | None:
 
     async def read(session: ReadSession) -> Said | None:
         answer = await find_answer(session, f"room:{here.visitor.person.name}:{key}")
-        return Said(Reply.model_validate(answer), form=(Reply.model_validate(answer)).form) if answer else None
+        reply = Reply.stored(answer) if answer else None
+        return Said(reply, form=reply.form) if reply else None
 
     return await hub.read(read) if key else None

@@ -28,6 +28,13 @@ def test_a_misspelt_part_is_refused() -> None:
         Card.model_validate({"title": "a", "fallback": "b", "butons": []})
 
 
+def test_what_a_newer_hub_has_stored_is_read_without_what_is_new() -> None:
+    newer = Reply(text="done", card=CARD).model_dump(mode="json")
+    newer["sound"] = {"name": "gong"}
+    newer["card"]["scent"] = "rose"
+    assert Reply.stored(newer) == Reply(text="done", card=CARD)
+
+
 def test_two_forms_do_not_share_what_they_carry() -> None:
     first = Form(title="a", intent="submit", target="deploy", inputs=())
     first.carried["env"] = "prod"
