@@ -96,7 +96,7 @@ _RUNS = "SELECT r.command || ' ' || (r.arguments->>'name') || ' ' || r.status FR
 
 @pytest.fixture
 async def house(world: World) -> AsyncIterator[House]:
-    async with open_house(world, SOURCE, POLICY, LEASE_SECONDS="1") as house:
+    async with open_house(world, SOURCE, POLICY, LEASE_SECONDS="3") as house:
         yield house
 
 
