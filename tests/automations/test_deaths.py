@@ -83,6 +83,26 @@ async def test_a_run_whose_workers_die_before_they_begin_it_is_put_to_a_person(c
     assert len(traced(trace)) == 40, "what the blamed one would have done was not done"
 
 
+@pytest.mark.parametrize(("losses", "status"), [(8, "succeeded"), (9, "failed")])
+async def test_a_run_whose_workers_die_while_they_plan_it_is_its_owners_to_look_at(
+    crew: Bot, ada: Member, trace: Path, losses: int, status: str
+) -> None:
+    asked = await ada.ask("course how=light")
+    assert asked.run_id is not None
+    async with transaction(crew.owner) as session:
+        await session.execute(
+            text(
+                "UPDATE runs SET status = 'planning', worker = 'gone', failures = :losses,"
+                " lease_until = countersign_now() - interval '1 second' WHERE id = :id"
+            ),
+            {"id": asked.run_id, "losses": losses},
+        )
+    run = await crew.watch(asked.run_id, asked.reply)
+    assert run.status == status
+    assert (status == "succeeded") == bool(traced(trace))
+    assert (status == "failed") == (run.outcome == "Its worker died each time it was planned; its owner has to look.")
+
+
 async def test_a_guard_and_a_child_outlive_their_worker(crew: Bot, ada: Member, trace: Path) -> None:
     """Both are rows with a due time: nobody holds the run, so there is nobody to die. A worker that dies while it looks changes nothing."""
     run = await ada.say("course how=guarded")
