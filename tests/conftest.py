@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy import make_url
 
 from kit.servers import Servers
@@ -14,6 +15,10 @@ from store.secrets import Keys
 from tests.hubs import World
 from tests.pieces import pytest_xdist_make_scheduler
 from tests.turns import pytest_collection_modifyitems, pytest_runtest_protocol
+
+# How long an example takes says more about what else the machine does than about what is tested.
+settings.register_profile("beside others", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("beside others")
 
 __all__ = ["pytest_collection_modifyitems", "pytest_runtest_protocol", "pytest_xdist_make_scheduler"]
 

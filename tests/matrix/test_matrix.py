@@ -24,7 +24,8 @@ from tests.matrix.tables import PERSONAS, Row, read_table
 from tests.matrix.towns import NAMES, POLICY, PRIVATE, STAFF, Run, Town, open_town
 from tests.matrix.ways import LISTED, WAYS, Way
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+# A whole town tries every door: two minutes beside others.
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 _NAMED = {"private": "open vault", "staff": "oil hinge"}
 _MARKS = {"private": PRIVATE, "staff": STAFF}
 # Answered with 200 whatever is said; refused inside, which `runs.md` and `slack.md` are about.

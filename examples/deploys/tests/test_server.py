@@ -129,7 +129,7 @@ def test_the_program_makes_the_demo_and_ends_when_asked(tmp_path: Path, number: 
 def test_a_taken_port_is_one_sentence(server: Server, tmp_path: Path) -> None:
     program = start(tmp_path / "site", server.server_port, "--demo")
     try:
-        _, said = program.communicate(timeout=10)
+        _, said = program.communicate(timeout=60)
         assert program.returncode == 1
         assert b"Address already in use" in said
         assert said.count(b"\n") == 1
@@ -140,7 +140,7 @@ def test_a_taken_port_is_one_sentence(server: Server, tmp_path: Path) -> None:
 def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
     program = start(tmp_path / "none", 0)
     try:
-        _, said = program.communicate(timeout=10)
+        _, said = program.communicate(timeout=60)
         assert program.returncode == 1
         assert b"is no folder; name one, or add --demo" in said
     finally:
