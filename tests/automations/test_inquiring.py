@@ -27,8 +27,6 @@ from countersign import Secret, happened
 
 CODE = "cn8f31c7e2a4b5"
 
-CODE = "cn8f31c7e2a4b5"
-
 
 @step(timeout="0.2s")
 async def hang(ctx: Context, what: str) -> str:

@@ -48,12 +48,8 @@ async def test_a_word_that_could_not_be_spoken_stops_nothing(monkeypatch: pytest
 async def test_no_move_of_a_run_that_is_carried_out_notifies_and_senders_are_told_all_the_same(
     crew: Bot, ada: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spoken: list[str] = []
-
-    async def speak() -> None:
-        spoken.append("due")
-
-    monkeypatch.setitem(crew.services.__dict__, "teller", Teller(speak))
+    told: list[str] = []
+    monkeypatch.setattr(crew.services.teller, "tell", lambda: told.append("due"))
     async with crew.held(), await psycopg.AsyncConnection.connect(plain_url(crew.services.settings.database_url), autocommit=True) as ear:
         run = await ada.say("course how='once only'")
         await ear.execute("LISTEN countersign_work")
@@ -61,4 +57,5 @@ async def test_no_move_of_a_run_that_is_carried_out_notifies_and_senders_are_tol
         await ear.execute("NOTIFY countersign_work, 'and that was all'")
         heard = [notice.payload async for notice in ear.notifies(timeout=10, stop_after=1)]
     await crew.refresh()
-    assert (run.succeeded, heard, spoken[:1]) == (True, ["and that was all"], ["due"])
+    assert (run.succeeded, heard) == (True, ["and that was all"])
+    assert told == ["due", "due"], "as it begins, and as it ends"
