@@ -1,99 +1,17 @@
 """All tables in one place, for migrations."""
 
-from . import (
-    alerts,
-    approvals,
-    artifacts,
-    audiences,
-    audits,
-    breaks,
-    children,
-    conversations,
-    counts,
-    delegations,
-    directories,
-    figures,
-    grants,
-    hookdeliveries,
-    inbox,
-    journals,
-    lanes,
-    legalholds,
-    levels,
-    limits,
-    locks,
-    logs,
-    messages,
-    passkeys,
-    people,
-    policies,
-    promises,
-    provings,
-    repairs,
-    rosters,
-    runs,
-    schedules,
-    searches,
-    secrets,
-    sessions,
-    standings,
-    switches,
-    targets,
-    tasks,
-    tokens,
-    triggers,
-    verifications,
-    waits,
-    workers,
-)
+import importlib
+import pkgutil
+
+import store
+
 from .bases import Base
+
+# A list of the modules was forgotten for two tables, which a migration made from the models would have dropped.
+for _found in pkgutil.iter_modules(store.__path__):
+    if not _found.ispkg:
+        importlib.import_module(f"store.{_found.name}")
 
 metadata = Base.metadata
 
-__all__ = [
-    "alerts",
-    "approvals",
-    "artifacts",
-    "audiences",
-    "audits",
-    "breaks",
-    "children",
-    "conversations",
-    "counts",
-    "delegations",
-    "directories",
-    "figures",
-    "grants",
-    "hookdeliveries",
-    "inbox",
-    "journals",
-    "lanes",
-    "legalholds",
-    "levels",
-    "limits",
-    "locks",
-    "logs",
-    "messages",
-    "metadata",
-    "passkeys",
-    "people",
-    "policies",
-    "promises",
-    "provings",
-    "repairs",
-    "rosters",
-    "runs",
-    "schedules",
-    "searches",
-    "secrets",
-    "sessions",
-    "standings",
-    "switches",
-    "targets",
-    "tasks",
-    "tokens",
-    "triggers",
-    "verifications",
-    "waits",
-    "workers",
-]
+__all__ = ["metadata"]

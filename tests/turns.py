@@ -16,6 +16,7 @@ from unittest.mock import patch
 import pytest
 
 from bot import deadlines
+from store import databases
 from tests.pieces import SPLIT
 
 LONGEST: Final = (
@@ -91,8 +92,8 @@ def _set_aside() -> None:
 
 @contextmanager
 def patience() -> Iterator[None]:
-    """Meanwhile the doors of this process take longer until they say that the database does not answer."""
-    with patch.object(deadlines, "ANSWER_SECONDS", PATIENCE_SECONDS):
+    """Meanwhile the doors of this process take longer until they say that the database does not answer, and so do their statements."""
+    with patch.object(deadlines, "ANSWER_SECONDS", PATIENCE_SECONDS), patch.object(databases, "DOOR_SECONDS", int(PATIENCE_SECONDS)):
         yield
 
 

@@ -146,8 +146,9 @@ class Town:
             return pool.pop()
 
     async def fresh(self, visibility: str) -> Run:
-        """The newest run and the most urgent request, which is on the first page of every list."""
+        """The newest run and the most urgent request, which is on the first page of every list: nobody has a task before it."""
         self._urgency -= 100  # more than the seconds that pass in between
+        await self.execute("UPDATE tasks SET state = 'closed' WHERE state = 'open'")
         [made] = await _make_runs(self, visibility, "waiting", count=1, expires=self._urgency)
         return made
 

@@ -87,10 +87,12 @@ async def test_what_moved_is_found_where_it_is_now(tables: Tables, tmp_path: Pat
     assert await listed(tables, statuses=[RunStatus.planning]) == ["api"]
 
 
-async def test_pages_and_days_bound_what_is_found(tables: Tables, tmp_path: Path) -> None:
+@pytest.mark.parametrize("indexed", [True, False])
+async def test_pages_and_days_bound_what_is_found(tables: Tables, tmp_path: Path, indexed: bool) -> None:
     for n in range(5):
         await tables.run(arguments={"service": str(n)}, door="slack")
-    await take_in(tables, tmp_path)
+    if indexed:
+        await take_in(tables, tmp_path)
     now = datetime.now(UTC)
     async with reading(tables.web) as session:
         first = await find_listed(session, Wanted(door="slack"), limit=2)
@@ -127,6 +129,20 @@ async def test_events_are_found_by_their_words(tables: Tables, tmp_path: Path) -
         await take_in(tables, tmp_path)
     async with reading(tables.web) as session:
         assert await find_lag(session) == 0
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+async def test_events_come_in_pages_from_the_newest_on(tables: Tables, tmp_path: Path, indexed: bool) -> None:
+    async with transaction(tables.web) as session:
+        await record(session, [AuditEvent("grant:made", "max", None, {"role": f"sre{n}"}) for n in range(5)])
+    if indexed:
+        await take_in(tables, tmp_path)
+    async with reading(tables.web) as session:
+        everything = await find_places(session, Words("sre"), before=None, since_us=None, until_us=None, limit=9)
+        first = await find_places(session, Words("sre"), before=None, since_us=None, until_us=None, limit=2)
+        second = await find_places(session, Words("sre"), before=first[-1], since_us=None, until_us=None, limit=2)
+    assert len(everything) == 5
+    assert [*first, *second] == sorted(everything, reverse=True)[:4]
 
 
 async def test_the_index_costs_births_and_moves_nothing(tables: Tables) -> None:
