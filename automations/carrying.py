@@ -47,7 +47,7 @@ async def _forward(work: Work, rows: Sequence[StepRow], start: Start | None = No
         await park(work, *walk.waits.values())
         return
     last = last_result(shape_of(work.run.plan or {}), walk.results)
-    await settle(work, RunStatus.succeeded, outcome=_told(last), result={"result": last} if last is not None else None)
+    await settle(work, RunStatus.succeeded, outcome=_told(last), result={"result": last} if last is not None else None, last=walk.last)
 
 
 async def _stop(work: Work, stops: Sequence[Stop]) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 
 from countersign.runs import RunStatus
 from store import claims
-from store.beginnings import move_alone
-from store.journals import LostClaim, Phase, StepRow, find_steps
+from store.beginnings import end_runs, move_alone
+from store.databases import WriteDriver
+from store.journals import Finished, LostClaim, Phase, StepRow, find_steps
 from store.locks import let_go
 from store.runs import Move
 from store.switches import hold
@@ -24,8 +25,9 @@ async def settle(
     keep_lease: bool = False,
     result: dict[str, Any] | None = None,
     detail: dict[str, Any] | None = None,
+    last: Finished | None = None,
 ) -> None:
-    """Moves the run under this worker's claim; raises LostClaim when the claim has ended."""
+    """Moves the run under this worker's claim, and its `last` step with it; raises LostClaim when the claim has ended."""
     wanted = Move(
         work.run.id,
         to,
@@ -37,11 +39,16 @@ async def settle(
         result=result,
         detail=detail or {},
     )
-    shown = await work.services.insist_alone(partial(move_alone, one=wanted))
+    shown = await work.services.insist_alone(partial(move_alone, one=wanted) if last is None else partial(_end, one=wanted, last=last))
     if shown is None:
         raise LostClaim
     if shown:
         work.services.teller.tell()
+
+
+async def _end(driver: WriteDriver, *, one: Move, last: Finished) -> bool | None:
+    moved, shown = await end_runs(driver, [(one, last)])
+    return shown if moved else None
 
 
 async def give_back(work: Work, because: str) -> None:

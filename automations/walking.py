@@ -41,7 +41,8 @@ class Ahead:
 @dataclass
 class Walk:
     """One way through a plan. `results` are those of the steps done, by position; `stops` are the ends that stopped it,
-    `waits` is what it has to wait for. The step `begun`, if any, is begun already and not called; some time ago, if that was `ahead`."""
+    `waits` is what it has to wait for. The step `begun`, if any, is begun already and not called; some time ago, if that was `ahead`.
+    The `last` of all is done, which the run's own end is to say."""
 
     work: Work
     rows: Sequence[StepRow]
@@ -50,6 +51,7 @@ class Walk:
     results: dict[int, Any] = field(default_factory=dict)
     stops: list[Stop] = field(default_factory=list)
     waits: dict[tuple[str, str], Waiting] = field(default_factory=dict)
+    last: Finished | None = None
 
     def __post_init__(self) -> None:
         self._rows = {row.position: row for row in self.rows if row.phase == Phase.do}
@@ -65,6 +67,8 @@ class Walk:
                 await self._finish_flying(failed)
             else:
                 await self._in_order(shape_of(self.work.run.plan or {}))
+        if self.last and self.stops:  # by a branch without steps, whose question had no answer
+            await write_end(self.work.services, self.last)
 
     async def _finish_flying(self, failed: Sequence[StepRow]) -> None:
         """A step had failed when the worker died: nothing further begins, and what was under way beside it is finished first."""
@@ -144,7 +148,7 @@ class Walk:
         return outcome.how is Ended.done
 
     def _held_back(self, ahead: Ahead | None, finished: Finished) -> bool:
-        """Whether a step begins at once behind it, for the first time: the statement that begins that says that this one is done.
+        """Whether what comes behind it says that it is done: the statement that begins a step for the first time, or that ends the run.
 
         Behind the last of all nothing begins any more, so that the run needs no slot while this is written down.
         """
@@ -153,6 +157,8 @@ class Walk:
         steps = steps_of(self.work)
         if len(self.results) + 1 == len(steps) and not any(one.get("guard") for one in steps):
             self.work.slot.free()
+            self.last = finished
+            return True
         if ahead is None:
             return False
         if not isinstance(then := ahead.node, int) or then in self._rows:

@@ -1,4 +1,4 @@
-"""Beginnings: a worker takes a run whole, says that it begins to carry it out, and lets go of it; one statement each."""
+"""A worker takes a run whole, says that it begins to carry it out, and lets go of it with the end of its last step; one statement each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,13 +7,14 @@ from typing import Any, Final
 from uuid import UUID
 
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 from sqlalchemy import text
 
 from countersign.runs import RunId, RunStatus
 
 from .claims import CLAIMED, Claim
 from .databases import WriteDriver, plain
-from .journals import START, UNCHANGED, Bearing
+from .journals import NOTED_END, START, UNCHANGED, Bearing, Finished
 from .people import people_named, person_of
 from .runs import MOVED_UNTOLD, Move, RunRow, moving, run_of
 
@@ -28,6 +29,20 @@ FROM held h JOIN askers a ON a.name = (h.whole).asker
 _UNTOLD: Final = MOVED_UNTOLD.replace(", r AS whole", "")
 _SHOWN: Final = "EXISTS (SELECT FROM shown) AS shown, (SELECT count(*) FROM woken) AS woken"
 _MOVE: Final = plain(text(f"{_UNTOLD}SELECT {_SHOWN} FROM moved"))  # noqa: S608
+# The step's end comes before the run's, in the record too, and without it the run does not end.
+_END: Final = plain(
+    text(f"""
+WITH last AS (SELECT * FROM jsonb_to_recordset(cast(:ends AS jsonb)) AS l(
+       run_id uuid, revision int, position int, phase text, attempt int, result jsonb)),
+mine AS (SELECT l.* FROM last l JOIN runs r ON r.id = l.run_id AND r.attempt = l.attempt AND r.worker IS NOT NULL FOR NO KEY UPDATE OF r),
+ended AS (UPDATE steps s SET state = 'done', ended_at = countersign_now(), result = m.result, error = '', due_at = NULL
+          FROM mine m WHERE s.run_id = m.run_id AND s.revision = m.revision AND s.position = m.position AND s.phase = m.phase
+                            AND s.attempt = m.attempt AND s.state = 'calling' RETURNING s.*, cast(NULL AS float) AS wait),
+told AS ({NOTED_END} RETURNING run_id),
+{_UNTOLD.replace("WITH wanted", "wanted").replace("FROM wanted w WHERE", "FROM wanted w WHERE w.run_id IN (SELECT run_id FROM told) AND")}
+SELECT id, {_SHOWN} FROM moved
+""")  # noqa: S608  built from constants
+)
 _BEGIN: Final = plain(
     text(f"""{_UNTOLD},
 aimed AS (INSERT INTO targets (run_id, target) SELECT id, cast(:target AS text) FROM moved WHERE :target <> '' ON CONFLICT DO NOTHING),
@@ -63,6 +78,13 @@ async def move_alone(driver: WriteDriver, one: Move) -> bool | None:
     """`runs.move` of one run, as a transaction of its own; None when it did not move, else whether senders have to be told."""
     rows = await _rows(driver, _MOVE, moving([one]))
     return bool(rows[0]["shown"]) if rows else None
+
+
+async def end_runs(driver: WriteDriver, ends: Sequence[tuple[Move, Finished]]) -> tuple[set[UUID], bool]:
+    """Runs end with their last steps, each of them wholly or not at all: those that did, and whether senders have to be told."""
+    last = [one.key.__dict__ | {"run_id": str(one.key.run_id), "result": one.result} for _, one in ends]
+    rows = await _rows(driver, _END, moving([one for one, _ in ends]) | {"ends": Jsonb(last)})
+    return {row["id"] for row in rows}, any(row["shown"] for row in rows)
 
 
 @dataclass(frozen=True)

@@ -97,16 +97,18 @@ SET state = 'calling', attempt = excluded.attempt, worker = excluded.worker, sta
               'error', steps.error)) END
 WHERE steps.state <> 'done' RETURNING tries, extract(epoch FROM countersign_now() - since) AS seconds
 """
+NOTED_END: Final = """
+INSERT INTO audit_events (id, canonical) SELECT gen_random_uuid(), json_build_object('kind', 'step:' || e.state, 'actor', 'countersign',
+       'run', e.run_id, 'detail', jsonb_strip_nulls(jsonb_build_object('step', e.name, 'position', e.position, 'phase', e.phase,
+       'attempt', e.attempt, 'try', nullif(e.tries, 1), 'again_in', e.wait, 'error', nullif(e.error, ''))))::text
+FROM ended e"""
+"""The audit of the steps that a statement has `ended`, each with the seconds that it is to `wait`."""
 _ENDED: Final = f"""
 ended AS (UPDATE steps SET state = :state, ended_at = countersign_now(), result = cast(:result AS jsonb), error = :error,
                  due_at = countersign_now() + cast(:wait AS float) * interval '1 second'
           WHERE run_id = :run_id AND revision = :revision AND position = :ended AND phase = :ended_phase AND attempt = :attempt
-            AND {FENCE} AND NOT (state = :state AND ended_at IS NOT NULL) RETURNING run_id, name, tries),
-noted AS (INSERT INTO audit_events (id, canonical) SELECT gen_random_uuid(), json_build_object('kind', 'step:' || cast(:state AS text),
-          'actor', 'countersign', 'run', e.run_id, 'detail', jsonb_strip_nulls(jsonb_build_object('step', e.name, 'position',
-          cast(:ended AS int), 'phase', cast(:ended_phase AS text), 'attempt', cast(:attempt AS int), 'try', nullif(e.tries, 1),
-          'again_in', cast(:wait AS float), 'error', nullif(cast(:error AS text), ''))))::text
-          FROM ended e),
+            AND {FENCE} AND NOT (state = :state AND ended_at IS NOT NULL) RETURNING steps.*, cast(:wait AS float) AS wait),
+noted AS ({NOTED_END}),
 known AS (SELECT 1 FROM ended UNION ALL SELECT 1 FROM steps WHERE run_id = :run_id AND revision = :revision AND position = :ended
           AND phase = :ended_phase AND attempt = :attempt AND state = :state AND ended_at IS NOT NULL)
 """  # noqa: S608  built from constants

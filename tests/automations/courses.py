@@ -117,6 +117,7 @@ COURSES = {
     "deaf beside": lambda: [undone("a"), parallel(deaf(), deaf(), late("b", 0.01).undone_by(take("b")))],
     "green": lambda: green("green"),
     "red": lambda: green("red"),
+    "odd and empty": lambda: [one := undone("a"), branch(one.result["state"].is_true(), sequence())],
     "odd": lambda: [one := put("text"), branch(one.result["state"].is_true(), put("x"))],
     "loop": lambda: [each("abc", lambda x: sequence(undone(x), put(x + "!")))],
     "half": lambda: [one := put("a"), late(one.result, 0.0), careful(2, False), put("z")],

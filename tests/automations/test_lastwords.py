@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from automations import calling, trying
+from automations import calling, settling
 from automations.executing import execute_runs
 from automations.leases import end_dead
 from automations.services import open_services
@@ -82,7 +82,7 @@ async def test_a_call_whose_end_was_not_in_the_journal_yet_is_not_made_again(
         monkeypatch.undo()
         return True
 
-    monkeypatch.setattr(trying, "_end", never)
+    monkeypatch.setattr(settling, "end_runs", never)
     run = await killed(crew, ada, there)
     assert run.succeeded, run.outcome
     assert traced(trace) == ["?a", "+a"]
