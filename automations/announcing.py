@@ -10,7 +10,7 @@ from uuid import UUID
 
 from commands.alertcards import MOST_LISTED, alert_card
 from commands.rulebooks import Rulebook
-from commands.stories import card_of, read_facts
+from commands.stories import card_of, read_all_facts
 from commands.voting import may_see, rule_of
 from countersign.replies import Card, Reply
 from store import traces
@@ -133,7 +133,8 @@ async def _tell_runs(services: Services, session: ReadSession, rows: Sequence[An
     runs = await find_runs(session, sorted({row.run_id for row in rows}))
     rulebook, switches = await services.current_rulebook(session), services.switches
     blind = await _find_blind(session, rulebook, [(row.person, runs[row.run_id]) for row in rows if row.kind != "card"])
-    facts = {run.id: await read_facts(session, run, rulebook=rulebook, switches=switches) for run in runs.values()}
+    told = await read_all_facts(session, list(runs.values()), rulebook=rulebook, switches=switches)
+    facts = {one.run.id: one for one in told}
     cards: dict[tuple[UUID, bool], Card] = {}
     tellings = []
     for row in rows:

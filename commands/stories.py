@@ -1,6 +1,6 @@
 """tell: a run as a card. Every door shows the same card; what a reader may not see is not on it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from countersign.replies import Button, Card, Field
@@ -14,6 +14,7 @@ from .resume import LABELS, Choice
 from .rulebooks import Rulebook
 from .storyfacts import ASKING
 from .storyfacts import Facts as Facts
+from .storyfacts import read_all_facts as read_all_facts
 from .storyfacts import read_facts as read_facts
 from .storylines import code_of
 from .storywords import STATES, asker_of, fields_of, title_of, waiting_lines
@@ -34,6 +35,11 @@ async def tell(session: ReadSession, run: RunRow, *, rulebook: Rulebook | None =
     """The card of a run; `details` tells more than ten lines, `shared` is a place where a private run shows only that it exists."""
     facts = await read_facts(session, run, lines=20 if details else 5, rulebook=rulebook, files=details)
     return card_of(facts, details=details, shared=shared)
+
+
+async def tell_all(session: ReadSession, runs: Sequence[RunRow], *, rulebook: Rulebook) -> list[Card]:
+    """The cards of several runs, in their order, read together."""
+    return [card_of(one) for one in await read_all_facts(session, runs, rulebook=rulebook)]
 
 
 def card_of(facts: Facts, *, details: bool = False, shared: bool = False) -> Card:

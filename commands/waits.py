@@ -25,16 +25,21 @@ class Told:
     due_at: datetime | None
 
 
-async def told_waits(session: ReadSession, run: RunRow) -> list[Told]:
-    """What this run waits for, longest first; at a lock, who is before it now."""
-    if run.label and not is_parked(run) and (since := await find_missed(session, run.id)):
-        return [Told(WaitKind.worker, f"no worker with the label {run.label} is running", "", since, None)]
-    return [await _told(session, run, one) for one in await find_waits(session, run)]
+async def told_waits(session: ReadSession, runs: Sequence[RunRow]) -> dict[UUID, list[Told]]:
+    """What each of these runs waits for, longest first; at a lock, who is before it now."""
+    found: dict[UUID, list[Told]] = {one.id: [] for one in runs}
+    for run in runs:
+        if run.label and not is_parked(run) and (since := await find_missed(session, run.id)):
+            found[run.id].append(Told(WaitKind.worker, f"no worker with the label {run.label} is running", "", since, None))
+    by_id = {one.id: one for one in runs}
+    for row in await find_waits(session, runs):
+        found[row.run_id].append(await _told(session, by_id[row.run_id], row))
+    return found
 
 
 async def briefly(session: ReadSession, runs: Sequence[RunRow]) -> dict[UUID, str]:
     """In a few words what each of these runs waits for; those that do not wait are left out."""
-    found = {one.id: await told_waits(session, one) for one in runs if one.label or is_parked(one)}
+    found = await told_waits(session, runs)
     return {run_id: "; ".join(one.detail for one in waits) for run_id, waits in found.items() if waits}
 
 

@@ -1,6 +1,6 @@
 """The step journal, intent before effect, and run logs. Every write is fenced by the attempt of the worker that makes it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -10,8 +10,8 @@ from uuid import UUID
 
 from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
-from sqlalchemy import ForeignKey, select, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import ForeignKey, Uuid, any_, literal, select, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .bases import Base, Stamp
@@ -327,12 +327,20 @@ async def find_start(session: ReadSession, run_id: UUID, *, revision: int) -> st
 
 async def find_steps(session: ReadSession, run_id: UUID, *, revision: int) -> list[StepRow]:
     """The journal of one revision, in the order the calls were begun."""
-    query = (
-        select(StepRow)
-        .where(StepRow.run_id == run_id, StepRow.revision == revision, StepRow.position > START)
-        .order_by(StepRow.started_at, StepRow.position)
-    )
-    return list(await session.scalars(query.execution_options(populate_existing=True)))
+    return (await find_journals(session, {run_id: revision}))[run_id]
+
+
+async def find_journals(session: ReadSession, revisions: Mapping[UUID, int]) -> dict[UUID, list[StepRow]]:
+    """The same for several runs, of each the revision that is asked for."""
+    found: dict[UUID, list[StepRow]] = {one: [] for one in revisions}
+    if not found:
+        return found
+    of_these = StepRow.run_id == any_(literal(list(revisions), ARRAY(Uuid)))
+    query = select(StepRow).where(of_these, StepRow.position > START).order_by(StepRow.started_at, StepRow.position)
+    for row in await session.scalars(query.execution_options(populate_existing=True)):
+        if row.revision == revisions[row.run_id]:
+            found[row.run_id].append(row)
+    return found
 
 
 async def adopt_step(session: WriteSession, key: StepKey, *, worker: str) -> None:

@@ -1,6 +1,6 @@
 """A run's log, in chunks of lines: one row for what a step wrote in a quarter of a second, not one for each line."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -54,6 +54,11 @@ SELECT n, position, at, lines FROM (
   SELECT c.*, sum(size) OVER (ORDER BY n DESC) - size AS later FROM log_chunks c WHERE run_id = :run AND n >= :chunk) counted
 WHERE later < :last ORDER BY n
 """)
+# Each chunk has a line, so no more of them than lines are looked at.
+_LAST_OF_EACH = text("""
+SELECT c.* FROM unnest(cast(:runs AS uuid[])) AS w (run) CROSS JOIN LATERAL (
+  SELECT w.run, n, position, at, lines FROM log_chunks WHERE run_id = w.run ORDER BY n DESC LIMIT :last) AS c ORDER BY c.n
+""")
 _ON = text("""
 SELECT n, position, at, lines FROM (
   SELECT c.*, sum(size) OVER (ORDER BY n) - size AS before FROM log_chunks c WHERE run_id = :run AND n >= :chunk) counted
@@ -86,6 +91,14 @@ async def find_lines(session: ReadSession, run_id: UUID, *, after: int = 0, last
     """At most `last` lines after line number `after`, oldest first."""
     rows = await session.execute(_LAST, {"run": run_id, "chunk": after // LINES_A_CHUNK, "last": last})
     return _lines(rows, after)[-last:] if last else []
+
+
+async def find_last_lines(session: ReadSession, run_ids: Collection[UUID], *, last: int) -> dict[UUID, list[str]]:
+    """What the log of each of these runs ends with, oldest first: at most `last` lines."""
+    found: dict[UUID, list[str]] = {one: [] for one in run_ids}
+    for row in await session.execute(_LAST_OF_EACH, {"runs": list(run_ids), "last": last}) if run_ids and last else ():
+        found[row.run] += row.lines
+    return {run_id: lines[-last:] for run_id, lines in found.items()}
 
 
 async def read_on(session: ReadSession, run_id: UUID, *, after: int, limit: int) -> list[LogLine]:

@@ -1,7 +1,9 @@
 """On which target runs were carried out, so that a card can tell how the last one ended there. `journals.mark_start` writes it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import ForeignKey, Index, text
@@ -31,15 +33,20 @@ class Earlier:
     visibility: str
 
 
-async def find_earlier(session: ReadSession, run_id: UUID, target: str) -> Earlier | None:
-    """The other run that was begun last on this target; one step of an index, however many there were."""
-    row = (
-        await session.execute(
-            text(
-                "SELECT r.number, r.status, r.asker, r.moved_at, r.visibility FROM runs r JOIN (SELECT run_id FROM targets"
-                " WHERE target = :target AND run_id <> :run ORDER BY begun_at DESC LIMIT 1) t ON t.run_id = r.id"
-            ),
-            {"target": target, "run": run_id},
-        )
-    ).first()
-    return Earlier(row.number, row.status, row.asker, row.moved_at, row.visibility) if row else None
+_EARLIER: Final = text("""
+SELECT w.run, r.number, r.status, r.asker, r.moved_at, r.visibility
+FROM unnest(cast(:runs AS uuid[]), cast(:targets AS text[])) AS w (run, target)
+CROSS JOIN LATERAL (SELECT run_id FROM targets WHERE target = w.target AND run_id <> w.run ORDER BY begun_at DESC LIMIT 1) AS t
+JOIN runs r ON r.id = t.run_id
+""")
+
+
+async def find_earlier(session: ReadSession, targets: Mapping[UUID, str]) -> dict[UUID, Earlier]:
+    """For each of these runs, which are on these targets, the other run that was begun last on its target, if there is one.
+
+    One step of an index for each, however many there were.
+    """
+    if not targets:
+        return {}
+    rows = await session.execute(_EARLIER, {"runs": list(targets), "targets": list(targets.values())})
+    return {row.run: Earlier(row.number, row.status, row.asker, row.moved_at, row.visibility) for row in rows}

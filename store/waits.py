@@ -8,7 +8,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
-from sqlalchemy import ForeignKey, Index, select, text
+from sqlalchemy import ForeignKey, Index, Uuid, any_, literal, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from countersign.runs import RunStatus
@@ -158,11 +159,13 @@ async def find_ripe(session: ReadSession, *, finished: Sequence[RunStatus]) -> l
     return [row.run_id for row in await session.execute(_RIPE, {"finished": list(finished)})]
 
 
-async def find_waits(session: ReadSession, run: RunRow) -> list[WaitRow]:
-    """What this run waits for now, longest first."""
-    if not is_parked(run):
+async def find_waits(session: ReadSession, runs: Sequence[RunRow]) -> list[WaitRow]:
+    """What these runs wait for now, longest first."""
+    parked = [one.id for one in runs if is_parked(one)]
+    if not parked:
         return []
-    return list(await session.scalars(select(WaitRow).where(WaitRow.run_id == run.id).order_by(WaitRow.since, WaitRow.subject)))
+    of_these = WaitRow.run_id == any_(literal(parked, ARRAY(Uuid)))
+    return list(await session.scalars(select(WaitRow).where(of_these).order_by(WaitRow.since, WaitRow.subject)))
 
 
 async def find_all_waits(session: ReadSession, *, limit: int) -> list[Any]:

@@ -1,5 +1,6 @@
 """The inbox: what waits for this person, what they asked for, and what was decided lately."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
@@ -8,7 +9,7 @@ from starlette.responses import Response
 from bot.hubs import Hub
 from commands.inboxes import card_of_waiting, reviews_for, waiting_for, with_words
 from commands.rulebooks import Rulebook
-from commands.stories import tell
+from commands.stories import tell_all
 from commands.storyfacts import earlier_of
 from commands.taskcards import card_of_task
 from commands.tasks import tasks_for
@@ -50,20 +51,21 @@ async def show(request: Request, tab: Annotated[str, Query(max_length=10)] = "",
 
 async def _waiting(session: ReadSession, rulebook: Rulebook, person: Person, words: str) -> list[dict[str, Any]]:
     inbox = await waiting_for(session, rulebook, person, limit=SHOWN, words=words)
+    earlier = await earlier_of(session, rulebook, [one.run for one in inbox.waiting])
     found = []
     for one in inbox.waiting:
-        card = card_of_waiting(one, rulebook, earlier=await earlier_of(session, rulebook, one.run))
+        card = card_of_waiting(one, rulebook, earlier=earlier.get(one.run.id))
         told: dict[str, Any] = {"run": one.run, "card": card, "until": one.request.expires_at, "on_behalf": one.on_behalf}
         found.append(told | {"pick": pick_of(one)})
     tasks = await with_words(session, await tasks_for(session, rulebook, person, limit=SHOWN), words, number=lambda one: one.run.number)
     found += [{"run": one.run, "card": card_of_task(one.row, one.run)} for one in tasks]
     reviews = await with_words(session, await reviews_for(session, rulebook, person), words, number=lambda one: one.run.number)
-    return found + [{"run": one.run, "card": await tell(session, one.run, rulebook=rulebook), "review": True} for one in reviews]
+    return found + [one | {"review": True} for one in await _told(session, rulebook, [one.run for one in reviews])]
 
 
 async def _asked(session: ReadSession, rulebook: Rulebook, person: Person, words: str) -> list[dict[str, Any]]:
     runs = await find_listed(session, Wanted(askers=[person.name], statuses=_OPEN, words=words), limit=SHOWN)
-    return [await _told(session, rulebook, one) for one in runs]
+    return await _told(session, rulebook, runs)
 
 
 async def _done(session: ReadSession, rulebook: Rulebook, person: Person, words: str) -> list[dict[str, Any]]:
@@ -73,11 +75,12 @@ async def _done(session: ReadSession, rulebook: Rulebook, person: Person, words:
     ended = await find_listed(session, Wanted(askers=[person.name], statuses=tuple(FINISHED), words=words), limit=SHOWN)
     runs = {one.id: one for one in (*decided, *ended)}
     newest = sorted(runs.values(), key=lambda one: one.moved_at, reverse=True)[:SHOWN]
-    return [await _told(session, rulebook, one) for one in newest]
+    return await _told(session, rulebook, newest)
 
 
-async def _told(session: ReadSession, rulebook: Rulebook, run: RunRow) -> dict[str, Any]:
-    return {"run": run, "card": await tell(session, run, rulebook=rulebook)}
+async def _told(session: ReadSession, rulebook: Rulebook, runs: Sequence[RunRow]) -> list[dict[str, Any]]:
+    cards = await tell_all(session, runs, rulebook=rulebook)
+    return [{"run": run, "card": card} for run, card in zip(runs, cards, strict=True)]
 
 
 _READERS: Final = {"": _waiting, "asked": _asked, "done": _done}

@@ -171,7 +171,7 @@ async def _story(session: ReadSession, rulebook: Rulebook, person: Person, run: 
         await find_lines(session, run.id),
         await find_log(session, run.id, last=LOG_LINES),
         await find_shown(session, run.id),
-        await told_waits(session, run) if is_parked(run) else [],
+        (await told_waits(session, [run]))[run.id] if is_parked(run) else [],
         await find_run_tasks(session, run.id, revision=run.revision),
         await find_break(session, run.id, run.revision) if run.badge else None,
         await find_review(session, run.id) if run.badge else None,

@@ -13,7 +13,7 @@ from bot.hubs import Hub
 from bot.together import Together
 from commands.inboxes import Waiting, card_of_waiting, decidable, find_asked
 from commands.rulebooks import Rulebook
-from commands.stories import tell
+from commands.stories import tell_all
 from commands.storyfacts import earlier_of
 from commands.voting import Ballot, may_see, rule_of
 from countersign.replies import Card
@@ -121,14 +121,17 @@ class Trays:
         async def read(session: ReadSession) -> Mapping[UUID, Case | None]:
             runs = await find_runs(session, list(asked))
             requests, ballots = await find_asked(session, rulebook, list(runs.values()), readers=voters)
+            earlier = await earlier_of(session, rulebook, [run for id_, run in runs.items() if id_ in ballots])
+            own = [run for run in runs.values() if run.asker in askers]
+            cards = dict(zip([one.id for one in own], await tell_all(session, own, rulebook=rulebook), strict=True))
             return {
                 id_: Case(
                     rulebook,
                     run,
                     requests.get(id_),
                     ballots.get(id_),
-                    await earlier_of(session, rulebook, run) if id_ in ballots else None,
-                    await tell(session, run, rulebook=rulebook) if run.asker in askers else _NO_CARD,
+                    earlier.get(id_),
+                    cards.get(id_, _NO_CARD),
                 )
                 for id_, run in runs.items()
             }

@@ -6,7 +6,7 @@ from typing import Any, Final
 from commands.authorizing import INACTIVE
 from commands.inboxes import card_of_waiting, reviews_for, waiting_for
 from commands.rulebooks import Rulebook
-from commands.stories import tell
+from commands.stories import tell_all
 from commands.taskcards import card_of_task
 from commands.tasks import tasks_for
 from countersign.errors import CountersignError
@@ -56,10 +56,10 @@ async def _view(connection: Connection, source: Source, trace: str, *, again: bo
 
 async def _cards(session: ReadSession, rulebook: Rulebook, person: Person) -> tuple[list[Card], list[Card], str]:
     """What waits, reviews first, because they are few and nobody else may be left to sign them; the own runs; where there is more."""
-    reviews = [await tell(session, one.run, rulebook=rulebook) for one in await reviews_for(session, rulebook, person)]
+    reviews = await tell_all(session, [one.run for one in await reviews_for(session, rulebook, person)], rulebook=rulebook)
     tasks = [card_of_task(one.row, one.run) for one in await tasks_for(session, rulebook, person, limit=MOST_RUNS)]
     inbox = await waiting_for(session, rulebook, person, limit=MOST_RUNS)
     asked = await find_listed(session, Wanted(askers=[person.name]), limit=MOST_RUNS)
     waiting = [card_of_waiting(one, rulebook) for one in inbox.waiting]
-    mine = [await tell(session, run, rulebook=rulebook) for run in asked]
+    mine = await tell_all(session, asked, rulebook=rulebook)
     return [*reviews, *tasks, *waiting], mine, "There is more: /countersign inbox" if inbox.more else ""

@@ -179,14 +179,12 @@ async def test_the_last_run_on_a_target_is_found_by_an_index(tables: Tables) -> 
             n=number,
         )
     async with reading(tables.web) as session:
-        earlier = await find_earlier(session, uuid4(), target)
-        assert earlier is not None
-        assert earlier.number == (await tables.row(runs[-1])).number
-        assert (earlier.status, earlier.asker) == ("failed", "ada")
-        before = await find_earlier(session, runs[-1], target)
-        assert before is not None
-        assert before.number == (await tables.row(runs[1])).number
-        assert await find_earlier(session, uuid4(), uuid4().hex) is None
+        stranger, other = uuid4(), uuid4()
+        earlier = await find_earlier(session, {stranger: target, runs[-1]: target, other: uuid4().hex})
+        assert earlier[stranger].number == (await tables.row(runs[-1])).number
+        assert (earlier[stranger].status, earlier[stranger].asker) == ("failed", "ada")
+        assert earlier[runs[-1]].number == (await tables.row(runs[1])).number
+        assert other not in earlier
     question = text("EXPLAIN SELECT run_id FROM targets WHERE target = :target AND run_id <> :run ORDER BY begun_at DESC LIMIT 1")
     async with transaction(tables.worker) as session:
         await session.execute(text("SET LOCAL enable_seqscan = off"))

@@ -48,7 +48,7 @@ async def test_parked_it_has_no_claim_and_woken_it_is_due(tables: Tables, then: 
     assert (row.status, row.worker, row.lease_until, row.due_at) == (status, None, None, None)
     assert not await tables.claimed(run)
     async with transaction(tables.web) as session:
-        assert [(one.kind, one.detail) for one in await find_waits(session, row)] == [("child", "run 12 ends")]
+        assert [(one.kind, one.detail) for one in await find_waits(session, [row])] == [("child", "run 12 ends")]
         assert await wake(session, [run, uuid4()], by="lin", because="it came") == {run}
         assert await wake(session, [run], by="kim") == set()
     row = await tables.row(run)

@@ -105,7 +105,8 @@ async def test_a_list_asks_as_little_about_many_private_runs_as_about_one(world:
     (tmp_path / "valves").mkdir()
     (tmp_path / "valves" / "valves.py").write_text(COMMANDS)
     async with web_of(world, COMMANDS=str(tmp_path / "valves")) as web, await web.caller("max") as max_:
-        lists = [((await web.browser("lin")).client, "/runs"), (max_, "/api/v1/runs")]
+        own = (await web.browser("max")).client
+        lists = [((await web.browser("lin")).client, "/runs"), (max_, "/api/v1/runs"), (own, "/inbox?tab=asked")]
         asked = []
         for more in (1, 7):
             for _ in range(more):
@@ -117,7 +118,8 @@ async def test_a_list_asks_as_little_about_many_private_runs_as_about_one(world:
                 asked.append(statements.total())
         assert len((await max_.get("/api/v1/runs")).json()["items"]) == 8
         assert "No run that you may see is like this." in (await lists[0][0].get("/runs")).text
-    assert asked[:2] == asked[2:]
+        assert (await own.get("/inbox?tab=asked")).text.count("look inside") >= 8
+    assert asked[:3] == asked[3:]
 
 
 async def test_ask_says_what_policy_would_and_keeps_what_was_typed(world: World, tmp_path: Path) -> None:
