@@ -50,9 +50,8 @@ from .waiting import wait, wait_for_turn
 
 _log = logging.getLogger(__name__)
 MOST_FAILURES: Final = 3
-# A worker that dies takes all its runs along, so a loss with no call in flight says little about this one.
+# A worker that dies takes all its runs along, so a loss while this one was not being called says little about it.
 MOST_LOSSES: Final = 10
-ASIDE_SECONDS: Final = 1.0
 _CLAIMABLE: Final = (RunStatus.queued, RunStatus.running, RunStatus.undoing)
 
 
@@ -139,8 +138,8 @@ async def _go_on(work: Work, one: Claim, command: Command | None) -> None:
     """A run that was under way: without its code, or when it keeps taking workers down, a person has to look."""
     async with work.services.reading() as session:
         steps = await find_steps(session, work.run.id, revision=work.run.revision)
-    in_flight = any(row.state == StepState.calling for row in steps)
-    if one.failures >= (MOST_FAILURES if in_flight else MOST_LOSSES):
+    deaths = min(one.failures, max((row.deaths for row in steps), default=0))
+    if deaths >= MOST_FAILURES or one.failures >= MOST_LOSSES:
         await settle(work, RunStatus.interrupted, because="came back too often", outcome="Its worker died each time it was resumed.")
     elif not await _began(work):
         await settle(
@@ -153,7 +152,7 @@ async def _go_on(work: Work, one: Claim, command: Command | None) -> None:
         await settle(
             work, RunStatus.interrupted, because="its code is gone", outcome="No worker has the code this run began with any more."
         )
-    elif in_flight and one.failures == MOST_FAILURES - 1:
+    elif deaths == MOST_FAILURES - 1:
         await _go_on_alone(work)
     elif await work.slot.take():
         await carry_out(work)
@@ -162,13 +161,15 @@ async def _go_on(work: Work, one: Claim, command: Command | None) -> None:
 
 
 async def _go_on_alone(work: Work) -> None:
-    """It died twice with its worker, by its own doing or beside another that did: none like it is in hand beside it the third time."""
+    """It died twice with its worker, by its own doing or beside another that did: nothing like it is called beside it the third time.
+
+    Others may be in hand still when it dies. That is not held against them, because none of them was being called.
+    """
     suspects, run = work.services.suspects, work.run.id
-    if not suspects.admit(run):
-        await hand_on(work, after=ASIDE_SECONDS)
+    if away := suspects.admit(run):
+        await hand_on(work, after=away)
         return
     try:
-        await asyncio.sleep(ASIDE_SECONDS / 4)  # those that were taken together with it have been handed on by then
         if await work.slot.take():
             await carry_out(work)
         else:

@@ -9,6 +9,8 @@ from uuid import UUID
 
 AHEAD: Final = 2
 ALONE_SECONDS: Final = 30.0
+ASIDE_SECONDS: Final = 1.0
+LONGEST_ASIDE_SECONDS: Final = 4.0
 BRISK_SECONDS: Final = 1.0
 """Runs are made ready ahead only while slots become free this soon, and wait no longer for one: others might have one free."""
 _WEIGHT: Final = 0.3
@@ -74,20 +76,24 @@ class Slot:
 
 @dataclass
 class Suspects:
-    """Runs whose next death together with their worker is held against them: a process begins one of them at a time.
+    """Runs whose next death together with their worker is held against them: a process calls one of them at a time.
 
     Whichever of them kills workers then does not take the others along. One that has not done so for ALONE_SECONDS makes room for the next.
     """
 
     _run: UUID | None = field(default=None, init=False)
-    _until: float = field(default=0.0, init=False)
+    _since: float = field(default=0.0, init=False)
 
-    def admit(self, run: UUID) -> bool:
-        """Whether this one may go on here now."""
-        if self._run is not None and time.monotonic() < self._until:
-            return False
-        self._run, self._until = run, time.monotonic() + ALONE_SECONDS
-        return True
+    def admit(self, run: UUID) -> float:
+        """For how many seconds this one has to stay away; 0 when it may go on here now.
+
+        The longer another one is out the longer: most end soon, and what takes long is not asked after again and again.
+        """
+        out = time.monotonic() - self._since
+        if self._run is not None and out < ALONE_SECONDS:
+            return min(max(out, ASIDE_SECONDS), LONGEST_ASIDE_SECONDS)
+        self._run, self._since = run, time.monotonic()
+        return 0.0
 
     def clear(self, run: UUID) -> None:
         """Nothing holds the others up because of this one any more."""

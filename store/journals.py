@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from itertools import takewhile
 from types import SimpleNamespace
 from typing import Any, Final
 from uuid import UUID
@@ -61,6 +62,14 @@ class StepRow(Base):
     since: Mapped[Stamp]
     due_at: Mapped[datetime | None]
     earlier: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default=text("'[]'"))
+
+    @property
+    def deaths(self) -> int:
+        """How many workers have died in this call, one after the other: those that died before they made it are not counted."""
+        if self.phase == Phase.lookup:  # keeps no earlier tries
+            return self.tries if self.state == StepState.calling else 0
+        states = [one["state"] for one in self.earlier] + [self.state]
+        return len(list(takewhile(StepState.calling.__eq__, (one for one in reversed(states) if one != StepState.not_done))))
 
 
 class LostClaim(Exception):

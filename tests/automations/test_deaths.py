@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import make_url, text
@@ -17,6 +19,9 @@ from store.runs import search_runs
 from tests.automations.carts import traced
 from tests.fakes.proxies import DelayingProxy
 from tests.hubs import until
+
+_BLAMED = "Its worker died each time it was resumed."
+_DEAD = text("UPDATE runs SET lease_until = countersign_now() - interval '1 second' WHERE command = 'course' AND lease_until IS NOT NULL")
 
 
 async def died(
@@ -101,6 +106,53 @@ async def test_a_run_whose_workers_die_while_they_plan_it_is_its_owners_to_look_
     assert run.status == status
     assert (status == "succeeded") == bool(traced(trace))
     assert (status == "failed") == (run.outcome == "Its worker died each time it was planned; its owner has to look.")
+
+
+async def die_again(crew: Bot, trace: Path, line: str) -> None:
+    """The worker of each run is dead, and so is whoever takes one over, as soon as this line is there once more."""
+    before = traced(trace).count(line)
+    async with transaction(crew.owner) as session:
+        await session.execute(_DEAD)
+    working = asyncio.create_task(crew.refresh())
+
+    async def there() -> bool:
+        return traced(trace).count(line) > before
+
+    await until(there, what="the call is made again")
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+
+
+@pytest.mark.parametrize(("calls", "others", "outcome"), [(2, 7, "succeeded"), (3, 0, _BLAMED), (2, 8, _BLAMED)])
+async def test_a_death_counts_as_a_third_only_when_it_was_in_a_call_of_this_run(
+    crew: Bot, ada: Member, trace: Path, calls: int, others: int, outcome: str
+) -> None:
+    """It is in the hands of `others` that die before they call it, as it may be beside a run that kills workers."""
+    lost = text("UPDATE runs SET attempt = attempt + :others, failures = failures + :others WHERE command = 'course'")
+
+    async def meanwhile() -> None:
+        for _ in range(calls - 1):
+            await die_again(crew, trace, "?a")
+        async with transaction(crew.owner) as session:
+            await session.execute(lost, {"others": others})
+
+    run = await died(crew, ada, trace, "slowly", "?a", meanwhile=meanwhile)
+    assert outcome in (run.status, run.outcome)
+    assert traced(trace).count("?a") == calls + (outcome == "succeeded")
+
+
+async def test_of_two_that_have_died_twice_one_stays_away_while_the_other_is_out(crew: Bot, ada: Member, trace: Path) -> None:
+    other = uuid4()
+    assert not crew.services.suspects.admit(other)
+    run = await died(crew, ada, trace, "slowly", "?a", meanwhile=partial(die_again, crew, trace, "?a"))
+    for _ in range(3):
+        assert run.status == "running"
+        assert traced(trace) == ["?a", "?a"], "it is not called beside the other"
+        await crew.later("5s")
+    crew.services.suspects.clear(other)
+    await crew.later("5s")
+    assert run.succeeded, run.outcome
+    assert run.trail.count("run:given_back") == 4
 
 
 async def test_a_guard_and_a_child_outlive_their_worker(crew: Bot, ada: Member, trace: Path) -> None:

@@ -14,6 +14,7 @@ from store.journals import (
     LostClaim,
     Phase,
     StepKey,
+    StepRow,
     StepState,
     begin_step,
     begin_step_unchanged,
@@ -150,3 +151,26 @@ async def test_a_persons_word_settles_what_was_in_flight(tables: Tables, happene
         assert await settle_steps(session, run, revision=1, phase=Phase.do, positions=[0], happened=happened)
         (row,) = await find_steps(session, run, revision=1)
     assert row.state == state
+
+
+@pytest.mark.parametrize(
+    ("states", "deaths"),
+    [
+        ("calling", 1),
+        ("calling calling calling", 3),
+        ("calling not_done calling", 2),
+        ("calling calling not_done", 2),
+        ("calling waiting calling", 1),
+        ("calling done", 0),
+        ("calling waiting", 0),
+    ],
+)
+def test_deaths_are_those_in_the_latest_calls(states: str, deaths: int) -> None:
+    *earlier, state = states.split()
+    row = StepRow(phase=Phase.do, state=state, earlier=[{"state": one} for one in earlier])
+    assert row.deaths == deaths
+
+
+@pytest.mark.parametrize(("state", "deaths"), [("calling", 2), ("done", 0)])
+def test_deaths_in_a_look_up_are_its_tries(state: str, deaths: int) -> None:
+    assert StepRow(phase=Phase.lookup, state=state, tries=2, earlier=[]).deaths == deaths
