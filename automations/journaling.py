@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from countersign.artifacts import Artifact
 from store.journals import Finished, LostClaim, StepKey, StepState, end_step, note_progress
-from store.logs import LOG_LINES_KEPT, add_lines
+from store.logs import LOG_LINES_KEPT, add_lines, call_readers
 
 from .artifacts import keep
 from .redactions import Redactor
@@ -98,6 +98,9 @@ class StepJournal:
             except (SQLAlchemyError, OSError):
                 self.lines[:0] = lines
                 raise
+        with contextlib.suppress(SQLAlchemyError, OSError):  # whoever follows the log looks again by themselves
+            async with self.services.statement() as session:
+                await call_readers(session, self.key.run_id)
 
     async def close(self) -> None:
         """Writes what has gathered, after what is just being written; nothing is written later."""

@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from kit.bots import Bot
 from kit.fixtures import open_bot
 from store.artifacts import find_artifact, find_artifacts
-from store.databases import reading
+from store.databases import plain_url, reading
 from store.embedded import DatabaseUrls
 
 COMMANDS = '''
@@ -25,6 +26,7 @@ async def mint(ctx: Context) -> Secret:
 
 @step(idempotent=True)
 async def report(ctx: Context, password: Secret, box: str) -> None:
+    await ctx.log(f"looking into the {box}")
     await ctx.artifact("report.txt", f"the {box} opens with {password.reveal()}")
     if box == "twice":
         await ctx.artifact("report.txt", f"the {box} opens with {password.reveal()}")
@@ -60,6 +62,15 @@ async def test_a_file_is_kept_without_the_secrets_in_it(bot: Bot) -> None:
     assert b"".join([one async for one in found.chunks]).decode() == "the box opens with ••••••"
     fields = {one.label: one.value for one in (await bot.card(run)).fields}
     assert fields["Files"] == f"report.txt ({row.size} bytes)"
+
+
+async def test_whoever_follows_the_log_hears_of_each_line(bot: Bot) -> None:
+    (ada,) = bot.cast("ada", may=["report:run"])
+    async with await psycopg.AsyncConnection.connect(plain_url(bot.services.settings.database_url), autocommit=True) as ear:
+        await ear.execute("LISTEN countersign_log")
+        run = await ada.say("report box")
+        heard = [notice.payload async for notice in ear.notifies(timeout=10, stop_after=1)]
+    assert (run.log, heard) == (["looking into the box"], [str(run.id)])
 
 
 async def test_the_last_of_a_name_counts_and_the_bytes_of_the_first_go_later(bot: Bot) -> None:
