@@ -31,7 +31,9 @@ commands = st.sampled_from(sorted(MODELS))
 words = st.sampled_from(["a", "a", "b"])
 picks = st.sampled_from([0, 0, 0, 1, 2, 5])
 rarely = st.sampled_from([False, False, False, True])
-approvers = rarely.flatmap(lambda some: st.permutations(NAMES) if some else st.just([]))
+# Made once: making a strategy for each draw takes longer than the draw.
+_APPROVERS = {True: st.permutations(NAMES), False: st.just([])}
+approvers = rarely.flatmap(_APPROVERS.__getitem__)
 
 SIDE_ARGUMENTS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "presses_again": {"pick": picks, "who": people},
@@ -58,4 +60,5 @@ SIDE_ARGUMENTS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "time_passes": {"minutes": st.sampled_from([1, 1, 10, 10, 61, 60 * 24])},
     "the_world_changes": {},
 }
-SIDES = sorted(SIDE_ARGUMENTS)
+_SIDES = {name: st.tuples(st.just(name), st.fixed_dictionaries(SIDE_ARGUMENTS[name])) for name in sorted(SIDE_ARGUMENTS)}
+sides = st.sampled_from(sorted(_SIDES)).flatmap(_SIDES.__getitem__)

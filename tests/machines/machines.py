@@ -32,10 +32,11 @@ from kit.fixtures import open_bot
 from kit.servers import Servers
 from store.databases import reading, transaction
 from store.people import Person, deactivate
-from tests.machines.casts import HOMES, MAY, MODELS, NAMES, POLICY, SIDE_ARGUMENTS, SIDES, commands, people, picks, words
+from tests.machines.casts import HOMES, MAY, MODELS, NAMES, POLICY, commands, people, picks, sides, words
 from tests.machines.checks import check_run
 from tests.machines.ledgers import write_ledger
 from tests.machines.oracles import Someone
+from tests.machines.patience import waiting_here
 
 PLANNING = (RunStatus.submitted, RunStatus.planning)
 EXECUTING = (RunStatus.queued, RunStatus.running, RunStatus.undoing)
@@ -55,12 +56,15 @@ class ApprovalMachine(RuleBasedStateMachine):
         self.people = {name: Someone(True, set(groups)) for name, groups in HOMES.items()}
         self.runs: list[UUID] = []
         self.digests: dict[UUID, list[str]] = {}
+        self.states: dict[UUID, str] = {}
+        self.late: set[tuple[UUID, str]] = set()
         self.waiting: list[UUID] = []
         self.changed = False
         self.allowed: list[tuple[str, str]] = []
         self.presses: list[tuple[str, Press]] = []
         self.known: dict[str, Person] = {}
         self.world = 0
+        self.path = self.folder / "ledger"
         self.signed, self.size = len(self.ledger()), self._size()
 
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:
@@ -69,10 +73,10 @@ class ApprovalMachine(RuleBasedStateMachine):
             return self.loop.run_until_complete(work)
 
     def ledger(self) -> list[str]:
-        return (self.folder / "ledger").read_text().split()
+        return self.path.read_text().split()
 
     def _size(self) -> int:
-        return (self.folder / "ledger").stat().st_size
+        return self.path.stat().st_size
 
     # ---- what people do
 
@@ -83,7 +87,7 @@ class ApprovalMachine(RuleBasedStateMachine):
 
     @rule(who=people, command=commands, what=words)
     def asks(self, who: str, command: str, what: str) -> None:
-        if len(self.waiting) < MOST_WAITING:  # no precondition: what can be drawn must not hang on what Postgres said
+        if not self._crowded():  # no precondition: what can be drawn must not hang on what Postgres said
             self._submit(who, f"{command} {what}")
 
     @rule(who=people, pick=picks, yes=st.sampled_from([True, True, True, False]), old=st.booleans())
@@ -91,7 +95,8 @@ class ApprovalMachine(RuleBasedStateMachine):
         if run := self._picked(pick):
             self.do(self._look())
             known = self.digests.get(run) or ["none"]
-            self._press(who, Press(str(uuid4()), "approve" if yes else "deny", str(run), Door.browser, digest=known[0 if old else -1]))
+            if run in self.waiting or self._first_late(run):
+                self._press(who, Press(str(uuid4()), "approve" if yes else "deny", str(run), Door.browser, digest=known[0 if old else -1]))
 
     @rule(pick=picks, order=st.permutations(NAMES), work=st.booleans())
     def most_approve(self, pick: int, order: list[str], work: bool) -> None:
@@ -100,7 +105,7 @@ class ApprovalMachine(RuleBasedStateMachine):
         if work:
             self.do(self._work(forged=False))
 
-    @rule(what=st.sampled_from(SIDES).flatmap(lambda name: st.tuples(st.just(name), st.fixed_dictionaries(SIDE_ARGUMENTS[name]))))
+    @rule(what=sides)
     def somebody_does_something_else(self, what: tuple[str, dict[str, Any]]) -> None:
         name, arguments = what
         getattr(self, name)(**arguments)
@@ -154,6 +159,8 @@ class ApprovalMachine(RuleBasedStateMachine):
 
     def asks_for_a_standing_approval(self, who: str, command: str, what: str, for_whom: str, uses: int, approved_by: list[str]) -> None:
         """And whoever gets it may ask once more than it allows."""
+        if not approved_by and self._crowded():
+            return
         self._submit(who, f"standing allow '{command} what={what}' {for_whom} {uses} 1h")
         if approved_by:
             self._approve(0, approved_by[:3])
@@ -226,6 +233,11 @@ class ApprovalMachine(RuleBasedStateMachine):
     def _picked(self, pick: int) -> UUID | None:
         return self.runs[-1 - pick % len(self.runs)] if self.runs else None
 
+    def _crowded(self) -> bool:
+        """Whether so many requests wait that one more would only be carried along."""
+        self.do(self._look())
+        return len(self.waiting) >= MOST_WAITING
+
     def _open(self, pick: int) -> UUID | None:
         """A run that waits for approvals, if there is one; else any."""
         self.do(self._look())
@@ -267,8 +279,16 @@ class ApprovalMachine(RuleBasedStateMachine):
         """These people approve what they are shown of a run that waits, if there is one; on an old card what was shown at first."""
         if run := self._open(pick):
             digest = (self.digests.get(run) or ["none"])[0 if old else -1]
-            for who in names if run in self.waiting else names[:1]:  # where it is too late, one click says what three would
+            late = run not in self.waiting
+            for who in names[: self._first_late(run)] if late else names:
                 self._press(who, Press(str(uuid4()), "approve", str(run), Door.browser, digest=digest))
+
+    def _first_late(self, run: UUID) -> bool:
+        """Whether nobody has clicked on the run in the state that it is in, where a click is too late: one says what all would."""
+        seen = (run, self.states.get(run, ""))
+        first = seen not in self.late
+        self.late.add(seen)
+        return first
 
     async def _look(self) -> None:
         """The newest cards, whose digests people press from then on."""
@@ -278,6 +298,7 @@ class ApprovalMachine(RuleBasedStateMachine):
             rows = (await session.execute(_LATEST, {"ids": self.runs[-8:]})).all()
         self.changed, self.waiting = False, []
         for row in rows:
+            self.states[row.id] = row.status
             if row.digest and row.digest not in self.digests.setdefault(row.id, []):
                 self.digests[row.id].append(row.digest)
             if row.status == RunStatus.awaiting_approval:
@@ -313,6 +334,7 @@ class ApprovalMachine(RuleBasedStateMachine):
 
     async def _restore(self) -> None:
         """Everybody as at home, and nothing left of the example before."""
+        gc.collect()
         async with transaction(self.bot.owner) as session:
             for statement in _CLEAN:
                 await session.execute(text(statement))
@@ -367,9 +389,12 @@ def run_machine(servers: Servers, folder: Path, *, examples: int, steps: int, pa
         )
         gc.collect()
         gc.freeze()  # what the tests before have left in this process is not looked through all the time
-        run_state_machine_as_test(seed(chance)(ApprovalMachine), settings=chosen)
+        gc.disable()
+        with waiting_here():
+            run_state_machine_as_test(seed(chance)(ApprovalMachine), settings=chosen)
         return ApprovalMachine.executed
     finally:
+        gc.enable()
         gc.unfreeze()
         loop.run_until_complete(opened.__aexit__(None, None, None))
         loop.close()
