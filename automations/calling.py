@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property
 from typing import Any, Protocol
 
 from countersign.arguments import Duration
@@ -74,15 +73,12 @@ class Work:
     attempt: int
     secrets: dict[str, str]
     redactor: Redactor
+    slot: Slot
+    """The run's place among those that this process carries out at once."""
     steps: Mapping[str, StepFunction[..., Any]]
     command: Command | None = None
     looked: tuple[float, Bearing] | None = None
     """When, on the monotonic clock, this worker claimed a run that had not begun, and how things stood with it."""
-
-    @cached_property
-    def slot(self) -> Slot:
-        """The run's place among those that this process carries out at once."""
-        return Slot(self.services.slots)
 
 
 class Watcher(Protocol):

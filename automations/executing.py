@@ -42,6 +42,7 @@ from .planning import ask_or_queue, fallback_of, finish, floor_of
 from .redactions import Redactor
 from .services import Services
 from .settling import give_back, hand_on, settle, steps_of
+from .slots import Slot
 from .speaking import speak_late
 from .switching import without_held
 from .tracing import note_approval, note_claim
@@ -57,18 +58,9 @@ _CLAIMABLE: Final = (RunStatus.queued, RunStatus.running, RunStatus.undoing)
 
 async def execute_runs(services: Services, ids: Sequence[UUID]) -> int:
     """Executes those of these runs that this worker can claim, side by side; returns how many it claimed."""
+    found = await asyncio.gather(*(services.together(_take, one, first=_until_short) for one in ids), return_exceptions=True)
+    taken = [one for one in found if isinstance(one, Held)]
     rulebook = await services.recent_rulebook()
-    ids = await without_held(services, ids, planning=False)
-    wanted = claiming(
-        statuses=_CLAIMABLE,
-        worker=services.name,
-        lease=services.settings.lease_seconds,
-        versions=rulebook.registry.versions,
-        unoffered=services.settings.version_seconds,
-        labels=services.labels,
-    )
-    async with services.plain_statement() as driver:
-        taken = await take_whole(driver, ids, wanted)
     if any(one.bearing.policy != rulebook.policy.digest for one in taken):
         rulebook = await services.recent_rulebook(seconds=0)
     results = await asyncio.gather(*(_held(services, rulebook, one) for one in taken), return_exceptions=True)
@@ -77,13 +69,39 @@ async def execute_runs(services: Services, ids: Sequence[UUID]) -> int:
             _log.warning("a claim was lost; another worker goes on with the run")
         elif isinstance(one, BaseException):
             _log.error("executing a run ended unexpectedly; it goes on when its lease has ended", exc_info=one)
+    for failed in found:
+        if isinstance(failed, BaseException):
+            raise failed
     return len(taken)
+
+
+async def _until_short(services: Services) -> None:
+    if not services.ending:  # else another one is to hear of the run now
+        await services.slots.until_short()
+
+
+async def _take(services: Services, ids: Sequence[UUID]) -> list[Held | None]:
+    rulebook = await services.recent_rulebook()
+    wanted = claiming(
+        statuses=_CLAIMABLE,
+        worker=services.name,
+        lease=services.settings.lease_seconds,
+        versions=rulebook.registry.versions,
+        unoffered=services.settings.version_seconds,
+        labels=services.labels,
+    )
+    free = await without_held(services, ids, planning=False)
+    async with services.plain_statement() as driver:
+        taken = {one.run.id: one for one in await take_whole(driver, free, wanted)}
+    services.slots.come(len(taken))
+    return [taken.get(one) for one in ids]
 
 
 async def _held(services: Services, rulebook: Rulebook, one: Held) -> None:
     """Its calls are forgotten only when the claim has ended: until then this worker's death would raise the question of each of them."""
     try:
-        await _hold(services, rulebook, one)
+        with services.holding([one.run.id]), Slot(services.slots, comes=True) as slot:
+            await _hold(services, rulebook, one, slot)
     except LostClaim:
         await speak_late(services, one.run.id)
         services.slate.forget(one.run.id)
@@ -91,16 +109,12 @@ async def _held(services: Services, rulebook: Rulebook, one: Held) -> None:
     services.slate.forget(one.run.id)
 
 
-async def _hold(services: Services, rulebook: Rulebook, one: Held) -> None:
-    with services.holding([one.run.id]):
-        work = await _work(services, one, rulebook)
-        note_claim(work.run, one.claim)
-        await note_approval(work.run, one.claim, services)
-        with traces.span("execute", work.run.trace, "consumer", run=work.run.number, command=work.run.command, attempt=work.attempt):
-            try:
-                await _execute(services, rulebook, work, one.claim)
-            finally:
-                work.slot.free()
+async def _hold(services: Services, rulebook: Rulebook, one: Held, slot: Slot) -> None:
+    work = await _work(services, one, rulebook, slot)
+    note_claim(work.run, one.claim)
+    await note_approval(work.run, one.claim, services)
+    with traces.span("execute", work.run.trace, "consumer", run=work.run.number, command=work.run.command, attempt=work.attempt):
+        await _execute(services, rulebook, work, one.claim)
 
 
 async def _execute(services: Services, rulebook: Rulebook, work: Work, one: Claim) -> None:
@@ -116,7 +130,7 @@ async def _execute(services: Services, rulebook: Rulebook, work: Work, one: Clai
         await give_turn_back(work)
 
 
-async def _work(services: Services, one: Held, rulebook: Rulebook) -> Work:
+async def _work(services: Services, one: Held, rulebook: Rulebook, slot: Slot) -> Work:
     run, secrets, looked = one.run, dict[str, str](), (time.monotonic(), one.bearing)
     if one.secret:
         async with services.reading() as session:
@@ -128,6 +142,7 @@ async def _work(services: Services, one: Held, rulebook: Rulebook) -> Work:
         one.claim.attempt,
         secrets,
         Redactor(secrets.values()),
+        slot,
         rulebook.registry.steps,
         rulebook.registry.find(run.command),
         looked=looked if one.claim.status is RunStatus.queued and one.bearing.policy == rulebook.policy.digest else None,

@@ -3,11 +3,11 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Final, TypeVar
+from functools import cached_property, partial
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -28,6 +28,7 @@ from store.secrets import Keys, Opener, Sealer
 from store.settings import Settings
 from store.switches import Switch, find_switches
 
+from .batches import Batches
 from .connections import FEW, Connections
 from .redactions import Redactor, secrets_of_environment
 from .slates import Slate
@@ -35,11 +36,16 @@ from .slots import Slots, Suspects
 from .telling import Teller
 
 _log = logging.getLogger(__name__)
+One = TypeVar("One")
 Found = TypeVar("Found")
 Through = TypeVar("Through")
 FRESH_SECONDS: Final = 2.0
 ASK_SECONDS: Final = 0.25
 INSIST_SECONDS: Final = 60.0
+
+
+async def _at_once(_: "Services") -> None:
+    pass
 
 
 @dataclass
@@ -68,6 +74,7 @@ class Services:
     _rulebook: tuple[float, Rulebook] | None = None
     _asked: float = 0.0
     _first: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _batches: dict[Any, Batches[Any, Any]] = field(default_factory=dict)
     _switches: tuple[float, tuple[Switch, ...]] | None = None
 
     @property
@@ -184,6 +191,19 @@ class Services:
     async def insist_alone(self, write: Callable[[WriteDriver], Awaitable[Found]]) -> Found:
         """The same for one statement that is its own transaction."""
         return await _insist(self.plain_statement, write)
+
+    async def together(
+        self,
+        write: Callable[["Services", Sequence[One]], Awaitable[Sequence[Found]]],
+        one: One,
+        *,
+        first: Callable[["Services"], Awaitable[None]] = _at_once,
+    ) -> Found:
+        """Has it written with what others want written the same way in the same moment (`Batches`); `first` is waited for."""
+        if (batches := self._batches.get(write)) is None:
+            batches = self._batches[write] = Batches(partial(write, self), first=partial(first, self))
+        found: Found = await batches.add(one)
+        return found
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[ReadSession]:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Self
 from uuid import UUID
 
 AHEAD: Final = 2
@@ -24,17 +24,34 @@ class Slots:
         self.count = count
         self._free = asyncio.Semaphore(count) if count else None
         self._usual = _UNKNOWN
+        self._next = 0
+        self._changed = asyncio.Event()
 
     @property
     def hands(self) -> int:
         """How many runs may be in hand now: those that have a slot, and a few that are before or behind one."""
         count = self.count or 0
-        return count + (AHEAD + count // 2 if self._usual < BRISK_SECONDS else 0)
+        return count + self._ahead + (count // 2 if self._usual < BRISK_SECONDS / 2 else 0)
+
+    @property
+    def _ahead(self) -> int:
+        return AHEAD + (self.count or 0) // 2 if self._usual < BRISK_SECONDS else 0
 
     @property
     def all_taken(self) -> bool:
         """Whether who asks now has to wait."""
         return self._free is not None and self._free.locked()
+
+    async def until_short(self) -> None:
+        """Until a run more is wanted for the slots that become free next: those that are in hand by then are taken together."""
+        while self.all_taken and 0 < self._ahead <= self._next:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def come(self, runs: int) -> None:
+        """So many more are to have a slot next, or fewer."""
+        self._next += runs
+        self._changed.set()
 
     async def take(self) -> bool:
         """Whether one became free in time; whoever has it gives it back by `free`."""
@@ -45,6 +62,7 @@ class Slots:
                 await self._free.acquire()
                 return True
         self._usual = _UNKNOWN
+        self._changed.set()
         return False
 
     def free(self, seconds: float) -> None:
@@ -52,6 +70,7 @@ class Slots:
         if self._free is not None:
             self._usual = seconds if self._usual >= _UNKNOWN else self._usual + _WEIGHT * (seconds - self._usual)
             self._free.release()
+            self._changed.set()
 
 
 @dataclass
@@ -59,12 +78,22 @@ class Slot:
     """A run's own, from before its first step until after its last."""
 
     slots: Slots
+    comes: bool = False
+    """It is counted among those that `come` next."""
     _since: float | None = field(default=None, init=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.free()
+        self._come_no_more()
 
     async def take(self) -> bool:
         """Whether the run has one now."""
         if self._since is None and await self.slots.take():
             self._since = time.monotonic()
+            self._come_no_more()
         return self._since is not None
 
     def free(self) -> None:
@@ -72,6 +101,10 @@ class Slot:
         if self._since is not None:
             self.slots.free(time.monotonic() - self._since)
             self._since = None
+
+    def _come_no_more(self) -> None:
+        self.slots.come(-int(self.comes))
+        self.comes = False
 
 
 @dataclass

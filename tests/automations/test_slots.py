@@ -54,15 +54,15 @@ async def test_runs_are_made_ready_only_while_slots_become_free_soon(monkeypatch
     for one in held:
         assert await one.take()
     held[0].free()
-    assert most.hands == 4 + AHEAD + 2
+    assert most.hands == 4 + AHEAD + 2 + 2
     assert await held[0].take()
     assert not await Slot(most).take()
     assert most.hands == 4, "nobody waits here any more until one has become free"
     held[0].free()
-    for _ in range(3):
+    for _ in range(8):
         assert await held[0].take()
         held[0].free()
-    assert most.hands == 4 + AHEAD + 2
+    assert most.hands == 4 + AHEAD + 2 + 2
 
 
 async def waiting(crew: Bot, ada: Member, how: str) -> "tuple[Slot, asyncio.Task[RunHandle]]":
@@ -143,3 +143,29 @@ async def test_what_changes_before_the_call_stands_in_its_way(crew: Bot, ada: Me
         await session.execute(
             text("UPDATE runs SET due_at = NULL, lease_until = NULL, status = 'cancelled' WHERE status NOT IN ('succeeded', 'cancelled')")
         )
+
+
+async def test_further_runs_are_taken_several_at_a_time() -> None:
+    """While three are ready for two slots, those that are in hand behind them wait for company."""
+    most = Slots(2)
+    held = [Slot(most), Slot(most)]
+    for one in held:
+        assert await one.take()
+    held[0].free()
+    assert await held[0].take()
+    assert most.hands == 2 + (AHEAD + 1) + 1
+    ready = [Slot(most, comes=True) for _ in range(AHEAD + 1)]
+    most.come(len(ready))
+    short = asyncio.create_task(most.until_short())
+    await asyncio.sleep(0)
+    assert not short.done()
+    held[0].free()
+    assert await ready[0].take()
+    await short
+    most.come(1)
+    short = asyncio.create_task(most.until_short())
+    await asyncio.sleep(0)
+    assert not short.done()
+    with ready[1]:
+        pass  # it did not begin after all
+    await short
