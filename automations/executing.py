@@ -22,7 +22,7 @@ from countersign.plans import plan_digest
 from countersign.runs import RunStatus
 from store import traces
 from store.approvals import find_request
-from store.beginnings import Held, Start, begin_run, take_whole
+from store.beginnings import Beginning, Held, Start, begin_runs, take_whole
 from store.breaks import open_review
 from store.claims import Claim, claiming
 from store.databases import WriteSession
@@ -270,22 +270,26 @@ async def _begin(services: Services, rulebook: Rulebook, work: Work, command: Co
         keep_lease=True,
         detail=detail,
     )
-    target, digest, worker = target_of(command, run.arguments), run.digest or "", services.name
+    target, digest = target_of(command, run.arguments), run.digest or ""
     if not broken_by:
-        first = first_step(work)
-        async with services.plain_statement() as driver:
-            start = await begin_run(driver, one, revision=run.revision, worker=worker, digest=digest, target=target, first=first)
+        start = await services.together(_begin_all, Beginning(one, run.revision, digest, target, first_step(work)))
         if start is None:
             raise LostClaim
-        if start.shown:
-            services.teller.tell()
         return start
     async with services.transaction() as session:
-        await mark_start(session, run.id, revision=run.revision, attempt=work.attempt, worker=worker, digest=digest, target=target)
+        await mark_start(session, run.id, revision=run.revision, attempt=work.attempt, worker=services.name, digest=digest, target=target)
         if not await move(session, [one]):
             raise LostClaim
         await _have_reviewed(services, session, rulebook, run, broken_by)
     return Start(fresh=False)
+
+
+async def _begin_all(services: Services, beginnings: Sequence[Beginning]) -> list[Start | None]:
+    async with services.plain_statement() as driver:
+        starts = await begin_runs(driver, beginnings, worker=services.name)
+    if any(one.shown for one in starts if one):
+        services.teller.tell()
+    return starts
 
 
 async def _have_reviewed(services: Services, session: WriteSession, rulebook: Rulebook, run: RunRow, broken_by: str) -> None:

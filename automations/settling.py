@@ -7,13 +7,13 @@ from typing import Any
 from countersign.runs import RunStatus
 from store import claims
 from store.beginnings import end_runs, move_alone
-from store.databases import WriteDriver
 from store.journals import Finished, LostClaim, Phase, StepRow, find_steps
 from store.locks import let_go
 from store.runs import Move
 from store.switches import hold
 
 from .calling import Work
+from .services import Services
 
 
 async def settle(
@@ -39,16 +39,27 @@ async def settle(
         result=result,
         detail=detail or {},
     )
-    shown = await work.services.insist_alone(partial(move_alone, one=wanted) if last is None else partial(_end, one=wanted, last=last))
+    if last is not None:
+        if not await work.services.together(_end_all, (wanted, last)):
+            raise LostClaim
+        return
+    shown = await work.services.insist_alone(partial(move_alone, one=wanted))
     if shown is None:
         raise LostClaim
     if shown:
         work.services.teller.tell()
 
 
-async def _end(driver: WriteDriver, *, one: Move, last: Finished) -> bool | None:
-    moved, shown = await end_runs(driver, [(one, last)])
-    return shown if moved else None
+async def _end_all(services: Services, ends: Sequence[tuple[Move, Finished]]) -> list[bool]:
+    """Whether each of these runs has ended here. Only what is written alone is insisted on: so trouble with one is not the others'."""
+    if len(ends) == 1:
+        moved, shown = await services.insist_alone(partial(end_runs, ends=ends))
+    else:
+        async with services.plain_statement() as driver:
+            moved, shown = await end_runs(driver, ends)
+    if shown:
+        services.teller.tell()
+    return [one.run_id in moved for one, _ in ends]
 
 
 async def give_back(work: Work, because: str) -> None:

@@ -43,20 +43,21 @@ told AS ({NOTED_END} RETURNING run_id),
 SELECT id, {_SHOWN} FROM moved
 """)  # noqa: S608  built from constants
 )
+_UNCHANGED: Final = UNCHANGED.replace(":run_id", "s.run_id").replace(":policy", "s.policy").replace(":asker", "s.asker")
 _BEGIN: Final = plain(
     text(f"""{_UNTOLD},
-aimed AS (INSERT INTO targets (run_id, target) SELECT id, cast(:target AS text) FROM moved WHERE :target <> '' ON CONFLICT DO NOTHING),
+starts AS (SELECT w.*, m.attempt FROM moved m JOIN jsonb_to_recordset(cast(:starts AS jsonb)) AS w(
+           run_id uuid, revision int, digest text, target text, first int, name text, policy text, asker text) ON w.run_id = m.id),
+aimed AS (INSERT INTO targets (run_id, target) SELECT run_id, target FROM starts WHERE target <> '' ON CONFLICT DO NOTHING),
 marked AS (INSERT INTO steps (run_id, revision, position, phase, name, state, attempt, worker, ended_at, result)
-           SELECT id, :of_revision, {START}, 'do', 'start', 'done', attempt, cast(:worker AS text),
-                  countersign_now(), to_jsonb(cast(:digest AS text))
-           FROM moved ON CONFLICT DO NOTHING RETURNING 1),
+           SELECT run_id, revision, {START}, 'do', 'start', 'done', attempt, cast(:worker AS text), countersign_now(), to_jsonb(digest)
+           FROM starts ON CONFLICT DO NOTHING RETURNING run_id),
 begun AS (INSERT INTO steps (run_id, revision, position, phase, name, state, attempt, worker)
-          SELECT id, :of_revision, cast(:first AS int), 'do', cast(:name AS text), 'calling', attempt, cast(:worker AS text)
-          FROM moved WHERE cast(:first AS int) IS NOT NULL AND EXISTS (SELECT FROM marked) AND {UNCHANGED} RETURNING 1)
-SELECT (SELECT count(*) FROM marked) AS marked, (SELECT count(*) FROM begun) AS begun, {_SHOWN} FROM moved
+          SELECT s.run_id, s.revision, s.first, 'do', s.name, 'calling', s.attempt, cast(:worker AS text)
+          FROM starts s WHERE s.first IS NOT NULL AND s.run_id IN (SELECT run_id FROM marked) AND {_UNCHANGED} RETURNING run_id)
+SELECT id, id IN (SELECT run_id FROM marked) AS marked, id IN (SELECT run_id FROM begun) AS begun, {_SHOWN} FROM moved
 """)  # noqa: S608  built from constants
 )
-_NO_STEP: Final = {"first": None, "name": "", "policy": "", "asker": ""}
 
 
 @dataclass(frozen=True)
@@ -109,15 +110,33 @@ class Start:
     shown: bool = False
 
 
-async def begin_run(
-    driver: WriteDriver, one: Move, *, revision: int, worker: str, digest: str, target: str = "", first: First | None = None
-) -> Start | None:
-    """The move, `journals.mark_start`, and the intent of the first step, if that may begin, at once; None when the claim was lost."""
-    begun = first.position if first else None
-    step = {"first": begun, "name": first.name, "policy": first.bearing.policy, "asker": first.bearing.asker} if first else _NO_STEP
-    own = {"of_revision": revision, "worker": worker, "digest": digest, "target": target, "run_id": one.run_id}
-    rows = await _rows(driver, _BEGIN, moving([one]) | own | step)
-    return Start(bool(rows[0]["marked"]), begun if rows[0]["begun"] else None, shown=rows[0]["shown"]) if rows else None
+@dataclass(frozen=True)
+class Beginning:
+    """A run about to be carried out: its move, what is carried out and on which target, and its first step if that begins with it."""
+
+    move: Move
+    revision: int
+    digest: str
+    target: str = ""
+    first: First | None = None
+
+    def as_row(self) -> dict[str, Any]:
+        own = {"run_id": str(self.move.run_id), "revision": self.revision, "digest": self.digest, "target": self.target}
+        if self.first is None:
+            return own
+        bearing = self.first.bearing
+        return own | {"first": self.first.position, "name": self.first.name, "policy": bearing.policy, "asker": bearing.asker}
+
+
+async def begin_runs(driver: WriteDriver, beginnings: Sequence[Beginning], *, worker: str) -> list[Start | None]:
+    """The moves, `journals.mark_start`, and the intents of those first steps that may begin, at once; None where the claim was lost."""
+    own = {"starts": Jsonb([one.as_row() for one in beginnings]), "worker": worker}
+    rows = {row["id"]: row for row in await _rows(driver, _BEGIN, moving([one.move for one in beginnings]) | own)}
+    return [_start(rows[one.move.run_id], one.first) if one.move.run_id in rows else None for one in beginnings]
+
+
+def _start(row: dict[str, Any], first: First | None) -> Start:
+    return Start(row["marked"], first.position if first and row["begun"] else None, shown=row["shown"])
 
 
 async def _rows(driver: WriteDriver, statement: str, values: dict[str, Any]) -> list[dict[str, Any]]:

@@ -119,6 +119,7 @@ async def mark_delivered(session: WriteSession, delivered: Sequence[Delivered]) 
     if not delivered:
         return
     rows = [one.__dict__ | {"id": str(one.id), "due": one.due.isoformat() if one.due else None} for one in delivered]
+    rows.sort(key=lambda row: row["id"])  # as moves of many runs have it
     await session.execute(_DONE, {"rows": Jsonb(rows)})
 
 

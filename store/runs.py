@@ -230,6 +230,8 @@ _TO_EXECUTE: Final = """moved WHERE ready AND due_at <= countersign_now() AND "t
 _TO_PLAN: Final = """moved WHERE ready AND "to" = 'submitted'"""
 _URGENCY: Final = f"""CASE v."to" WHEN 'awaiting_approval' THEN {Priority.approval} WHEN 'planning' THEN {Priority.progress}
  WHEN 'running' THEN {Priority.progress} ELSE {Priority.card} END"""
+# In the order in which senders write what they have delivered: two who write many in different orders would wait for each other.
+_CARDS: Final = """(SELECT c.id AS card, r."to" FROM moved r JOIN messages c ON c.run_id = r.id AND c.kind <> 'reply' ORDER BY c.id)"""
 _SENDERS: Final = "UNION ALL SELECT 'messages' WHERE EXISTS (SELECT FROM shown) OR EXISTS (SELECT FROM added)"
 MOVED: Final = f"""
 WITH wanted AS (SELECT * FROM jsonb_to_recordset(cast(:moves AS jsonb)) AS w(
@@ -262,7 +264,7 @@ noted AS (INSERT INTO audit_events (id, canonical)
                  jsonb_strip_nulls(m.detail || jsonb_build_object('because', nullif(m.because, ''), 'digest', m.signed,
                  'revision', m.revision, 'outcome', nullif(m.outcome, ''), 'choice', m.choice, 'arguments', m.arguments)))::text
           FROM moved m),
-shown AS (UPDATE messages m SET {telling(_URGENCY)} FROM moved v WHERE m.run_id = v.id AND m.kind <> 'reply' RETURNING 1),
+shown AS (UPDATE messages m SET {telling(_URGENCY)} FROM {_CARDS} v WHERE m.id = v.card RETURNING 1),
 added AS ({ADDING} WHERE run_id IN (SELECT id FROM moved) ON CONFLICT DO NOTHING RETURNING 1),
 woken AS (SELECT pg_notify('countersign_work', w) FROM
           ({waking("execute", _TO_EXECUTE)}

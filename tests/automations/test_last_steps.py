@@ -43,10 +43,10 @@ async def test_who_has_lost_the_claim_ends_neither_and_a_cancel_comes_too_late(
 ) -> None:
     """The change holds the run's row as its worker ends it."""
 
-    async def ending(*given: Any) -> Any:
+    async def ending(*given: Any, **more: Any) -> Any:
         async with transaction(crew.owner) as session:
             await session.execute(text(meanwhile))
-            end = asyncio.ensure_future(end_runs(*given))
+            end = asyncio.ensure_future(end_runs(*given, **more))
             assert await asyncio.wait([end], timeout=0.2) == (set(), {end})
         return await end
 

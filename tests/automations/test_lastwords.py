@@ -51,7 +51,7 @@ async def killed(crew: Bot, ada: Member, there: Callable[[], Awaitable[bool]]) -
     return await crew.watch((await row_of(crew)).id, Reply(text=""))
 
 
-async def never(*_: object) -> None:
+async def never(*_: object, **__: object) -> None:
     await asyncio.Event().wait()
 
 
