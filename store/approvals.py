@@ -7,7 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
-from sqlalchemy import ARRAY, ForeignKey, Index, Select, UniqueConstraint, Uuid, any_, func, literal, select, text, update
+from sqlalchemy import ARRAY, ForeignKey, Index, UniqueConstraint, Uuid, any_, bindparam, func, literal, select, text, update
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -73,7 +73,22 @@ class DecisionRow(Base):
     withdrawn_at: Mapped[datetime | None]
 
 
-_STANDS: Final = DecisionRow.withdrawn_at.is_(None)
+# Made once: each click asks them, and making one takes SQLAlchemy longer than Postgres takes to answer.
+_LATEST: Final = (
+    select(ApprovalRequestRow)
+    .where(ApprovalRequestRow.run_id == bindparam("run"))
+    .order_by(ApprovalRequestRow.revision.desc())
+    .limit(1)
+    .execution_options(populate_existing=True)
+)
+_LOCKED: Final = _LATEST.with_for_update()
+_DECISIONS: Final = (
+    select(DecisionRow)
+    .where(DecisionRow.request_id == any_(bindparam("requests", type_=ARRAY(Uuid))))
+    .order_by(DecisionRow.decided_at, DecisionRow.id)
+    .execution_options(populate_existing=True)
+)
+_STANDING: Final = _DECISIONS.where(DecisionRow.withdrawn_at.is_(None))
 
 
 @dataclass(frozen=True)
@@ -151,8 +166,7 @@ async def open_requests(session: WriteSession, requests: Sequence[NewRequest]) -
 
 async def find_request(session: ReadSession, run_id: UUID) -> ApprovalRequestRow | None:
     """The latest request of a run, open or not."""
-    query = select(ApprovalRequestRow).where(ApprovalRequestRow.run_id == run_id).order_by(ApprovalRequestRow.revision.desc()).limit(1)
-    return (await session.scalars(query.execution_options(populate_existing=True))).first()
+    return (await session.scalars(_LATEST, {"run": run_id})).first()
 
 
 async def find_requests(session: ReadSession, run_ids: Collection[UUID]) -> dict[UUID, ApprovalRequestRow]:
@@ -167,20 +181,18 @@ async def find_requests(session: ReadSession, run_ids: Collection[UUID]) -> dict
 
 async def lock_request(session: WriteSession, run_id: UUID) -> ApprovalRequestRow | None:
     """The latest request, locked until the transaction ends: clicks at the same instant are decided one after the other."""
-    query = select(ApprovalRequestRow).where(ApprovalRequestRow.run_id == run_id).order_by(ApprovalRequestRow.revision.desc()).limit(1)
-    return (await session.scalars(query.with_for_update().execution_options(populate_existing=True))).first()
+    return (await session.scalars(_LOCKED, {"run": run_id})).first()
 
 
 async def find_decisions(session: ReadSession, request_id: UUID, *, withdrawn: bool = False) -> list[DecisionRow]:
     """The decisions on one request, first to last; those taken back only when `withdrawn` says so."""
-    query = _every_decision([request_id])
-    return list(await session.scalars(query if withdrawn else query.where(_STANDS)))
+    return list(await session.scalars(_DECISIONS if withdrawn else _STANDING, {"requests": [request_id]}))
 
 
 async def find_standing(session: ReadSession, request_ids: Collection[UUID]) -> dict[UUID, list[DecisionRow]]:
     """The decisions on these requests that were not taken back, first to last."""
     found: dict[UUID, list[DecisionRow]] = {one: [] for one in request_ids}
-    for row in await session.scalars(_every_decision(found).where(_STANDS)) if found else ():
+    for row in await session.scalars(_STANDING, {"requests": list(found)}) if found else ():
         found[row.request_id].append(row)
     return found
 
@@ -318,11 +330,6 @@ async def leave_until_the_end(session: WriteSession, run_id: UUID) -> bool:
         {"run": run_id},
     )
     return row.first() is not None
-
-
-def _every_decision(request_ids: Collection[UUID]) -> Select[DecisionRow]:
-    query = select(DecisionRow).where(DecisionRow.request_id == any_(literal(list(request_ids), ARRAY(Uuid))))
-    return query.order_by(DecisionRow.decided_at, DecisionRow.id).execution_options(populate_existing=True)
 
 
 def as_decision(row: DecisionRow) -> Decision:
