@@ -1,6 +1,7 @@
 """The hub's programs without their start-up: forked from a process that has imported them, each with an environment of its own.
 
 Importing costs a CPU-second each time. That the programs start by themselves is shown by the stories of `countersign up` and of the image.
+Their doors have the patience that those of the test's own process have.
 """
 
 import multiprocessing
@@ -11,11 +12,14 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 
 import uvicorn
 
 from automations.__main__ import main as work
+from bot import deadlines
 from bot.cli import main as call
+from store import databases
 
 ROOT: Final = Path(__file__).parents[1]
 _FORKS: Final = multiprocessing.get_context("forkserver")
@@ -37,7 +41,8 @@ class Fork:
         program: Callable[[], Any] | None = None,
     ) -> None:
         """`program` is what the first word stands for, unless that is one of the hub's own."""
-        self._process = _FORKS.Process(target=_become, args=(program, words, dict(environment), typed, str(out), str(err or out)))
+        patience = (deadlines.ANSWER_SECONDS, databases.DOOR_SECONDS)
+        self._process = _FORKS.Process(target=_become, args=(program, words, dict(environment), patience, typed, str(out), str(err or out)))
         self._process.start()
         assert self._process.pid is not None
         self.pid: int = self._process.pid
@@ -60,7 +65,9 @@ class Fork:
         return self._process.exitcode
 
 
-def _become(program: Callable[[], Any] | None, words: tuple[str, ...], environment: dict[str, str], *files: str) -> None:
+def _become(
+    program: Callable[[], Any] | None, words: tuple[str, ...], environment: dict[str, str], patience: tuple[float, int], *files: str
+) -> None:
     """What `python -m` with these words does, with these files as its standard input, output and error output."""
     os.setsid()
     os.chdir(environment.get("HOME", ROOT) if words[0] == "countersign" else ROOT)
@@ -70,4 +77,5 @@ def _become(program: Callable[[], Any] | None, words: tuple[str, ...], environme
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND if number else os.O_RDONLY, 0o600), number)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
     sys.argv = list(words)
-    sys.exit((program or _PROGRAMS[words[0]])())
+    with patch.object(deadlines, "ANSWER_SECONDS", patience[0]), patch.object(databases, "DOOR_SECONDS", patience[1]):
+        sys.exit((program or _PROGRAMS[words[0]])())

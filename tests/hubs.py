@@ -88,7 +88,7 @@ class World:
         finally:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(15)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -100,8 +100,8 @@ def _executed(root: Path, environment: Mapping[str, str], log: Path) -> "subproc
         return subprocess.Popen(command, env=environment, cwd=root, stdout=file, stderr=file, start_new_session=True)
 
 
-async def until(check: Callable[[], Awaitable[Any]], *, seconds: float = 10.0, what: str = "") -> Any:
-    """Asks again until the answer is true; fails with `what` when it is not in time."""
+async def until(check: Callable[[], Awaitable[Any]], *, seconds: float = 60.0, what: str = "") -> Any:
+    """Asks again until the answer is true; fails with `what` when it is not in time, of which a busy machine takes much."""
     deadline = time.monotonic() + seconds
     while True:
         if found := await check():

@@ -180,9 +180,9 @@ async def leaker(ctx: PlanningContext, how: str) -> Plan:
     return Plan(f"fills {how}", put(how).undone_by(fail()))
 
 
-@command("hasty", permission="cart:fill", risk="medium", timeout="1s")
+@command("hasty", permission="cart:fill", risk="medium", timeout="2s")
 async def hasty(ctx: PlanningContext, beside: bool = False) -> Plan:
-    """Fill a cart in a second."""
+    """Fill a cart in two seconds."""
     slow = [undone("a"), late("b", 0.6).undone_by(take("b")), late("c", 30), put("d")]
     return Plan("fills a cart in time", parallel(*slow) if beside else sequence(*slow))
 '''

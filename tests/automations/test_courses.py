@@ -141,7 +141,7 @@ async def test_a_cancel_reaches_all_that_run_beside_each_other(ada: Member, crew
 async def test_a_run_whose_time_is_over_is_undone(ada: Member, trace: Path, beside: bool) -> None:
     run = await ada.say(f"hasty beside={'yes' if beside else 'no'}")
     assert run.status == "rolled_back"
-    assert run.outcome.startswith("late: was stopped: the run took longer than 1s. Everything")
+    assert run.outcome.startswith("late: was stopped: the run took longer than 2s. Everything")
     assert traced(trace)[-2:] == ["-b", "-a"]
     assert "+c" not in done(trace)
 

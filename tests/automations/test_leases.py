@@ -48,7 +48,7 @@ async def held(desk: Desk, run: UUID, *, worker: str, lease: float) -> list[Clai
 
 @asynccontextmanager
 async def renewing(urls: DatabaseUrls, runs: set[UUID]) -> AsyncIterator[Leases]:
-    leases = Leases(urls.worker, worker="w1", lease=1.5, held=runs)
+    leases = Leases(urls.worker, worker="w1", lease=3.0, held=runs)
     leases.watch(asyncio.get_running_loop())
     leases.start()
     try:
@@ -70,19 +70,19 @@ async def test_what_is_held_is_renewed_and_what_is_let_go_runs_out(database: Dat
     async with open_desk(database, tmp_path) as desk:
         kept, dropped, foreign = [await desk.run() for _ in range(3)]
         for run, worker in ((kept, "w1"), (dropped, "w1"), (foreign, "w2")):
-            assert await held(desk, run, worker=worker, lease=1.5)
+            assert await held(desk, run, worker=worker, lease=3.0)
         async with renewing(database, {kept, foreign}):
 
             async def both_ran_out() -> bool:
                 return max(await seconds_left(desk, dropped), await seconds_left(desk, foreign)) < 0
 
-            await until(both_ran_out, seconds=10, what="the leases that nobody renews")
+            await until(both_ran_out, what="the leases that nobody renews")
             assert await seconds_left(desk, kept) > 0
             assert not await held(desk, kept, worker="w3", lease=60)
             assert await held(desk, dropped, worker="w3", lease=60)
             assert await held(desk, foreign, worker="w3", lease=60)
             began = time.monotonic()
-            await until(lambda: _late(began), seconds=5)
+            await until(lambda: _late(began))
             assert await seconds_left(desk, dropped) > 30
 
 
@@ -94,7 +94,7 @@ async def test_a_worker_ends_the_leases_of_the_one_before_it_and_others_hear_of_
         async with await psycopg.AsyncConnection.connect(plain_url(database.listen), autocommit=True) as listening:
             await listening.execute("LISTEN countersign_work")
             assert await asyncio.to_thread(end_dead, database.worker, worker=NEXT, parent=os.getppid(), slate=Slate()) == 1
-            heard = [notice.payload async for notice in listening.notifies(timeout=5, stop_after=1)]
+            heard = [notice.payload async for notice in listening.notifies(timeout=60, stop_after=1)]
         assert heard == [f"execute {left}"]
         assert await held(desk, left, worker="w3", lease=60)
         assert not await held(desk, foreign, worker="w3", lease=60)
@@ -109,17 +109,17 @@ async def test_a_worker_waits_for_a_postgres_that_is_away(database: DatabaseUrls
         await asyncio.wait([waiting], timeout=0.5)
         assert not waiting.done()
         await wire.accept()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert await waiting == 0
 
 
 async def _late(began: float) -> bool:
-    return time.monotonic() - began > 0.7
+    return time.monotonic() - began > 1.4
 
 
 def stuck(urls: DatabaseUrls, how: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-c", STUCK, urls.worker, how], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", STUCK, urls.worker, how], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
 
 

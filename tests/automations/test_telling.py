@@ -55,7 +55,7 @@ async def test_no_move_of_a_run_that_is_carried_out_notifies_and_senders_are_tol
         await ear.execute("LISTEN countersign_work")
         assert await execute_runs(crew.services, [run.id]) == 1
         await ear.execute("NOTIFY countersign_work, 'and that was all'")
-        heard = [notice.payload async for notice in ear.notifies(timeout=10, stop_after=1)]
+        heard = [notice.payload async for notice in ear.notifies(timeout=60, stop_after=1)]
     await crew.refresh()
     assert (run.succeeded, heard) == (True, ["and that was all"])
     assert told == ["due", "due"], "as it begins, and as it ends"

@@ -74,7 +74,7 @@ async def test_what_open_pages_wait_for_is_heard_from_the_start(world: World) ->
         for channel in ("countersign_work", "countersign_room"):
             hub.notices.on(channel, heard.append)
         await hub.read(notify)
-        await until(lambda: true(len(heard) == 2), seconds=2, what="both are heard")
+        await until(lambda: true(len(heard) == 2), seconds=4, what="both are heard")
     assert sorted(heard) == ["room", "work"]
 
 

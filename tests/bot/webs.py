@@ -51,7 +51,7 @@ class Web:
         return room
 
     def client(self, headers: Mapping[str, str] | None = None) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.address, transport=self.transport, headers=headers, timeout=10)
+        return httpx.AsyncClient(base_url=self.address, transport=self.transport, headers=headers, timeout=60)
 
     async def token(self, kind: str, person: str | None, *, scopes: tuple[str, ...] = ALL, lifetime: float = 600) -> str:
         async def issue(session: WriteSession) -> str:

@@ -50,7 +50,7 @@ class Client:
     def send(self, data: bytes) -> None:
         self.writer.write(data)
 
-    async def read(self, *, within: float = 2.0) -> bytes:
+    async def read(self, *, within: float = 60.0) -> bytes:
         """Return what comes; nothing when the connection ends, however it ends."""
         async with asyncio.timeout(within):
             try:
@@ -76,7 +76,7 @@ async def connect() -> AsyncIterator[Connect]:
     await asyncio.sleep(0)
 
 
-async def until(condition: Callable[[], bool], *, within: float = 2.0) -> None:
+async def until(condition: Callable[[], bool], *, within: float = 60.0) -> None:
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline

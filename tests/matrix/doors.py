@@ -160,7 +160,7 @@ class Doors:
 
     async def opened(self, trigger: str) -> str:
         """The form that was opened with this trigger, as it was sent to Slack."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while trigger not in self.town.opened:
             assert time.monotonic() < deadline, "no form was opened"
             await asyncio.sleep(0.005)
@@ -207,7 +207,7 @@ class _Listening:
         self._events, self._status, self._text = events, 0, ""
 
     async def hear(self, town: Town, scope: Mapping[str, Any]) -> Shown:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await town.web.app(dict(scope), self._receive, self._send)
         return Shown(self._status, self._text)
 

@@ -175,7 +175,7 @@ async def test_who_has_left_a_moment_ago_is_out_at_every_door(matrix: Matrix) ->
         began = time.monotonic()
         for way in (*TYPED, "mention"):
             while "You are kim." in (await kim.type(way, "kim", "whoami")).text:
-                assert time.monotonic() - began < 1, f"{way} still takes Kim for somebody"
+                assert time.monotonic() - began < 4, f"{way} still takes Kim for somebody"
     finally:
         del ACCOUNTS["kim"]
         await kim.close()

@@ -25,7 +25,7 @@ def test_some_share_the_room_and_what_minds_the_clock_has_it(tmp_path: Path, kin
     def alone() -> None:
         with turn(tmp_path, kind):
             entered.set()
-            leave.wait(10)
+            leave.wait(60)
 
     def together() -> bool:
         with turn(tmp_path, ""):
@@ -36,7 +36,7 @@ def test_some_share_the_room_and_what_minds_the_clock_has_it(tmp_path: Path, kin
             assert pool.submit(together).result(10) is False
             first = pool.submit(alone)
             assert not entered.wait(0.1)
-        assert entered.wait(10)
+        assert entered.wait(60)
         later = pool.submit(together)
         assert not later.done()
         leave.set()

@@ -62,7 +62,7 @@ async def test_steps_that_write_side_by_side_are_numbered_as_they_are_seen(table
             async with reading(tables.web) as session:
                 seen.extend(one.n for one in await read_on(session, key.run_id, after=seen[-1] if seen else 0, limit=100))
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await asyncio.gather(look(), *(written(tables, key, f"{n} a", f"{n} b") for n in range(20)))
     assert len(set(seen)) == 40
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 FLAGS = (
     "--no-sandbox",
@@ -23,6 +23,7 @@ FLAGS = (
     "--process-per-site",
 )
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+WAIT_MILLISECONDS: Final = 60_000
 
 _FOCUSED: Final = """() => {
   const one = document.activeElement, style = getComputedStyle(one), box = one.getBoundingClientRect();
@@ -54,7 +55,7 @@ class Chromium:
         made = await self.browser.new_context(
             java_script_enabled=scripts, viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
         )
-        made.set_default_timeout(15_000)
+        made.set_default_timeout(WAIT_MILLISECONDS)
         made.on("console", lambda one: self.complaints.append(one.text) if one.type == "error" else None)
         made.on("weberror", lambda one: self.complaints.append(str(one.error)))
         return made
@@ -64,6 +65,7 @@ class Chromium:
 async def chromium() -> AsyncIterator[Chromium]:
     """The browser, closed afterwards with everything it started."""
     path = find_chromium()
+    expect.set_options(timeout=WAIT_MILLISECONDS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=path, args=list(FLAGS))
         try:

@@ -24,7 +24,7 @@ from tests.forks import Fork
 from tests.hubs import World, until
 from tests.stories.waiting import WaitingRun
 
-START_SECONDS: Final = 30.0
+START_SECONDS: Final = 60.0
 AT_ONCE: Final = 3
 """How many requests each of them has in the air."""
 
@@ -93,7 +93,7 @@ class Clerk(ABC):
     counts: Counter[str] = field(default_factory=Counter)
 
     async def work(self) -> None:
-        async with asyncio.TaskGroup() as group, httpx.AsyncClient(trust_env=False, timeout=10) as client:
+        async with asyncio.TaskGroup() as group, httpx.AsyncClient(trust_env=False, timeout=60) as client:
             await asyncio.gather(*(group.create_task(self._work(client)) for _ in range(AT_ONCE)))
 
     async def _work(self, client: httpx.AsyncClient) -> None:

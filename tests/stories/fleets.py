@@ -34,7 +34,7 @@ people: {ada: {groups: [staff]}, lin: {groups: [leads]}}
 roles: {runner: ["freight:run"], approver: ["freight:approve"]}
 groups: {staff: [runner], leads: [approver]}
 """
-STOP_SECONDS: Final = 25.0
+STOP_SECONDS: Final = 60.0
 START_SECONDS: Final = 60.0
 CHILDREN: Final = 3
 _WAITING: Final = text("""
@@ -265,7 +265,7 @@ async def fleet(world: World, folders: dict[str, Path], size: Size, *, seed: int
 async def _client(engine: AsyncEngine, person: str, port: int) -> httpx.AsyncClient:
     async with transaction(engine) as session:
         token = await issue_token(session, kind="api", person=person, label="fleet", scopes=("read", "submit", "decide"), lifetime=3_600)
-    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}/api/v1", headers={"authorization": f"Bearer {token}"}, timeout=10)
+    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}/api/v1", headers={"authorization": f"Bearer {token}"}, timeout=60)
 
 
 def _wanted(n: int, size: Size) -> tuple[str, str]:

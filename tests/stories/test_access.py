@@ -69,7 +69,7 @@ class Street:
                 run = await find_run(session, run_id)
             return run if run and run.status in statuses else None
 
-        found: RunRow = await until(there, seconds=30, what=f"{run_id} is {' or '.join(statuses)}")
+        found: RunRow = await until(there, what=f"{run_id} is {' or '.join(statuses)}")
         return found
 
     async def person(self, name: str) -> Person:

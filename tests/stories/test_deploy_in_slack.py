@@ -40,13 +40,13 @@ class Stage:
     site: Site
 
     async def card(self, channel: str = "C_OPS") -> Message:
-        return await self.slack.fake.wait_message(channel=channel, containing="deploy", timeout=20)
+        return await self.slack.fake.wait_message(channel=channel, containing="deploy")
 
     async def shows(self, message: Message, words: str) -> None:
         async def look() -> bool:
             return words in message.content
 
-        await until(look, seconds=20, what=f"the message shows {words!r}: {message.content}")
+        await until(look, what=f"the message shows {words!r}: {message.content}")
 
 
 @pytest.fixture(params=["http", "socket"])
@@ -68,7 +68,7 @@ async def test_prod_takes_two_others_and_one_message_tells_it(stage: Stage) -> N
         assert "deploy" in direct[-1].text
         assert len(direct[-1].text) <= 120
     await ada.click(card, "Approve")
-    await slack.fake.wait_ephemeral("U0ADA", containing="someone else must approve your request", timeout=10)
+    await slack.fake.wait_ephemeral("U0ADA", containing="someone else must approve your request")
     assert stage.site.current("api", Env.prod) != "v2"
     await lin.click(card, "Approve")
     await stage.shows(card, "1 of 2: lin")
@@ -98,7 +98,7 @@ async def test_eve_from_another_company_gets_nowhere(stage: Stage) -> None:
     refused = await until(lambda: slack.audit("request:refused"), what="the refusal is recorded")
     assert refused[-1]["reason"] == "external_denied"
     await slack.person("eve").click(card, "Approve")
-    await slack.fake.wait_ephemeral("U0EVE", containing="deploy:approve", timeout=10)
+    await slack.fake.wait_ephemeral("U0EVE", containing="deploy:approve")
     assert stage.site.current("web", Env.prod) != "v3"
 
 
@@ -137,7 +137,7 @@ async def _the_record_tells_it(stage: Stage) -> None:
             )
         return not report.problems and report.rows >= len(rows)
 
-    await until(sealed, seconds=10, what="the audit verifies")
+    await until(sealed, what="the audit verifies")
 
 
 @asynccontextmanager

@@ -91,7 +91,7 @@ FROM audit_events a JOIN runs r ON r.id = a.run_id WHERE a.kind = 'step:looked_u
 
 @pytest.fixture
 async def house(world: World) -> AsyncIterator[House]:
-    async with open_house(world, SOURCE, POLICY, LEASE_SECONDS="2") as house:
+    async with open_house(world, SOURCE, POLICY, LEASE_SECONDS="3") as house:
         yield house
 
 
@@ -103,7 +103,7 @@ async def test_the_bank_has_it_or_not_or_does_not_answer(house: House) -> None:
         async def all_sent() -> bool:
             return house.trace.read_text().count("sent") == 3
 
-        await until(all_sent, seconds=20, what="three payments under way")
+        await until(all_sent, what="three payments under way")
         for pid in executing(supervisor.pid):
             os.kill(pid, signal.SIGKILL)
 
@@ -111,7 +111,7 @@ async def test_the_bank_has_it_or_not_or_does_not_answer(house: House) -> None:
             return await house.rows(_ENDS) == ["baker succeeded", "butcher succeeded", "grocer interrupted"]
 
         try:
-            await until(ended, seconds=30)
+            await until(ended)
         except AssertionError:
             raise AssertionError("\n".join(await house.rows("SELECT row(arguments, status, outcome)::text FROM runs"))) from None
     paid = [line.partition(" ")[0] for line in (house.trace.parent / "trace.ledger").read_text().splitlines()]

@@ -33,7 +33,7 @@ _REPLIES: Final = text("SELECT card->>'text' AS said, count(*) AS n FROM message
 @pytest.mark.parametrize(
     "kills",
     [
-        pytest.param(15, marks=pytest.mark.timeout(120)),
+        15,
         pytest.param(100, marks=[pytest.mark.long, pytest.mark.timeout(600)]),
     ],
 )
@@ -98,7 +98,7 @@ async def _kill(relay: Relay, clerks: Sequence[Clerk], dice: random.Random, time
     for _ in range(times):
         await relay.ready()
         answered = _answered(clerks)
-        await until(lambda answered=answered: _more(clerks, answered), seconds=30, what="a decision comes through")  # type: ignore[misc]
+        await until(lambda answered=answered: _more(clerks, answered), what="a decision comes through")  # type: ignore[misc]
         await asyncio.sleep(dice.random() * INSTANTS)
         hit += any(one.flying for one in clerks)
         relay.kill()

@@ -108,7 +108,7 @@ async def killing(house: House, supervisor: int, line: str, *, times: int) -> No
         async def there(before: int = before) -> bool:
             return house.trace.read_text().count(line) > before
 
-        await until(there, seconds=20, what=f"one more {line!r}")
+        await until(there, what=f"one more {line!r}")
         for pid in executing(supervisor):
             os.kill(pid, signal.SIGKILL)
 
@@ -118,7 +118,7 @@ async def all_ended(house: House, wanted: set[str]) -> None:
         return wanted <= set(await house.rows(_RUNS))
 
     try:
-        await until(ended, seconds=30)
+        await until(ended)
     except AssertionError:
         raise AssertionError("\n".join(await house.rows("SELECT row(command, status, outcome)::text FROM runs"))) from None
 

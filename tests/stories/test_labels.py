@@ -71,11 +71,11 @@ async def test_a_run_waits_for_a_worker_with_its_label(world: World) -> None:
             run = await ask("rack restart h7")
             assert "no worker with the label dc2 is running" in await card(run)
             other = await ask("ping")
-            await until(lambda: ended(other), seconds=30, what="a run without a label")
+            await until(lambda: ended(other), what="a run without a label")
             assert await status(run) == "submitted"
         world.extra |= {"COUNTERSIGN_LABELS": "dc2, gpu"}
         with world.workers():
             other = await ask("ping")
-            await until(lambda: ended(run), seconds=30, what="the run with the label")
-            await until(lambda: ended(other), seconds=30, what="a run without one")
+            await until(lambda: ended(run), what="the run with the label")
+            await until(lambda: ended(other), what="a run without one")
         assert "no worker" not in await card(run)

@@ -73,7 +73,7 @@ class Shop:
                 run = await find_run(session, run_id)
             return run if run and run.status == status and outcome in run.outcome else None
 
-        found: RunRow = await until(there, seconds=30, what=f"{run_id} is {status} {outcome}")
+        found: RunRow = await until(there, what=f"{run_id} is {status} {outcome}")
         return found
 
     async def person(self, name: str) -> Person:

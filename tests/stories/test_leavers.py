@@ -76,7 +76,7 @@ class Company:
             found = await self.person(name)
             return found if found and found.active is active and (not active or found.groups == set(groups)) else None
 
-        found = await until(look, seconds=20, what=f"{name} is {'in ' + str(groups) if active else 'gone'}")
+        found = await until(look, what=f"{name} is {'in ' + str(groups) if active else 'gone'}")
         assert isinstance(found, Person)
         return found
 
@@ -89,7 +89,7 @@ class Company:
         async def waits() -> bool:
             return (await self.run(run_id)).status == "awaiting_approval"
 
-        await until(waits, seconds=20, what="the run waits for approval")
+        await until(waits, what="the run waits for approval")
         return run_id
 
     async def approve(self, client: httpx.AsyncClient, run_id: str) -> httpx.Response:
@@ -167,7 +167,7 @@ async def test_who_the_directory_brings_works_and_who_it_lets_go_leaves_nothing(
         async def is_done() -> bool:
             return (await company.run(other)).status == "succeeded"
 
-        await until(is_done, seconds=20)
+        await until(is_done)
     kinds = {row.kind for row in await company.rows("SELECT kind FROM audit_events")}
     assert kinds >= {"directory:user_made", "directory:user_deleted", "membership:added", "person:gone", "person:let_go", "decision:lost"}
 
@@ -220,7 +220,7 @@ async def test_a_taken_over_web_process_brings_nobody_in(company: Company) -> No
     async def refused() -> bool:
         return bool(await company.rows("SELECT 1 FROM audit_events WHERE kind = 'directory:refused'"))
 
-    await until(refused, seconds=20)
+    await until(refused)
     assert len(await company.rows("SELECT 1 FROM people")) == before
     assert (await company.hr.get("Users")).json()["totalResults"] == 0
 
@@ -253,9 +253,9 @@ async def test_slack_says_who_is_in_a_group_and_who_left(servers: Servers, redis
                     await slack.rows("SELECT 1 FROM memberships WHERE person = 'lin' AND \"group\" = 'sre' AND source LIKE 'slack:%'")
                 )
 
-            await until(in_sre, seconds=20, what="lin is in the group that policy names")
+            await until(in_sre, what="lin is in the group that policy names")
             await slack.person("lin").slash("/cs", "whoami", channel="C_OPS")
-            await slack.fake.wait_ephemeral("U0LIN", containing="sre (from Slack)", timeout=10)
+            await slack.fake.wait_ephemeral("U0LIN", containing="sre (from Slack)")
             run = await slack.rows("SELECT 1 FROM memberships WHERE person = 'eve'")
             assert run == [], "nobody here"
             await slack.person("lin").leave()

@@ -61,7 +61,7 @@ groups: {staff: [visitor]}
 
 @pytest.fixture
 async def house(world: World) -> AsyncIterator[House]:
-    async with open_house(world, SOURCE, POLICY, LEASE_SECONDS="1", EXECUTING_PROCESSES="2") as house:
+    async with open_house(world, SOURCE, POLICY, LEASE_SECONDS="3", EXECUTING_PROCESSES="2") as house:
         yield house
 
 

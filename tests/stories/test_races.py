@@ -46,7 +46,6 @@ class Click:
     hub: int
 
 
-@pytest.mark.timeout(150)
 async def test_clicks_at_the_same_instant_have_one_outcome(servers: Servers, tmp_path: Path) -> None:
     seed = int(os.environ.get("RACES_SEED", str(time.time_ns() % 1_000_000)))
     dice = random.Random(seed)

@@ -19,7 +19,7 @@ LONG = Size(restarts=50, gone=6.0, pause=1.2, stays=150)
 @pytest.mark.parametrize(
     "size",
     [
-        pytest.param(SHORT, id="4", marks=pytest.mark.timeout(170)),
+        pytest.param(SHORT, id="4"),
         pytest.param(LONG, id="50", marks=[pytest.mark.long, pytest.mark.timeout(1_800)]),
     ],
 )

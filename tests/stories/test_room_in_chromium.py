@@ -197,7 +197,7 @@ async def _until_shown(tab: Page, what: str, button: str) -> None:
 async def _stage(world: World, site: str) -> AsyncIterator[Stage]:
     async with served(world, DEMO="true") as web, chromium() as browser:
         with world.workers():
-            await until(lambda: _is_ready(web), seconds=20, what="workers are seen")
+            await until(lambda: _is_ready(web), what="workers are seen")
             yield Stage(web, site, browser)
 
 

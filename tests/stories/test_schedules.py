@@ -53,7 +53,7 @@ class Shop:
                 found = await session.execute(text(f"SELECT count(*) FROM runs WHERE status = 'succeeded' AND {column}"), where)  # noqa: S608  built from constants
                 return bool(found.scalar_one() == count)
 
-        await until(there, seconds=40, what=f"{count} runs {where}")
+        await until(there, what=f"{count} runs {where}")
 
     async def to(self, moment: str) -> None:
         async with transaction(self.owner) as session:

@@ -55,7 +55,7 @@ class Company:
 
     @asynccontextmanager
     async def browser(self) -> AsyncIterator[httpx.AsyncClient]:
-        async with httpx.AsyncClient(timeout=20) as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             yield client
 
     async def groups(self, name: str) -> set[tuple[str, str]]:

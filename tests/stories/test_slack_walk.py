@@ -37,13 +37,13 @@ async def walk(fake: SlackFake) -> None:
     told = await ada.slash("/ship", "api v2 env=prod", channel="C_OPS")
     assert told.ephemeral is not None
     assert "accepted; its plan follows." in told.ephemeral.content
-    card: Message = await fake.wait_message(channel="C_OPS", containing="waiting for approval", timeout=30)
+    card: Message = await fake.wait_message(channel="C_OPS", containing="waiting for approval")
     assert {"Approve", "Deny", "Details", "Cancel"} <= set(card.buttons)
     await ada.click(card, "Approve")
-    await fake.wait_ephemeral("U0ADA", containing="someone else must approve", timeout=15)
+    await fake.wait_ephemeral("U0ADA", containing="someone else must approve")
     await eve.click(card, "Details")
-    await fake.wait_ephemeral("U0EVE", containing="api to v2", timeout=15)
+    await fake.wait_ephemeral("U0EVE", containing="api to v2")
     await lin.click(card, "Approve")
-    await fake.wait_ephemeral("U0LIN", containing="Approved; it starts now.", timeout=15)
-    done = await fake.wait_message(channel="C_OPS", containing="succeeded", timeout=30)
+    await fake.wait_ephemeral("U0LIN", containing="Approved; it starts now.")
+    done = await fake.wait_message(channel="C_OPS", containing="succeeded")
     assert done is card

@@ -83,7 +83,7 @@ async def test_a_run_that_has_begun_ahead_is_handed_on_uncalled(house: House) ->
         async def back() -> bool:
             return await house.rows(_ENDS) == ["succeeded"]
 
-        await until(back, seconds=20, what="the first errand is done")
+        await until(back, what="the first errand is done")
         await house.ask("door")
 
         async def waits() -> bool:
@@ -101,7 +101,7 @@ async def test_a_run_that_has_begun_ahead_is_handed_on_uncalled(house: House) ->
         async def ended() -> bool:
             return await house.rows(_ENDS) == ["succeeded"] * 3
 
-        await until(ended, seconds=20)
+        await until(ended)
     assert lines(house.trace)[-3:] == ["goes on", "walks to the baker", "walks to the house again"]
     assert lines(house.trace).count("walks to the baker") == 1
     assert await house.rows(_FIRST) == ["done at 1, nobody has it"], "that it was handed on is no try"

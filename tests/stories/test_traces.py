@@ -53,7 +53,7 @@ async def test_every_process_adds_to_the_trace_of_the_run(world: World, monkeypa
                 assert voted.status_code == 200, voted.text
                 trace = (await reaches(ada, run, "succeeded"))["trace"]
                 await ada.get("/metrics")
-            await until(lambda: told(collector, trace), seconds=20, what="all spans come")
+            await until(lambda: told(collector, trace), what="all spans come")
     check(collector, trace)
 
 
@@ -96,7 +96,7 @@ async def reaches(client: Any, run: str, status: str) -> dict[str, Any]:
         found: dict[str, Any] = (await client.get(run)).json()
         return found if found["status"] == status else None
 
-    found: dict[str, Any] = await until(there, seconds=30, what=status)
+    found: dict[str, Any] = await until(there, what=status)
     return found
 
 

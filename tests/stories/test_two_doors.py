@@ -19,7 +19,6 @@ from tests.hubs import World, until
 from tests.stories.browsers import Chromium, chromium, come_in, find_chromium
 
 CURRENT: Final = 2.0
-WAIT: Final = 30.0
 View = Callable[[], Awaitable[str]]
 _ALONE = 'risk="high", slash=True'
 _BOTH = _ALONE + ', approval=Approval(by="deploy:approve", count=2)'
@@ -50,7 +49,7 @@ class Doors:
                 since = (await session.execute(query, {"number": number})).scalar()
             return None if since is None else time.monotonic() - float(since)
 
-        return float(await until(look, seconds=WAIT, what="the run ends"))
+        return float(await until(look, what="the run ends"))
 
     async def current(self, since: float, words: str, **views: View) -> None:
         """Waits until each of the views shows these words, and notes those that took longer than two seconds."""
@@ -65,7 +64,7 @@ class Doors:
             return len(seconds) == len(views)
 
         try:
-            await until(look, seconds=WAIT)
+            await until(look)
         except AssertionError:
             pytest.fail(f"{words!r} is not in {[one for one in texts.items() if one[0] not in seconds]}")
         self.late += [f"{words!r} in {name} after {took:.2f} s" for name, took in seconds.items() if took > CURRENT]
@@ -106,7 +105,7 @@ def shown(page: Page, where: str) -> View:
 async def test_lin_approves_in_slack_and_kim_in_the_browser(doors: Doors) -> None:
     ada, lin = doors.fake.user("U0ADA"), doors.fake.user("U0LIN")
     await ada.slash("/ship", "api v2", channel="C_OPS")
-    card = await doors.fake.wait_message(channel="C_OPS", containing="waiting for approval", timeout=WAIT)
+    card = await doors.fake.wait_message(channel="C_OPS", containing="waiting for approval")
     number = card.content.partition("#")[2].split()[0]
     inbox, run, runs = [await doors.window(*one) for one in (("kim", "/inbox"), ("ada", f"/runs/{number}"), ("ada", "/runs"))]
     clicked = time.monotonic()

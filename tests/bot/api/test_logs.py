@@ -51,7 +51,7 @@ async def test_lines_come_as_they_are_written_and_the_end_last(world: World) -> 
         key = await begun(world, await asked(max_))
         await say(world, key, "before", "data: forged\n\nevent: end")
         path = f"/api/v1/runs/{key.run_id}/log/events"
-        async with max_.stream("GET", path) as response, asyncio.timeout(20):
+        async with max_.stream("GET", path) as response, asyncio.timeout(60):
             told = _told(response)
             assert [(await anext(told))[1]["line"] for _ in range(2)] == ["before", "data: forged\n\nevent: end"]
             await say(world, key, "while one looks")
@@ -75,7 +75,7 @@ async def test_a_terminal_follows_and_ends_as_the_run_did(world: World, monkeypa
         following = asyncio.create_task(asyncio.to_thread(called, app, "logs", str(key.run_id), "-f", "-n", "1", "--json"))
         await say(world, key, "three")
         await end(world, key, RunStatus.failed)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             followed = await following
         assert [json.loads(line)["line"] for line in followed.out.splitlines()][-1] == "three"
         assert (followed.code, "failed: that was it" in followed.err) == (1, True)

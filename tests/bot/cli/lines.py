@@ -27,7 +27,7 @@ class Ended:
     err: str
 
 
-def countersign(*words: str, home: Path, text: str = "", settings: Mapping[str, str] | None = None, seconds: float = 60) -> Ended:
+def countersign(*words: str, home: Path, text: str = "", settings: Mapping[str, str] | None = None, seconds: float = 180) -> Ended:
     """Runs `countersign words…` in the folder `home`, with these settings and nobody else's, typing `text`."""
     done = subprocess.run(
         [sys.executable, "-P", "-m", "bot.cli", *words],
@@ -42,7 +42,7 @@ def countersign(*words: str, home: Path, text: str = "", settings: Mapping[str, 
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
-def forked(*words: str, home: Path, text: str = "", settings: Mapping[str, str] | None = None, seconds: float = 60) -> Ended:
+def forked(*words: str, home: Path, text: str = "", settings: Mapping[str, str] | None = None, seconds: float = 180) -> Ended:
     """The same for a command that is one of many, without its start-up."""
     with tempfile.TemporaryDirectory() as folder:
         typed, out, err = (Path(folder) / name for name in ("in", "out", "err"))

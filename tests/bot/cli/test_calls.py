@@ -127,4 +127,4 @@ def test_without_a_token_it_says_how_to_get_one(tmp_path: Path) -> None:
 
 
 def run_script(script: Path) -> str:
-    return subprocess.run([sys.executable, "-P", str(script)], capture_output=True, text=True, check=True, timeout=30).stdout
+    return subprocess.run([sys.executable, "-P", str(script)], capture_output=True, text=True, check=True, timeout=120).stdout

@@ -16,7 +16,7 @@ def test_what_is_written_passes_its_own_test(tmp_path: Path) -> None:
         "wrote pytest.ini",
     ]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"]
-    done = subprocess.run(command, cwd=tmp_path, env=surroundings(tmp_path), capture_output=True, text=True, timeout=90, check=False)
+    done = subprocess.run(command, cwd=tmp_path, env=surroundings(tmp_path), capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stdout
     assert "3 passed" in done.stdout
 

@@ -40,7 +40,6 @@ class Found:
     costs: Mapping[str, Mapping[str, Cost]]
 
 
-@pytest.mark.timeout(240)
 async def test_no_statement_of_a_page_costs_more_when_more_runs_have_ended(servers: Servers, tmp_path: Path) -> None:
     few, many = [await _looked(servers, tmp_path / str(runs), runs) for runs in (FEW, MANY)]
     for page, costs in many.costs.items():

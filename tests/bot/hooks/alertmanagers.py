@@ -53,7 +53,7 @@ async def alertmanager(folder: Path, *, url: str, secret: str) -> AsyncIterator[
                 except httpx.TransportError:
                     return False
 
-            await until(ready, seconds=20, what=f"Alertmanager answers: {folder / 'alertmanager.log'}")
+            await until(ready, what=f"Alertmanager answers: {folder / 'alertmanager.log'}")
             yield client
     finally:
         process.kill()

@@ -48,7 +48,7 @@ async def test_what_fires_in_alertmanager_is_on_a_card_and_ends_on_it(post: Post
                 await post.bot.later("3s")
                 return [(one.fields[1].value, one.tone.value) for one in await desk.cards()] == [(alerts, tone)]
 
-            await until(shown, seconds=20, what=f"the card says {alerts}")
+            await until(shown, what=f"the card says {alerts}")
 
         await post_alerts("a", "b")
         await shows("2 firing, 0 ended", "bad")

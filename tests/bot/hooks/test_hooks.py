@@ -76,7 +76,7 @@ async def test_whoever_proves_nothing_is_told_nothing(post: Post) -> None:
     async def counted() -> bool:
         return [(row.state, row.reason, row.count, row.body) for row in await post.rows(name)] == [("rejected", "webhook_denied", 3, None)]
 
-    await until(counted, seconds=5, what="the row that shows it")
+    await until(counted, what="the row that shows it")
     assert await post.runs(name) == []
 
 
@@ -125,7 +125,7 @@ async def test_what_cannot_be_read_starts_nothing_and_leaves_a_row(post: Post) -
     async def shown() -> bool:
         return sum(row.count for row in await post.rows(name) if row.state == "rejected") == len(UNREADABLE)
 
-    await until(shown, seconds=5, what="the rows that show it")
+    await until(shown, what="the rows that show it")
     assert await post.runs(name) == []
     assert (await post.client.get(f"/hooks/{post.triggers[name]}")).status_code == 405
 

@@ -200,7 +200,7 @@ class SlackFake:
         """The App Home that was published for a person."""
         return self.world.homes.get(user)
 
-    async def wait_for(self, look: Callable[[], Any], *, what: str, timeout: float = 5.0) -> Any:  # noqa: ASYNC109 - it names `what` was missing
+    async def wait_for(self, look: Callable[[], Any], *, what: str, timeout: float = 60.0) -> Any:  # noqa: ASYNC109 - it names `what` was missing
         """Look until something truthy is found and return it. Raises AssertionError naming `what` after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while not (found := look()):
@@ -209,7 +209,7 @@ class SlackFake:
             await asyncio.sleep(POLL)
         return found
 
-    async def wait_message(self, *, channel: str, containing: str = "", timeout: float = 5.0, thread: str | None = None) -> Message:  # noqa: ASYNC109
+    async def wait_message(self, *, channel: str, containing: str = "", timeout: float = 60.0, thread: str | None = None) -> Message:  # noqa: ASYNC109
         """Wait for a message (also after an edit) whose text or blocks contain a string; a person's id means their direct channel."""
         place = self.world.direct(channel).id if channel in self.world.users else channel
 
@@ -227,7 +227,7 @@ class SlackFake:
             raise AssertionError(f"{error}; there is:\n{there}") from None
         return found[-1]  # type: ignore[no-any-return]
 
-    async def wait_ephemeral(self, user: str, *, containing: str = "", timeout: float = 5.0) -> Message:  # noqa: ASYNC109
+    async def wait_ephemeral(self, user: str, *, containing: str = "", timeout: float = 60.0) -> Message:  # noqa: ASYNC109
         """Wait for something shown to one person alone."""
         what = f"something shown to {user} containing {containing!r}"
         found = await self.wait_for(
@@ -235,7 +235,7 @@ class SlackFake:
         )
         return found[-1]  # type: ignore[no-any-return]
 
-    async def wait_view(self, user: str, *, containing: str = "", timeout: float = 5.0) -> View:  # noqa: ASYNC109
+    async def wait_view(self, user: str, *, containing: str = "", timeout: float = 60.0) -> View:  # noqa: ASYNC109
         """Wait for a form in front of a person."""
 
         def look() -> View | None:

@@ -61,7 +61,7 @@ def processes_in(folder: Path) -> list[int]:
     return found
 
 
-def eventually(condition: Callable[[], bool], *, seconds: float = 20.0) -> bool:
+def eventually(condition: Callable[[], bool], *, seconds: float = 60.0) -> bool:
     """Whether the condition becomes true before the deadline."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -23,7 +23,7 @@ from store.embedded import EmbeddedPostgres, EmbeddedRedis
 EmbeddedPostgres(Path(sys.argv[1]), durable=False).start()
 EmbeddedRedis(Path(sys.argv[1])).start()
 print("ready", flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 Start = Callable[..., EmbeddedPostgres]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.bot.cli.lines import surroundings
 
-READY_SECONDS = 90.0
+READY_SECONDS = 180.0
 
 
 class Hub:
@@ -60,7 +60,7 @@ class Hub:
         assert self._process is not None
         self._process.send_signal(signal.SIGINT)
 
-    def ended(self, *, seconds: float = 20) -> tuple[int, str]:
+    def ended(self, *, seconds: float = 60) -> tuple[int, str]:
         """Its exit code and what it said on standard error, once it has ended."""
         assert self._process is not None
         _, err = self._process.communicate(timeout=seconds)

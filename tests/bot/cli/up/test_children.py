@@ -13,9 +13,9 @@ from tests.hubs import until
 STUBBORN = """
 import signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-inner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+inner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
 print(inner.pid, flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -43,7 +43,7 @@ async def test_one_that_does_not_stop_is_killed_with_all_it_started(tmp_path: Pa
     inner = int(await until(said))
     began = time.monotonic()
     await child.stop()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
     async def gone() -> bool:
         return not is_alive(inner)
@@ -56,9 +56,9 @@ async def test_none_outlives_the_hub(tmp_path: Path) -> None:
     script = (
         "import asyncio, sys\nfrom pathlib import Path\nfrom bot.cli.up.children import Child, Part\n"
         "async def main():\n"
-        "    part = Part('web server', [sys.executable, '-c', 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'], {}, 1)\n"
+        "    part = Part('web server', [sys.executable, '-c', 'import os, time; print(os.getpid(), flush=True); time.sleep(600)'], {}, 1)\n"
         "    await Child.started(part, folder=Path(sys.argv[1]))\n"
-        "    await asyncio.sleep(60)\n"
+        "    await asyncio.sleep(600)\n"
         "asyncio.run(main())\n"
     )
     hub = await asyncio.create_subprocess_exec(sys.executable, "-c", script, str(tmp_path))
@@ -67,7 +67,7 @@ async def test_none_outlives_the_hub(tmp_path: Path) -> None:
     async def said() -> str:
         return log.read_text().strip() if log.exists() else ""
 
-    child = int(await until(said, seconds=30))
+    child = int(await until(said))
     hub.send_signal(signal.SIGKILL)
     await hub.wait()
 
