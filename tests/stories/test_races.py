@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import pytest
 from sqlalchemy import text
 
 from bot.deadlines import NotConfirmed, NothingDone

@@ -9,7 +9,6 @@ from re import fullmatch, sub
 from typing import Final
 from uuid import UUID
 
-import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
 
