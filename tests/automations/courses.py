@@ -1,5 +1,7 @@
 """Commands whose plans have a shape, and steps that fail for a while; what they do is written into a file as in `carts`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.automations.carts import write_cart
@@ -27,9 +29,11 @@ async def late(ctx: Context, what: str, after: float = 0.3) -> str:
 
 @step()
 async def once_only(ctx: Context, what: str) -> None:
-    """As late, but nobody may repeat it."""
+    """As late, but nobody may repeat it; and no sooner than it may."""
     trace("?" + what)
     await asyncio.sleep(0.3)
+    while TRACE.with_name("held").exists():
+        await asyncio.sleep(0.02)
     trace("+" + what)
 
 
@@ -186,6 +190,17 @@ async def hasty(ctx: PlanningContext, beside: bool = False) -> Plan:
     slow = [undone("a"), late("b", 0.6).undone_by(take("b")), late("c", 30), put("d")]
     return Plan("fills a cart in time", parallel(*slow) if beside else sequence(*slow))
 '''
+
+
+@contextmanager
+def held_up(trace: Path) -> Iterator[None]:
+    """Meanwhile no call that nobody may repeat ends, however long it takes what happens beside it."""
+    sign = trace.with_name("held")
+    sign.touch()
+    try:
+        yield
+    finally:
+        sign.unlink()
 
 
 def write_courses(folder: Path) -> Path:

@@ -17,6 +17,7 @@ from store.databases import reading, transaction
 from store.embedded import DatabaseUrls
 from store.runs import search_runs
 from tests.automations.carts import traced
+from tests.automations.courses import held_up
 from tests.fakes.proxies import DelayingProxy
 from tests.hubs import until
 
@@ -190,8 +191,9 @@ async def test_what_a_living_worker_knows_is_written_when_postgres_is_back(
             async def waiting() -> bool:
                 return "Postgres is waited for" in caplog.text
 
-            await until(called, what="the call is under way")
-            await wire.refuse()
+            with held_up(trace):
+                await until(called, what="the call is under way")
+                await wire.refuse()
             await until(waiting, what="the call has ended and cannot be written down")
             await wire.accept()
             await crew.services.engine.dispose()  # a sweep would ask again over new connections

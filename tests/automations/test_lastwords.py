@@ -20,6 +20,7 @@ from kit.bots import Bot, Member, RunHandle
 from store.databases import reading, transaction
 from store.runs import RunRow, search_runs
 from tests.automations.carts import traced
+from tests.automations.courses import held_up
 from tests.hubs import until
 
 DEAD, NEXT = "host/own-1:executing:70-a", "host/own-1:executing:71-b"
@@ -104,15 +105,16 @@ async def given_up(crew: Bot, ada: Member, trace: Path, how: str, begun: str) ->
     async def there() -> bool:
         return begun in traced(trace)
 
-    await until(there, what="the call is under way")
-    run = (await row_of(crew)).id
-    async with transaction(crew.owner) as session:
-        await session.execute(text("UPDATE runs SET lease_until = countersign_now() - interval '1 second' WHERE id = :id"), {"id": run})
-    other = open_services(crew.services.settings, name="other", pool=2)
-    try:
-        assert await execute_runs(other, [run]) == 1
-    finally:
-        await other.close()
+    with held_up(trace):
+        await until(there, what="the call is under way")
+        run = (await row_of(crew)).id
+        async with transaction(crew.owner) as session:
+            await session.execute(text("UPDATE runs SET lease_until = countersign_now() - interval '1 second' WHERE id = :id"), {"id": run})
+        other = open_services(crew.services.settings, name="other", pool=2)
+        try:
+            assert await execute_runs(other, [run]) == 1
+        finally:
+            await other.close()
     return run, working
 
 
