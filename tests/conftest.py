@@ -14,13 +14,13 @@ from store.embedded import DatabaseUrls
 from store.secrets import Keys
 from tests.hubs import World
 from tests.pieces import pytest_xdist_make_scheduler
-from tests.turns import pytest_collection_modifyitems, pytest_runtest_protocol
+from tests.turns import pytest_collection, pytest_collection_modifyitems, pytest_runtest_protocol
 
 # How long an example takes says more about what else the machine does than about what is tested.
 settings.register_profile("beside others", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("beside others")
 
-__all__ = ["pytest_collection_modifyitems", "pytest_runtest_protocol", "pytest_xdist_make_scheduler"]
+__all__ = ["pytest_collection", "pytest_collection_modifyitems", "pytest_runtest_protocol", "pytest_xdist_make_scheduler"]
 
 
 @pytest.fixture(scope="session")
