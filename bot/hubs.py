@@ -223,11 +223,11 @@ class Hub:
 
 
 @asynccontextmanager
-async def open_hub(settings: Settings) -> AsyncIterator[Hub]:
-    """The hub with its writer and its listener running."""
+async def open_hub(settings: Settings, *, registry: Registry | None = None) -> AsyncIterator[Hub]:
+    """The hub with its writer and its listener running; with a registry that this process has loaded already, if there is one."""
     engine = open_engine(settings.database_url, name="countersign-web", pool=8, door=True)
     own = open_engine(settings.database_url, name="countersign-writer", pool=1, door=True)
-    registry = load_registry(folder=settings.commands, runbooks=settings.runbooks)
+    registry = registry or load_registry(folder=settings.commands, runbooks=settings.runbooks)
     notices = Notices(settings.listen_database_url or settings.database_url)
     sealer = Keys(settings.data_dir / "keys").sealer()
     hub = Hub(settings, engine, writer=run_writer(own), registry=registry, sealer=sealer, notices=notices)

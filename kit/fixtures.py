@@ -42,7 +42,7 @@ async def open_bot(urls: DatabaseUrls, folder: Path, **settings: Any) -> AsyncIt
     services.labels = tuple(sorted({one.runs_on for one in services.registry.commands.values() if one.runs_on}))
     owner = open_engine(urls.owner, name="kit", pool=1, door=False)
     try:
-        async with open_hub(read) as hub:
+        async with open_hub(read, registry=services.registry) as hub:
             yield Bot(hub, services, owner)
     finally:
         await services.close()
