@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Final, Self, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model
+from pydantic_core import ErrorDetails
 
 from .annotations import SEVERAL, choices_of, enum_by_name, hints_of, holds_secret, plain
 from .arguments import Choices, Parsed, Secret, alternatives
@@ -79,15 +80,18 @@ class Schema:
         missing = tuple([name for name in self._required if given.get(name) is None])
         if missing:
             raise MissingArguments(missing)
+        try:
+            model = self._typed(given)
+        except ValidationError as error:
+            raise self._explained(_problems(error)[0]) from None
+        return {one.name: getattr(model, _PREFIX + one.name) for one in self.parameters}
+
+    def _typed(self, given: Mapping[str, Any]) -> BaseModel:
         for name, value in given.items():
             if not (name in self.names and _is_plain(value)) and (problem := problem_of({name: value})):
                 raise BadArgument(_printable(name), problem)
         several = self._several
-        try:
-            model = self.model.model_validate({name: _split(value) if name in several else value for name, value in given.items()})
-        except ValidationError as error:
-            raise self._explained(error) from None
-        return {one.name: getattr(model, _PREFIX + one.name) for one in self.parameters}
+        return self.model.model_validate({name: _split(value) if name in several else value for name, value in given.items()})
 
     def wanted(self, name: str, value: Any) -> Any:
         """What a rule compares an argument with, as arguments are written: one value, or a list that means any of them.
@@ -138,14 +142,20 @@ class Schema:
         return tuple(_input(one, initial.get(one.name, ""), choices or {}) for one in self.parameters)
 
     def _check_defaults(self, name: str) -> None:
+        given = {one.name: one.default for one in self.parameters if not one.required}
+        if not given:
+            return
         try:
-            given = {one.name: one.default for one in self.parameters if not one.required}
-            self.without([one.name for one in self.parameters if one.required]).validate(given)
+            self._typed(given)
+        except ValidationError as error:
+            # A model of the others alone would say the same, and making one takes as long as all else here.
+            wrong = next((one for one in _problems(error) if one["type"] != "missing" or len(one["loc"]) > 1), None)
+            if wrong:
+                raise TypeError(f"{name}: the default of {self._explained(wrong)}") from None
         except BadArgument as error:
             raise TypeError(f"{name}: the default of {error}") from None
 
-    def _explained(self, error: ValidationError) -> BadArgument:
-        first = error.errors(include_url=False, include_input=False)[0]
+    def _explained(self, first: ErrorDetails) -> BadArgument:
         name = _printable(str(first["loc"][0])) if first["loc"] else "arguments"
         if first["type"] == "extra_forbidden":
             known = ", ".join(one.name for one in self.parameters) or "none"
@@ -154,6 +164,10 @@ class Schema:
         if parameter and parameter.choices:
             return BadArgument(name, f"should be {alternatives(parameter.choices)}")
         return BadArgument(name, first["msg"].removeprefix("Value error, ").replace("Input should", "should"))
+
+
+def _problems(error: ValidationError) -> list[ErrorDetails]:
+    return error.errors(include_url=False, include_input=False)
 
 
 def _field(parameter: inspect.Parameter, hints: Mapping[str, Any], *, name: str) -> Any:
