@@ -4,6 +4,7 @@ Importing costs a CPU-second each time. That the programs start by themselves is
 Their doors have the patience that those of the test's own process have.
 """
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -23,7 +24,7 @@ from store import databases
 
 ROOT: Final = Path(__file__).parents[1]
 _FORKS: Final = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload([__name__, "bot.app"])
+_FORKS.set_forkserver_preload([__name__, "bot.app", "tests.preloads"])
 _PROGRAMS: Final[dict[str, Callable[[], Any]]] = {"automations": work, "countersign": call, "uvicorn": uvicorn.main}
 
 
@@ -69,6 +70,7 @@ def _become(
     program: Callable[[], Any] | None, words: tuple[str, ...], environment: dict[str, str], patience: tuple[float, int], *files: str
 ) -> None:
     """What `python -m` with these words does, with these files as its standard input, output and error output."""
+    gc.freeze()  # what was imported before the fork is not looked through, and so copied, by each fork
     os.setsid()
     os.chdir(environment.get("HOME", ROOT) if words[0] == "countersign" else ROOT)
     os.environ.clear()

@@ -101,14 +101,17 @@ def _executed(root: Path, environment: Mapping[str, str], log: Path) -> "subproc
 
 
 async def until(check: Callable[[], Awaitable[Any]], *, seconds: float = 60.0, what: str = "") -> Any:
-    """Asks again until the answer is true; fails with `what` when it is not in time, of which a busy machine takes much."""
-    deadline = time.monotonic() + seconds
+    """Asks again until the answer is true; fails with `what` when it is not in time, of which a busy machine takes much.
+
+    The longer it has waited the longer until it asks again: asking 50 times a second is much of a processor's time.
+    """
+    began = time.monotonic()
     while True:
         if found := await check():
             return found
-        if time.monotonic() > deadline:
+        if (waited := time.monotonic() - began) > seconds:
             raise AssertionError(f"not within {seconds} s: {what or check}")
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(min(0.1, max(0.02, waited / 10)))
 
 
 @asynccontextmanager
