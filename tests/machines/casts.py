@@ -54,7 +54,7 @@ SIDE_ARGUMENTS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     },
     "asks_for_what_is_allowed": {"pick": picks},
     "turns_the_kill_switch": {"who": people, "on": rarely},
-    "leaves": {"who": people, "really": rarely},
+    "leaves": {"who": people, "really": rarely, "pick": picks, "order": st.permutations(NAMES)},
     "comes_back": {"who": people},
     "changes_groups": {"who": people, "group": st.sampled_from(["sre", "leads", "board"])},
     "time_passes": {"minutes": st.sampled_from([1, 1, 10, 10, 61, 60 * 24])},

@@ -184,10 +184,14 @@ class ApprovalMachine(RuleBasedStateMachine):
 
     # ---- what happens to them
 
-    def leaves(self, who: str, really: bool) -> None:
+    def leaves(self, who: str, really: bool, pick: int, order: list[str]) -> None:
+        """Somebody approves and is gone, and then others do."""
         if really:
+            self._approve(pick, [who])
             self.people[who].active = False
             self.do(self._deactivated(who))
+            self._approve(pick, order[:2])
+            self.do(self._work(forged=False))
 
     def comes_back(self, who: str) -> None:
         self.people[who].active = True
