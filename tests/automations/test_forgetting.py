@@ -56,10 +56,10 @@ async def test_what_is_over_goes_and_the_record_says_so(bot: Bot) -> None:
     for run, days in ((old, 91), (new, 89), (unfinished, 91)):
         await aged(bot, run.id, days)
     assert await forget_old(bot.services) >= 2
-    assert [await left(bot, one) for one in (old, new, unfinished)] == [(0, 0), (4, 1), (4, 1)]
+    assert [await left(bot, one) for one in (old, new, unfinished)] == [(0, 0), (5, 1), (5, 1)]
     assert on_disk(bot, old) == 1, "a download that has begun ends well"
     noted = {one.kind: one.detail for one in await bot.trail(old) if one.kind.endswith(":forgotten")}
-    assert noted == {"log:forgotten": {"lines": 4, "days": 90}, "artifacts:forgotten": {"files": ["report.txt"], "days": 90}}
+    assert noted == {"log:forgotten": {"lines": 5, "days": 90}, "artifacts:forgotten": {"files": ["report.txt"], "days": 90}}
     await aged(bot, old.id, 1)
     while await forget_old(bot.services):
         pass
