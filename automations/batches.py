@@ -38,6 +38,15 @@ class Batches(Generic[One, Found]):
         found: Found = await future
         return found
 
+    async def close(self) -> None:
+        """Ends what is under way still, and returns when it has given its connection back."""
+        for future in self._open:
+            future.cancel()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
     async def _go(self) -> None:
         while self._waiting:
             await self._first()

@@ -242,6 +242,8 @@ class Services:
         return switches
 
     async def close(self) -> None:
+        for one in self._batches.values():
+            await one.close()
         await self.teller.close()
         await self.catalog.close()
         await self.connections.close()

@@ -101,3 +101,27 @@ async def test_when_nobody_waits_any_more_nothing_is_left_under_way() -> None:
     desk.go.set()
     assert await asyncio.gather(*desk.want(4)) == [8]
     assert desk.written == [[1, 2], [4]]
+
+
+async def test_whoever_closes_it_waits_until_connections_are_back() -> None:
+    back = False
+
+    async def write(ones: Sequence[int]) -> Sequence[int]:
+        nonlocal back
+        try:
+            await asyncio.Event().wait()
+            return ones
+        finally:
+            await turn()  # as a connection is returned
+            back = True
+
+    async def at_once() -> None:
+        pass
+
+    writing = Batches(write, first=at_once)
+    waiting = asyncio.create_task(writing.add(1))
+    await turn()
+    waiting.cancel()
+    await writing.close()
+    assert back
+    assert waiting.cancelled()
