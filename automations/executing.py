@@ -60,9 +60,13 @@ async def execute_runs(services: Services, ids: Sequence[UUID]) -> int:
     """Executes those of these runs that this worker can claim, side by side; returns how many it claimed."""
     found = await asyncio.gather(*(services.together(_take, one, first=_until_short) for one in ids), return_exceptions=True)
     taken = [one for one in found if isinstance(one, Held)]
-    rulebook = await services.recent_rulebook()
-    if any(one.bearing.policy != rulebook.policy.digest for one in taken):
-        rulebook = await services.recent_rulebook(seconds=0)
+    try:
+        rulebook = await services.recent_rulebook()
+        if any(one.bearing.policy != rulebook.policy.digest for one in taken):
+            rulebook = await services.recent_rulebook(seconds=0)
+    except BaseException:
+        services.slots.come(-len(taken))  # they are another's when their claims have ended
+        raise
     results = await asyncio.gather(*(_held(services, rulebook, one) for one in taken), return_exceptions=True)
     for one in results:
         if isinstance(one, LostClaim):

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from automations import slots
+from automations.executing import execute_runs
 from automations.slots import AHEAD, Slot, Slots
 from kit.bots import Bot, Member, RunHandle
 from store.databases import reading, transaction
@@ -169,3 +171,23 @@ async def test_further_runs_are_taken_several_at_a_time() -> None:
     with ready[1]:
         pass  # it did not begin after all
     await short
+
+
+async def test_claims_without_a_policy_to_go_by_are_not_waited_for(crew: Bot, ada: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Postgres is gone between the claim and the look at the policy: nothing here carries them out."""
+    async with crew.held():
+        run = await ada.say("course how='once only'")
+        answers = iter([await crew.services.recent_rulebook()])
+
+        async def gone(*, seconds: float = 0.0) -> Any:
+            if (found := next(answers, None)) is None:
+                raise ConnectionError
+            return found
+
+        monkeypatch.setattr(crew.services, "recent_rulebook", gone)
+        with pytest.raises(ConnectionError):
+            await execute_runs(crew.services, [run.id])
+        monkeypatch.undo()
+    assert crew.services.slots._next == 0
+    await crew.later("2m")
+    assert run.succeeded, run.outcome
