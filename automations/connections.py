@@ -9,7 +9,8 @@ from typing import Final, TypeVar
 import psycopg
 from psycopg.rows import dict_row
 
-from store.databases import CONNECT_SECONDS, WORKER_OPTIONS, Driver, WriteDriver, plain_url
+from store.databases import CONNECT_SECONDS, WORKER_OPTIONS, WriteDriver, plain_url
+from store.drivers import Driver
 
 Found = TypeVar("Found")
 FEW: Final = 4

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import psycopg
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from commands.policies import PolicyError
 from commands.registries import Registry, Reloader, load_registry
@@ -21,6 +21,7 @@ from commands.switches import stopped_integrations
 from countersign.labels import labels_in
 from integrations.catalogs import Catalog
 from store.databases import ReadSession, WriteDriver, WriteSession, by_itself, open_engine, reading, transaction, trouble_of
+from store.drivers import Session
 from store.messages import call_senders
 from store.objects import Objects
 from store.policies import find_digest
@@ -172,7 +173,7 @@ class Services:
     @asynccontextmanager
     async def statement(self) -> AsyncIterator[WriteSession]:
         """For one statement that is its own transaction, which saves two round trips."""
-        async with AsyncSession(by_itself(self.engine), expire_on_commit=False) as session:
+        async with Session(by_itself(self.engine), expire_on_commit=False) as session:
             yield WriteSession(ReadSession(session))
 
     @asynccontextmanager

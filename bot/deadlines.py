@@ -8,11 +8,12 @@ from contextvars import ContextVar
 from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
 from countersign.errors import CountersignError
-from store.databases import Driver, ReadSession, Trouble, WriteSession, by_itself, driver_of, on_open, sever, trouble_of
+from store.databases import ReadSession, Trouble, WriteSession, by_itself, driver_of, on_open, sever, trouble_of
+from store.drivers import Driver, Session
 
 T = TypeVar("T")
 # Slack drops us at 3 s and we promise 2.5 s; the rest is for parsing before, the way back after, and a busy machine.
@@ -186,7 +187,7 @@ class _Attempt(Generic[T]):
 
     async def _run(self) -> T:
         on_open.set(self._use)
-        async with AsyncSession(self._engine, expire_on_commit=False, autoflush=False) as session:
+        async with Session(self._engine, expire_on_commit=False, autoflush=False) as session:
             connection = await session.connection()
             if self._given_up:
                 raise _Late

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from countersign.errors import CountersignError
-from store.databases import Driver, ReadSession, Trouble, WriteDriver, WriteSession, driver_of, sever, trouble_of
+from store.databases import ReadSession, Trouble, WriteDriver, WriteSession, driver_of, sever, trouble_of
+from store.drivers import Driver, Session
 from store.runs import Born, NewRun, create
 
 from .deadlines import Deadline, NotConfirmed, answering
@@ -190,7 +191,7 @@ def in_session(work: Callable[[WriteSession, Sequence[T]], Awaitable[Sequence[A 
     """What writes a batch through a session."""
 
     async def write(connection: AsyncConnection, batch: Sequence[T]) -> Sequence[A | CountersignError]:
-        async with AsyncSession(connection, expire_on_commit=False) as session:
+        async with Session(connection, expire_on_commit=False) as session:
             return await work(WriteSession(ReadSession(session)), batch)
 
     return write

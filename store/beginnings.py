@@ -13,7 +13,8 @@ from sqlalchemy import text
 from countersign.runs import RunId, RunStatus
 
 from .claims import CLAIMED, Claim
-from .databases import WriteDriver, plain
+from .databases import WriteDriver
+from .drivers import plain
 from .journals import NOTED_END, START, UNCHANGED, Bearing, Finished
 from .people import people_named, person_of
 from .runs import MOVED_UNTOLD, Move, RunRow, moving, run_of

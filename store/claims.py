@@ -10,7 +10,8 @@ from sqlalchemy import text
 
 from countersign.runs import RunId, RunStatus
 
-from .databases import ReadSession, WriteSession, plain
+from .databases import ReadSession, WriteSession
+from .drivers import plain
 from .workers import OFFERED_SECONDS, offered, waking
 
 

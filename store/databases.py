@@ -14,13 +14,13 @@ from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg.types.json import set_json_dumps
-from sqlalchemy import TextClause, text
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, DisconnectionError, PendingRollbackError, ResourceClosedError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
-Driver = psycopg.AsyncConnection[Any]
+from .drivers import Driver, Session
+
 ReadSession = NewType("ReadSession", AsyncSession)
 WriteSession = NewType("WriteSession", ReadSession)
 # A connection that commits each statement by itself, for what is done so often that a session around it costs more than it does.
@@ -42,7 +42,6 @@ WORKER_OPTIONS: Final = "-c statement_timeout=30000 -c lock_timeout=5000 -c idle
 
 # Made once for each engine: making one takes as long as a short statement.
 _by_itself: "WeakKeyDictionary[AsyncEngine, AsyncEngine]" = WeakKeyDictionary()
-_DIALECT: Final = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 _as_json = partial(json.dumps, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -79,7 +78,7 @@ async def _connect(**arguments: Any) -> Driver:
 @asynccontextmanager
 async def transaction(engine: AsyncEngine) -> AsyncIterator[WriteSession]:
     """One transaction, committed when the block ends well and rolled back otherwise."""
-    async with AsyncSession(engine, expire_on_commit=False, autoflush=False) as session, session.begin():
+    async with Session(engine, expire_on_commit=False, autoflush=False) as session, session.begin():
         yield WriteSession(ReadSession(session))
 
 
@@ -93,7 +92,7 @@ def by_itself(engine: AsyncEngine) -> AsyncEngine:
 @asynccontextmanager
 async def reading(engine: AsyncEngine) -> AsyncIterator[ReadSession]:
     """A session that only reads, each statement by itself; mypy refuses to hand it to a function that writes."""
-    async with AsyncSession(by_itself(engine), expire_on_commit=False, autoflush=False) as session:
+    async with Session(by_itself(engine), expire_on_commit=False, autoflush=False) as session:
         yield ReadSession(session)
 
 
@@ -174,11 +173,6 @@ def sever(driver: Driver) -> None:
 
 class PowerfulRole(Exception):
     """A running process was given a role that could change the audit."""
-
-
-def plain(statement: TextClause) -> str:
-    """A statement as the driver itself takes it, with its values by name."""
-    return str(statement.compile(dialect=_DIALECT))
 
 
 def plain_url(url: str) -> str:

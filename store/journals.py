@@ -16,7 +16,8 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .bases import Base, Stamp
-from .databases import ReadSession, WriteDriver, WriteSession, driver_under, plain
+from .databases import ReadSession, WriteDriver, WriteSession, driver_under
+from .drivers import plain
 from .messages import Priority, telling
 from .people import Person, people_named, person_of
 

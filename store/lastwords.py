@@ -9,7 +9,8 @@ from sqlalchemy import text
 
 from countersign.runs import RunStatus
 
-from .databases import WriteSession, plain
+from .databases import WriteSession
+from .drivers import plain
 from .journals import END_PLAIN, Phase, StepKey, StepState, end_of, values_of
 from .runs import Move, lock_run, move
 

@@ -17,7 +17,8 @@ from countersign.records import value
 from countersign.runs import HOLDING, RunId, RunStatus, sources_of
 
 from .bases import Base, Identifier, Stamp, new_id
-from .databases import Driver, ReadSession, WriteDriver, WriteSession, driver_under, plain
+from .databases import ReadSession, WriteDriver, WriteSession, driver_under
+from .drivers import Driver, plain
 from .messages import ADDING, NewMessage, Priority, as_rows, telling
 from .people import Person, people_named, person_of
 from .workers import OFFERED_SECONDS, offered, waking

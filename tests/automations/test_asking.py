@@ -40,7 +40,7 @@ class Desk:
     async def sql(self, query: str) -> list[Any]:
         async with transaction(self.bot.owner) as session:
             result: Any = await session.execute(text(query))
-            return list(result.all()) if result.returns_rows else []
+            return list(result.all())
 
     async def groups(self, name: str) -> set[str]:
         async with reading(self.bot.services.engine) as session:

@@ -83,7 +83,7 @@ class Tables:
         """As the owner; returns the rows."""
         async with transaction(self.owner) as session:
             result: Any = await session.execute(text(sql), values)
-            return list(result.all()) if result.returns_rows else []
+            return list(result.all())
 
 
 @asynccontextmanager
