@@ -1,6 +1,6 @@
 """(f) Sleeps of 0.1 s, 2 to 20 at once, against the ceiling of ten a second for each place: as runs of their own, and as steps of one plan.
 
-A sample is as many sleeps as take three seconds at the ceiling, from 60 to 600 of them; `--whole` makes it 10,000. Whether the
+A sample is as many sleeps as take ten seconds at the ceiling, from 200 to 2,000 of them; `--whole` makes it 10,000. Whether the
 processors were full shows beside it: a run of its own is asked, planned, planned again, audited and carried out for each sleep.
 """
 
@@ -23,7 +23,7 @@ from benchmarks.steps import CountersignSteps
 from store.databases import reading
 
 PLACES = (2, 5, 10, 20)
-SECONDS = 3
+SECONDS = 10
 WHOLE = 10_000
 MOST_STEPS = 2_000
 SLEEP = 0.1
