@@ -10,8 +10,6 @@ from uuid import UUID
 
 import dramatiq
 import redis
-import uvloop
-from dramatiq.asyncio import EventLoopThread, set_event_loop_thread
 from dramatiq.brokers.redis import RedisBroker, _RedisConsumer
 from dramatiq.common import current_millis
 from dramatiq.errors import ConnectionClosed
@@ -28,21 +26,8 @@ TELL_SECONDS: Final = 1.0
 AGAIN_SECONDS: Final = 0.2
 HINT_SECONDS: Final = 1.0
 MOST_IDS: Final = 16
-START_SECONDS: Final = 10.0
 # After a hint was heard, so that the event loop begins at once: Python's threads take turns, and this one has nothing urgent to do.
 GIVE_WAY_SECONDS: Final = 0.001
-
-
-class Uvloop(AsyncIO):
-    """The event loop of a worker's thread is uvloop's: of 107 ms that a step of 100 ms had a slot for 103 are left."""
-
-    def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:  # noqa: ARG002
-        """Like AsyncIO's, which makes the standard library's loop and gives it a second to begin."""
-        thread = EventLoopThread(self.logger)
-        thread.loop.close()
-        thread.loop = uvloop.new_event_loop()
-        thread.start(timeout=START_SECONDS)
-        set_event_loop_thread(thread)
 
 
 def queue_of(role: str, label: str = "") -> str:
@@ -196,7 +181,7 @@ def open_broker(url: str, *, heard: Callable[[list[UUID]], None] | None = None, 
     )
     broker = WakingBroker(  # type: ignore[no-untyped-call]
         client=redis.Redis(connection_pool=pool),
-        middleware=[Uvloop()],
+        middleware=[AsyncIO()],
         maintenance_chance=20_000,
         heartbeat_timeout=10_000,
         namespace="countersign",

@@ -14,7 +14,6 @@ from uuid import UUID, uuid4
 
 import dramatiq
 import redis
-import uvloop
 from dramatiq.asyncio import get_event_loop_thread
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -71,7 +70,7 @@ def run_role(settings: Settings, role: str, slot: str, *, parent: int, slate: Sl
     try:
         end_dead(settings.database_url, worker=name, parent=parent, slate=slate)
         if role == "housekeeping":
-            uvloop.run(_keep_house(settings, name, parent))
+            asyncio.run(_keep_house(settings, name, parent))
         else:
             _work(settings, role, name, parent, slate)
     except (WrongRedis, PowerfulRole, RegistryError, IntegrationSettingWrong, TypeError) as error:

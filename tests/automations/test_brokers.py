@@ -1,5 +1,6 @@
 """Redis is a hint: who can write to it can waste a worker's time and do nothing else."""
 
+import asyncio
 import json
 import random
 import threading
@@ -9,6 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from dramatiq.asyncio import get_event_loop_thread
 
 from automations.brokers import EXECUTING, MOST_IDS, PLANNING, WAKE_SECONDS, WakingBroker, WrongRedis, check_redis, open_broker
 from countersign.invocations import Place
@@ -55,6 +57,22 @@ def test_a_consumer_that_waits_is_woken_by_a_hint_and_leaves_none_behind(broker:
     assert time.monotonic() - started < WAKE_SECONDS
     waiting.ack(message)
     assert broker.client.llen(f"{SPACE}:{PLANNING}") == 0
+
+
+def test_a_script_may_write_to_its_outputs_by_their_names(broker: WakingBroker) -> None:
+    """The loop of a worker gives it pipes; with uvloop's sockets /dev/stderr could not be opened."""
+
+    async def told() -> tuple[bytes, bytes]:
+        script = "cat /dev/stdin > /dev/stdout; echo told | tee /dev/stderr >/dev/null"
+        pipes: Any = {name: asyncio.subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+        return await (await asyncio.create_subprocess_exec("sh", "-ec", script, **pipes)).communicate(b"fed")
+
+    broker.emit_before("worker_boot", None)
+    try:
+        thread: Any = get_event_loop_thread()
+        assert thread.run_coroutine(told()) == (b"fed", b"told\n")
+    finally:
+        broker.emit_after("worker_shutdown", None)
 
 
 def test_an_idle_consumer_gives_nothing_within_its_second(broker: WakingBroker) -> None:

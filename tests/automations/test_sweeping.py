@@ -15,7 +15,7 @@ from store.databases import transaction
 from store.runs import NewRun, create
 from tests.hubs import World
 
-_LATER = text("UPDATE runs SET due_at = due_at - cast(:passed AS float) * interval '1 second'").bindparams(passed=LEFT_LYING_SECONDS + 1)
+_LATER = text("UPDATE runs SET due_at = due_at - cast(:passed AS float) * interval '1 second'")
 
 
 class _Heard:
@@ -40,7 +40,7 @@ async def test_who_does_not_lead_hints_at_what_the_one_who_leads_has_left_lying(
         await hint_what_is_due(services, dispatcher)
         assert not heard.ids, "the one who leads has just been told"
         async with transaction(services.engine) as session:
-            await session.execute(_LATER)
+            await session.execute(_LATER, {"passed": LEFT_LYING_SECONDS + 1})
         for _ in range(2):
             await hint_what_is_due(services, dispatcher)
         assert heard.ids == [born], "once, and not again within the same seconds"
