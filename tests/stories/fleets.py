@@ -36,12 +36,14 @@ groups: {staff: [runner], leads: [approver]}
 """
 STOP_SECONDS: Final = 60.0
 START_SECONDS: Final = 60.0
+LADEN_SECONDS: Final = 5.0
 CHILDREN: Final = 3
 _WAITING: Final = text("""
 SELECT r.id, q.digest, r.arguments->>'name' AS name FROM runs r JOIN approval_requests q ON q.run_id = r.id AND q.revision = r.revision
 WHERE r.status = 'awaiting_approval' AND r.arguments->>'name' NOT LIKE 'keep-%'
 AND NOT (r.arguments->>'name' LIKE 'first-%' AND r.revision > 1)
 """)
+_RUNNING: Final = text("SELECT count(*) FROM runs WHERE status = 'running'")
 _MOVING: Final = text("""
 SELECT count(*) FROM runs WHERE NOT status = ANY(:resting) AND NOT (status = 'awaiting_approval'
 AND (arguments->>'name' LIKE 'keep-%' OR (arguments->>'name' LIKE 'first-%' AND revision > 1)))
@@ -143,6 +145,8 @@ class Fleet:
         await asyncio.sleep(1)
         for n in range(self.size.restarts):
             before = await self._workers()
+            with contextlib.suppress(AssertionError):  # on a busy machine it came to pass that no host had anything to give back
+                await until(self._laden, seconds=LADEN_SECONDS)
             self.stops.append(await self.hosts[n % 2].swap())
             if self.dice.random() < 0.8:  # an orchestrator waits until it is up, not everybody does
                 await until(lambda before=before: self._more(before), seconds=START_SECONDS, what="the host is up")  # type: ignore[misc]
@@ -154,6 +158,10 @@ class Fleet:
             self.counts["times a version was gone"] += gone
             await asyncio.sleep(self.size.gone + 2 if gone else 0.3 + self.dice.random())
         self.rolled.set()
+
+    async def _laden(self) -> bool:
+        async with reading(self.engine) as session:
+            return int((await session.execute(_RUNNING)).scalar_one()) >= len(self.hosts)
 
     async def _workers(self) -> int:
         async with reading(self.engine) as session:
