@@ -4,6 +4,7 @@ SQLAlchemy's own way from a text to its rows takes twice as long as the driver's
 0.49 against 0.25 ms of a processor, several times for each click and each step (docs/decisions/psycopg-one-driver.md).
 """
 
+import asyncio
 from functools import lru_cache
 from typing import Any, Final, NoReturn
 
@@ -39,7 +40,7 @@ class Session(AsyncSession):
             found = await cursor.fetchall() if cursor.rownumber is not None else ()
         except psycopg.Error as error:
             await self._fail(driver, statement.text, error)
-        except BaseException:
+        except asyncio.CancelledError:
             await (await self.connection()).invalidate()  # whether the server still works at it is open
             raise
         return IteratorResult(_names(tuple(one.name for one in cursor.description or ())), iter(found))
