@@ -41,6 +41,8 @@ class Slate:
         self._head = b""
         self._size = 0
         self._calls: dict[StepKey, End | None] = {}
+        self._lengths: dict[StepKey, int] = {}
+        self._matters = 0
 
     @classmethod
     def blank(cls) -> "Slate":
@@ -54,17 +56,17 @@ class Slate:
     def begin(self, worker: str) -> None:
         """Wipes it and signs it: from now on every call of this worker is on it."""
         self._calls.clear()
+        self._lengths.clear()
+        self._matters = 0
         self._head = json.dumps(worker).encode() + b"\n"
         self._write_anew()
 
     def call(self, key: StepKey) -> None:
         """The call is made as soon as this has returned."""
-        self._calls[key] = None
         self._add(key, None)
 
     def end(self, key: StepKey, **end: Any) -> None:
         """How the call ended: what the journal is about to be told."""
-        self._calls[key] = end
         self._add(key, end)
 
     def ended(self, run_id: UUID) -> dict[StepKey, End]:
@@ -75,6 +77,7 @@ class Slate:
         """The run is in nobody's hands, or in somebody else's."""
         for key in [key for key in self._calls if key.run_id == run_id]:
             del self._calls[key]
+            self._matters -= self._lengths.pop(key, 0)
 
     def read(self) -> LastWords | None:
         """The words of the process that wrote last; None when there are none that can be relied on. A line cut off was not written."""
@@ -88,12 +91,15 @@ class Slate:
             return None
 
     def _add(self, key: StepKey, end: End | None) -> None:
+        self._calls[key] = end
         if self._file is None or not self._head:
             return
-        if self._size > ROOM and self._size > _ROOMY * sum(len(_line(*one)) for one in self._calls.items()):
+        line = _line(key, end)
+        self._matters += len(line) - self._lengths.get(key, 0)
+        self._lengths[key] = len(line)
+        if self._size > ROOM and self._size > _ROOMY * self._matters:
             self._write_anew()
         else:
-            line = _line(key, end)
             self._write(line, self._size)
             self._size += len(line)
 

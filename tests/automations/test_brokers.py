@@ -64,7 +64,7 @@ def test_a_script_may_write_to_its_outputs_by_their_names(broker: WakingBroker) 
 
     async def told() -> tuple[bytes, bytes]:
         script = "cat /dev/stdin > /dev/stdout; echo told | tee /dev/stderr >/dev/null"
-        pipes: Any = {name: asyncio.subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+        pipes: Any = dict.fromkeys(("stdin", "stdout", "stderr"), asyncio.subprocess.PIPE)
         return await (await asyncio.create_subprocess_exec("sh", "-ec", script, **pipes)).communicate(b"fed")
 
     broker.emit_before("worker_boot", None)
