@@ -1,7 +1,7 @@
 """The driver under SQLAlchemy, and sessions that hand it their statements in text.
 
-SQLAlchemy's own way from a text to its rows takes twice as long as the driver's, and longer than Postgres takes for most of ours:
-0.49 against 0.25 ms of a processor, several times for each click and each step (docs/decisions/psycopg-one-driver.md).
+SQLAlchemy's own way from a text to its rows takes up to twice as long as the driver's, and longer than Postgres takes for most of ours:
+0.48 against 0.25 to 0.35 ms of a slow processor, several times for each click and each step (docs/decisions/psycopg-one-driver.md).
 """
 
 import asyncio
