@@ -37,7 +37,7 @@ async def carry_out(work: Work, start: Start | None = None) -> None:
 
 
 async def _forward(work: Work, rows: Sequence[StepRow], start: Start | None = None) -> None:
-    walk = Walk(work, rows, begun=start.begun if start else None, ahead=start is not None and start.ahead)
+    walk = Walk(work, rows, start)
     await walk.go()
     if walk.stops:
         await _stop(work, walk.stops)

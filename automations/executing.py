@@ -240,10 +240,19 @@ async def _started(services: Services, rulebook: Rulebook, work: Work, command: 
         return None
     begin = partial(_begin, services, rulebook, work, command, broken_by=agreement.broken_by)
     start = replace(await begin(), ahead=True) if not agreement.broken_by and _may_begin_ahead(work) else None
-    if not await work.slot.take() or (services.ending and start is None):
+    taken, seen = await _take_slot(work, start)
+    if not taken or (services.ending and start is None):
         await _leave(work, start)
         return None
-    return start or await begin()
+    return replace(start, seen=seen) if start else await begin()
+
+
+async def _take_slot(work: Work, start: Start | None) -> tuple[bool, bool]:
+    """Whether the run has a slot, and whether nothing had changed a moment before for the step that has begun ahead of it."""
+    if start is None or start.begun is None or work.looked is None:
+        return await work.slot.take(), False
+    with work.services.lookout.watching((key_of(work, start.begun, Phase.do), work.looked[1])) as sight:
+        return await work.slot.take(), sight.recent
 
 
 def _may_begin_ahead(work: Work) -> bool:

@@ -75,13 +75,15 @@ class Gate:
         halt = await self.look()
         return await begin(self.work, key, step) if halt is None else halt
 
-    async def confirm(self, key: StepKey, step: Mapping[str, Any]) -> Begun | Outcome:
+    async def confirm(self, key: StepKey, step: Mapping[str, Any], *, seen: bool) -> Begun | Outcome:
         """Of a step that has begun and was not called at once: that it may be called, if nothing has changed since. Raises LostClaim.
+
+        It is asked unless that was `seen` a moment ago.
 
         A worker that ends meanwhile makes the call: another one may not have the code, and asking anew about what has begun is no way back.
         """
         services, bearing = self.work.services, self._recent()
-        if bearing is not None and await services.insist_alone(partial(is_unchanged, key=key, bearing=bearing)):
+        if bearing is not None and (seen or await services.insist_alone(partial(is_unchanged, key=key, bearing=bearing))):
             return Begun(1, 0.0)
         await services.insist_alone(partial(end_step, key=key, state=StepState.not_done))
         return await self.begin(key, step)

@@ -20,8 +20,10 @@ from commands.rulebooks import Rulebook, read_rulebook
 from commands.switches import stopped_integrations
 from countersign.labels import labels_in
 from integrations.catalogs import Catalog
+from store.beginnings import find_unchanged
 from store.databases import ReadSession, WriteDriver, WriteSession, by_itself, open_engine, reading, transaction, trouble_of
 from store.drivers import Session
+from store.journals import Bearing, StepKey
 from store.messages import call_senders
 from store.objects import Objects
 from store.policies import find_digest
@@ -31,6 +33,7 @@ from store.switches import Switch, find_switches
 
 from .batches import Batches
 from .connections import FEW, Connections
+from .lookouts import EVERY_SECONDS, Lookout
 from .redactions import Redactor, secrets_of_environment
 from .slates import Slate
 from .slots import Slots, Suspects
@@ -96,6 +99,16 @@ class Services:
                 await call_senders(session)
 
         return Teller(speak)
+
+    @cached_property
+    def lookout(self) -> Lookout[tuple[StepKey, Bearing]]:
+        """Sees whether anything has changed for runs that have begun ahead of their slot."""
+
+        async def look(begun: Sequence[tuple[StepKey, Bearing]]) -> Sequence[bool]:
+            async with self.plain_statement() as driver:
+                return await find_unchanged(driver, begun)
+
+        return Lookout(look, worth=lambda: self.slots.seconds_between < 2 * EVERY_SECONDS)
 
     @property
     def redactor(self) -> Redactor:
@@ -245,6 +258,7 @@ class Services:
     async def close(self) -> None:
         for one in self._batches.values():
             await one.close()
+        await self.lookout.close()
         await self.teller.close()
         await self.catalog.close()
         await self.connections.close()

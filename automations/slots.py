@@ -42,6 +42,11 @@ class Slots:
         """Whether who asks now has to wait."""
         return self._free is not None and self._free.locked()
 
+    @property
+    def seconds_between(self) -> float:
+        """How long it takes on average until the next one is free."""
+        return self._usual / (self.count or 1)
+
     async def until_short(self) -> None:
         """Until a run more is wanted for the slots that become free next: those that are in hand by then are taken together."""
         while self.all_taken and 0 < self._ahead <= self._next:

@@ -8,6 +8,7 @@ from typing import Any
 
 from countersign.shapes import Node, chosen, shape_of
 from countersign.values import REF_KEY
+from store.beginnings import Start
 from store.journals import Begun, Finished, Phase, StepKey, StepRow, StepState
 from store.waits import Waiting
 
@@ -41,13 +42,12 @@ class Ahead:
 @dataclass
 class Walk:
     """One way through a plan. `results` are those of the steps done, by position; `stops` are the ends that stopped it,
-    `waits` is what it has to wait for. The step `begun`, if any, is begun already and not called; some time ago, if that was `ahead`.
-    The `last` of all is done, which the run's own end is to say."""
+    `waits` is what it has to wait for. The step that began with the run, if `start` says so, is not called yet. The `last` of all is done,
+    which the run's own end is to say."""
 
     work: Work
     rows: Sequence[StepRow]
-    begun: int | None = None
-    ahead: bool = False
+    start: Start | None = None
     results: dict[int, Any] = field(default_factory=dict)
     stops: list[Stop] = field(default_factory=list)
     waits: dict[tuple[str, str], Waiting] = field(default_factory=dict)
@@ -168,9 +168,9 @@ class Walk:
 
     async def _begin(self, key: StepKey, step: Mapping[str, Any]) -> Begun | Outcome:
         """Nothing begins, or begins again, once something has stopped the run, but what was under way when its worker died is finished."""
-        if key.position == self.begun:
-            self.begun = None
-            return await self._gate.confirm(key, step) if self.ahead else Begun(1, 0.0)
+        if (start := self.start) is not None and key.position == start.begun:
+            self.start = None
+            return await self._gate.confirm(key, step, seen=start.seen) if start.ahead else Begun(1, 0.0)
         after = None if self.stops else self._after.pop(key.position, None)
         if not self.stops:
             return await self._gate.begin(key, step, after)

@@ -15,7 +15,7 @@ from countersign.runs import RunId, RunStatus
 from .claims import CLAIMED, Claim
 from .databases import WriteDriver
 from .drivers import plain
-from .journals import NOTED_END, START, UNCHANGED, Bearing, Finished
+from .journals import FENCE, NOTED_END, START, UNCHANGED, Bearing, Finished, StepKey
 from .people import people_named, person_of
 from .runs import MOVED_UNTOLD, Move, RunRow, moving, run_of
 
@@ -45,6 +45,13 @@ SELECT id, {_SHOWN} FROM moved
 """)  # noqa: S608  built from constants
 )
 _UNCHANGED: Final = UNCHANGED.replace(":run_id", "s.run_id").replace(":policy", "s.policy").replace(":asker", "s.asker")
+_HELD: Final = FENCE.replace(":run_id", "s.run_id").replace(":attempt", "s.attempt").replace(" FOR SHARE", "")
+_STILL: Final = plain(
+    text(f"""
+SELECT s.number FROM unnest(cast(:runs AS uuid[]), cast(:attempts AS int[]), cast(:policies AS text[]), cast(:askers AS text[]))
+       WITH ORDINALITY AS s(run_id, attempt, policy, asker, number) WHERE {_HELD} AND {_UNCHANGED}
+""")  # noqa: S608  built from constants
+)
 _BEGIN: Final = plain(
     text(f"""{_UNTOLD},
 starts AS (SELECT w.*, m.attempt FROM moved m JOIN jsonb_to_recordset(cast(:starts AS jsonb)) AS w(
@@ -102,12 +109,14 @@ class First:
 class Start:
     """What became of a run that begins: whether nothing was in its journal yet, and the position of the step that has begun with it.
 
-    `ahead` of its slot: that step is called some time later. `shown`: senders have to be told.
+    `ahead` of its slot: that step is called some time later. `seen`: a moment before that nothing had changed for it. `shown`:
+    senders have to be told.
     """
 
     fresh: bool
     begun: int | None = None
     ahead: bool = False
+    seen: bool = False
     shown: bool = False
 
 
@@ -134,6 +143,18 @@ async def begin_runs(driver: WriteDriver, beginnings: Sequence[Beginning], *, wo
     own = {"starts": Jsonb([one.as_row() for one in beginnings]), "worker": worker}
     rows = {row["id"]: row for row in await _rows(driver, _BEGIN, moving([one.move for one in beginnings]) | own)}
     return [_start(rows[one.move.run_id], one.first) if one.move.run_id in rows else None for one in beginnings]
+
+
+async def find_unchanged(driver: WriteDriver, begun: Sequence[tuple[StepKey, Bearing]]) -> list[bool]:
+    """`journals.is_unchanged` of several runs at once, in their order."""
+    values = {
+        "runs": [key.run_id for key, _ in begun],
+        "attempts": [key.attempt for key, _ in begun],
+        "policies": [bearing.policy for _, bearing in begun],
+        "askers": [bearing.asker for _, bearing in begun],
+    }
+    still = {row["number"] for row in await _rows(driver, _STILL, values)}
+    return [number in still for number in range(1, len(begun) + 1)]
 
 
 def _start(row: dict[str, Any], first: First | None) -> Start:

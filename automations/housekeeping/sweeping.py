@@ -40,6 +40,8 @@ QUIET_SECONDS: Final = 1.0
 LEFT_LYING_SECONDS: Final = 3.0
 TENDING_SECONDS: Final = 2.0
 CHOICES_SECONDS: Final = 30.0
+HINTED_AT_ONCE: Final = 1_024
+"""More than a worker plans in a second, so that none stands still with thousands of runs in front of it until the next sweep."""
 LOST_SECONDS: Final = 15.0
 _WORK: Final = {
     PLANNING: (RunStatus.submitted, RunStatus.planning),
@@ -139,7 +141,7 @@ async def hint_what_is_due(services: Services, dispatcher: Dispatcher) -> None:
             await show_labelled(session)
             dispatcher.labels = labels
         due = {
-            queue_of(role, label): await find_due(session, statuses=statuses, quiet=quiet, limit=256, label=label)
+            queue_of(role, label): await find_due(session, statuses=statuses, quiet=quiet, limit=HINTED_AT_ONCE, label=label)
             for role, statuses in _WORK.items()
             for label in ("", *labels)
         }
