@@ -40,20 +40,21 @@ class Lookout(Generic[One]):
     def __init__(self, look: Callable[[Sequence[One]], Awaitable[Sequence[bool]]], *, worth: Callable[[], bool]) -> None:
         """`look` says of each whether it is unchanged; nobody looks while it is not `worth` it, or after trouble with Postgres."""
         self._look, self._worth = look, worth
-        self._watched: list[Sight[One]] = []
+        self.watched: list[Sight[One]] = []
+        """In the order in which they came."""
         self._looking: asyncio.Task[None] | None = None
 
     @contextmanager
     def watching(self, one: One) -> Iterator[Sight[One]]:
         """Looks at it meanwhile, in turn with all others."""
         sight = Sight(one)
-        self._watched.append(sight)
+        self.watched.append(sight)
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._go())
         try:
             yield sight
         finally:
-            self._watched.remove(sight)
+            self.watched.remove(sight)
 
     async def close(self) -> None:
         """Looks at nothing any more."""
@@ -63,10 +64,10 @@ class Lookout(Generic[One]):
                 await self._looking
 
     async def _go(self) -> None:
-        while self._watched:
+        while self.watched:
             if self._worth():
                 try:
-                    await self._see(list(self._watched))
+                    await self._see(list(self.watched))
                 except (SQLAlchemyError, psycopg.Error, OSError) as error:
                     _log.warning("runs that are about to be called could not be looked at: %s", type(error).__name__)
             await asyncio.sleep(EVERY_SECONDS)

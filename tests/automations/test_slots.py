@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from automations import slots
+from automations import halting, lookouts, slots
 from automations.executing import execute_runs
 from automations.slots import AHEAD, Slot, Slots
 from kit.bots import Bot, Member, RunHandle
+from store import journals
 from store.databases import reading, transaction
+from store.journals import Bearing, StepKey
 from store.runs import RunRow, search_runs
 from tests.automations.carts import traced
 from tests.hubs import until
@@ -67,10 +69,13 @@ async def test_runs_are_made_ready_only_while_slots_become_free_soon(monkeypatch
     assert most.hands == 4 + AHEAD + 2 + 2
 
 
-async def waiting(crew: Bot, ada: Member, how: str) -> "tuple[Slot, asyncio.Task[RunHandle]]":
-    """The only slot, which somebody else has, and a run that waits for it."""
+async def waiting(crew: Bot, ada: Member, how: str, *, soon: bool = False) -> "tuple[Slot, asyncio.Task[RunHandle]]":
+    """The only slot, which somebody else has, and a run that waits for it; `soon`: it has been free after a moment until now."""
     crew.services.slots = Slots(1)
     busy = Slot(crew.services.slots)
+    if soon:
+        assert await busy.take()
+        busy.free()
     assert await busy.take()
     return busy, asyncio.create_task(ada.say(f"course how='{how}'"))
 
@@ -91,6 +96,25 @@ async def begun(crew: Bot) -> None:
         return await states(crew) == [("calling", 1)]
 
     await until(calling, what="its first step has begun")
+
+
+async def seen(crew: Bot, *, unchanged: bool = True) -> None:
+    async def looked() -> bool:
+        return [one.recent for one in crew.services.lookout.watched] == [unchanged]
+
+    await until(looked, what="somebody has looked at the run that waits")
+
+
+def looks_of_runs(monkeypatch: pytest.MonkeyPatch) -> list[StepKey]:
+    """What runs look at by themselves before they make a call that began ahead."""
+    asked: list[StepKey] = []
+
+    async def is_unchanged(through: Any, key: StepKey, bearing: Bearing) -> bool:
+        asked.append(key)
+        return await journals.is_unchanged(through, key, bearing)
+
+    monkeypatch.setattr(halting, "is_unchanged", is_unchanged)
+    return asked
 
 
 @pytest.mark.parametrize(("how", "status", "left"), [("once only", "queued", []), ("slowly", "running", [("not_done", 1)])])
@@ -127,14 +151,36 @@ async def test_a_step_that_may_be_repeated_begins_ahead_of_its_slot_and_is_calle
     assert await states(crew) == [("done", 1), ("done", 1)]
 
 
+async def test_nobody_looks_once_more_at_what_was_seen_a_moment_before(
+    crew: Bot, ada: Member, trace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookouts, "RECENT_SECONDS", 60.0)
+    asked = looks_of_runs(monkeypatch)
+    busy, working = await waiting(crew, ada, "slowly", soon=True)
+    await begun(crew)
+    await seen(crew)
+    busy.free()
+    assert (await working).succeeded
+    assert traced(trace) == ["?a", "+a", "?b", "+b"]
+    assert asked == []
+
+
+@pytest.mark.parametrize("soon", [False, True])
 @pytest.mark.parametrize(
     ("change", "status"), [("cancelled_by = 'max'", "cancelled"), ("paused_by = 'max'", "waiting"), ("attempt = attempt + 1", "running")]
 )
-async def test_what_changes_before_the_call_stands_in_its_way(crew: Bot, ada: Member, trace: Path, change: str, status: str) -> None:
-    busy, working = await waiting(crew, ada, "slowly")
+async def test_what_changes_before_the_call_stands_in_its_way(
+    crew: Bot, ada: Member, trace: Path, monkeypatch: pytest.MonkeyPatch, change: str, status: str, soon: bool
+) -> None:
+    """Whether it looks by itself when it has its slot, or is looked at while it waits for one that is free `soon`."""
+    monkeypatch.setattr(lookouts, "RECENT_SECONDS", 60.0)
+    busy, working = await waiting(crew, ada, "slowly", soon=soon)
     await begun(crew)
+    if soon:
+        await seen(crew)
     async with transaction(crew.owner) as session:
         await session.execute(text(f"UPDATE runs SET {change} WHERE id = {_NEWEST}"))  # noqa: S608
+    await seen(crew, unchanged=False)
     busy.free()
     await working
     row = await row_of(crew)

@@ -48,10 +48,24 @@ async def test_who_does_not_lead_hints_at_what_the_one_who_leads_has_left_lying(
         await services.close()
 
 
-def _new() -> Any:
+async def test_a_backlog_is_hinted_at_a_thousand_at_a_time(world: World) -> None:
+    services = open_services(world.settings(role="worker"), name="sweeper", pool=2)
+    heard = _Heard()
+    dispatcher = Dispatcher("", cast(WakingBroker, heard), asyncio.Event())
+    try:
+        async with transaction(services.engine) as session:
+            await create(session, [_new(f"due {n}") for n in range(600)])
+            await session.execute(_LATER, {"passed": LEFT_LYING_SECONDS + 1})
+        await hint_what_is_due(services, dispatcher)
+        assert len({*heard.ids}) == len(heard.ids) == 600
+    finally:
+        await services.close()
+
+
+def _new(key: str = "due") -> Any:
     place = {"platform": "api", "team": "", "channel": "", "thread": "", "shared": False}
     return NewRun(
-        key="due",
+        key=key,
         command="help",
         code_version="0" * 64,
         risk=0,
