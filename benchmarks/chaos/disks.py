@@ -16,6 +16,7 @@ from store.embedded import EmbeddedPostgres
 from store.embedded.accounts import Account
 
 WIDE: Final = "6g"
+TRIES: Final = 20
 
 
 @dataclass(frozen=True)
@@ -25,16 +26,25 @@ class Disk:
     path: Path
 
     def fill(self) -> None:
-        """From now on it is as large as what is in it: nothing more fits."""
-        used = os.statvfs(self.path)
-        self._resize(f"{(used.f_blocks - used.f_bfree) * used.f_frsize // 1024 + 64}k")
+        """From now on it is as large as what is in it: nothing more fits.
+
+        Postgres goes on writing meanwhile, and a disk cannot be made smaller than what is in it by then.
+        """
+        for _ in range(TRIES - 1):
+            if self._resize(self._used()):
+                return
+        self._resize(self._used(), check=True)
 
     def empty(self) -> None:
         """There is room again."""
-        self._resize(WIDE)
+        self._resize(WIDE, check=True)
 
-    def _resize(self, to: str) -> None:
-        subprocess.run(["mount", "-o", f"remount,size={to}", str(self.path)], check=True)
+    def _used(self) -> str:
+        used = os.statvfs(self.path)
+        return f"{(used.f_blocks - used.f_bfree) * used.f_frsize // 1024 + 64}k"
+
+    def _resize(self, to: str, *, check: bool = False) -> bool:
+        return not subprocess.run(["mount", "-o", f"remount,size={to}", str(self.path)], check=check, capture_output=True).returncode
 
 
 @contextmanager
