@@ -16,7 +16,7 @@ from store.embedded import EmbeddedPostgres
 from store.embedded.accounts import Account
 
 WIDE: Final = "6g"
-TRIES: Final = 20
+TRIES: Final = 8
 
 
 @dataclass(frozen=True)
@@ -28,20 +28,20 @@ class Disk:
     def fill(self) -> None:
         """From now on it is as large as what is in it: nothing more fits.
 
-        Postgres goes on writing meanwhile, and a disk cannot be made smaller than what is in it by then.
+        Postgres goes on writing meanwhile, and a disk cannot be made smaller than what is in it by then: each try leaves more room.
         """
-        for _ in range(TRIES - 1):
-            if self._resize(self._used()):
-                return
-        self._resize(self._used(), check=True)
+        rooms = [64 << doubled for doubled in range(TRIES)]
+        if not any(self._resize(self._used(room)) for room in rooms[:-1]):
+            self._resize(self._used(rooms[-1]), check=True)
 
     def empty(self) -> None:
         """There is room again."""
         self._resize(WIDE, check=True)
 
-    def _used(self) -> str:
+    def _used(self, room: int) -> str:
+        """The size of what is in it, and so many KiB more."""
         used = os.statvfs(self.path)
-        return f"{(used.f_blocks - used.f_bfree) * used.f_frsize // 1024 + 64}k"
+        return f"{(used.f_blocks - used.f_bfree) * used.f_frsize // 1024 + room}k"
 
     def _resize(self, to: str, *, check: bool = False) -> bool:
         return not subprocess.run(["mount", "-o", f"remount,size={to}", str(self.path)], check=check, capture_output=True).returncode
