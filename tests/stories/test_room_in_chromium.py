@@ -51,7 +51,7 @@ class Stage:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def house(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
     """One for all stories: each asks for a run of its own."""
-    find_chromium()
+    find_chromium(whole=True)
     folder = tmp_path_factory.mktemp("room")
     world = World(servers.fresh_database(), servers.redis.url, folder, policy=DEMO.read_text())
     await world.prepare()
@@ -195,7 +195,7 @@ async def _until_shown(tab: Page, what: str, button: str) -> None:
 
 @asynccontextmanager
 async def _stage(world: World, site: str) -> AsyncIterator[Stage]:
-    async with served(world, DEMO="true") as web, chromium() as browser:
+    async with served(world, DEMO="true") as web, chromium(whole=True) as browser:
         with world.workers():
             await until(lambda: _is_ready(web), what="workers are seen")
             yield Stage(web, site, browser)
