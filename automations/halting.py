@@ -16,7 +16,7 @@ from commands.authorizing import Refused
 from commands.switches import against_run
 from countersign.shapes import shape_of
 from countersign.tasks import ASK
-from store.beginnings import First
+from store.beginnings import First, find_unchanged
 from store.databases import ReadSession
 from store.journals import (
     Bearing,
@@ -28,7 +28,6 @@ from store.journals import (
     begin_step_unchanged,
     end_step,
     find_bearing,
-    is_unchanged,
 )
 from store.switches import Held
 
@@ -78,12 +77,11 @@ class Gate:
     async def confirm(self, key: StepKey, step: Mapping[str, Any], *, seen: bool) -> Begun | Outcome:
         """Of a step that has begun and was not called at once: that it may be called, if nothing has changed since. Raises LostClaim.
 
-        It is asked unless that was `seen` a moment ago.
-
-        A worker that ends meanwhile makes the call: another one may not have the code, and asking anew about what has begun is no way back.
+        Postgres is asked, unless that was `seen` a moment ago. A worker that ends meanwhile makes the call: another one may not have the
+        code, and asking anew about what has begun is no way back.
         """
         services, bearing = self.work.services, self._recent()
-        if bearing is not None and (seen or await services.insist_alone(partial(is_unchanged, key=key, bearing=bearing))):
+        if bearing is not None and (seen or all(await services.insist_alone(partial(find_unchanged, begun=[(key, bearing)])))):
             return Begun(1, 0.0)
         await services.insist_alone(partial(end_step, key=key, state=StepState.not_done))
         return await self.begin(key, step)

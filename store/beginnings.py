@@ -146,7 +146,7 @@ async def begin_runs(driver: WriteDriver, beginnings: Sequence[Beginning], *, wo
 
 
 async def find_unchanged(driver: WriteDriver, begun: Sequence[tuple[StepKey, Bearing]]) -> list[bool]:
-    """`journals.is_unchanged` of several runs at once, in their order."""
+    """Of each whether its claim holds, and all is as `journals.begin_step_unchanged` would want it, in their order; this writes nothing."""
     values = {
         "runs": [key.run_id for key, _ in begun],
         "attempts": [key.attempt for key, _ in begun],

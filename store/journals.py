@@ -135,7 +135,6 @@ _END_AND_BEGIN: Final = plain(
         " SELECT b.tries, b.seconds FROM known LEFT JOIN begun b ON true"
     )
 )
-_UNCHANGED: Final = plain(text(f"SELECT 1 WHERE {FENCE.replace(' FOR SHARE', '')} AND {UNCHANGED}"))
 _PROGRESS = text(f"""
 UPDATE steps SET progress = cast(:progress AS jsonb) WHERE run_id = :run_id AND revision = :revision AND position = :position
 AND phase = :phase AND attempt = :attempt AND {FENCE} RETURNING 1
@@ -219,12 +218,6 @@ async def begin_step_unchanged(
     elif (row := await _first(through, _END_AND_BEGIN, values | end_of(after.key, StepState.done, after.result, "", None))) is None:
         raise LostClaim
     return Begun(row[0], float(row[1])) if row and row[0] is not None else None
-
-
-async def is_unchanged(through: WriteSession | WriteDriver, key: StepKey, bearing: Bearing) -> bool:
-    """Whether the claim holds, and all is as `begin_step_unchanged` would want it; this writes nothing."""
-    values = values_of(key) | {"policy": bearing.policy, "asker": bearing.asker}
-    return await _first(through, _UNCHANGED, values) is not None
 
 
 async def end_step(

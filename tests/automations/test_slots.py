@@ -1,6 +1,7 @@
 """Never more runs at once than slots; a few are made ready meanwhile, and none of them waits here for long."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from automations import halting, lookouts, slots
 from automations.executing import execute_runs
 from automations.slots import AHEAD, Slot, Slots
 from kit.bots import Bot, Member, RunHandle
-from store import journals
-from store.databases import reading, transaction
+from store import beginnings
+from store.databases import WriteDriver, reading, transaction
 from store.journals import Bearing, StepKey
 from store.runs import RunRow, search_runs
 from tests.automations.carts import traced
@@ -54,11 +55,13 @@ async def test_runs_are_made_ready_only_while_slots_become_free_soon(monkeypatch
     monkeypatch.setattr(slots, "BRISK_SECONDS", 0.05)
     most = Slots(4)
     assert most.hands == 4
+    assert most.seconds_between > slots.BRISK_SECONDS, "nobody knows yet"
     held = [Slot(most) for _ in range(4)]
     for one in held:
         assert await one.take()
     held[0].free()
     assert most.hands == 4 + AHEAD + 2 + 2
+    assert most.seconds_between < slots.BRISK_SECONDS / 4
     assert await held[0].take()
     assert not await Slot(most).take()
     assert most.hands == 4, "nobody waits here any more until one has become free"
@@ -109,11 +112,11 @@ def looks_of_runs(monkeypatch: pytest.MonkeyPatch) -> list[StepKey]:
     """What runs look at by themselves before they make a call that began ahead."""
     asked: list[StepKey] = []
 
-    async def is_unchanged(through: Any, key: StepKey, bearing: Bearing) -> bool:
-        asked.append(key)
-        return await journals.is_unchanged(through, key, bearing)
+    async def find_unchanged(driver: WriteDriver, begun: Sequence[tuple[StepKey, Bearing]]) -> list[bool]:
+        asked.extend(key for key, _ in begun)
+        return await beginnings.find_unchanged(driver, begun)
 
-    monkeypatch.setattr(halting, "is_unchanged", is_unchanged)
+    monkeypatch.setattr(halting, "find_unchanged", find_unchanged)
     return asked
 
 

@@ -1,16 +1,18 @@
 """What is due is hinted at again, whoever leads and whether or not the one who leads is still awake."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
 
+import pytest
 from sqlalchemy import text
 
 from automations.brokers import PLANNING, WakingBroker
 from automations.housekeeping.dispatching import Dispatcher
 from automations.housekeeping.sweeping import LEFT_LYING_SECONDS, hint_what_is_due
-from automations.services import open_services
+from automations.services import Services, open_services
 from store.databases import transaction
 from store.runs import NewRun, create
 from tests.hubs import World
@@ -29,40 +31,50 @@ class _Heard:
         self.ids += ids
 
 
-async def test_who_does_not_lead_hints_at_what_the_one_who_leads_has_left_lying(world: World) -> None:
-    services = open_services(world.settings(role="worker"), name="sweeper", pool=2)
-    heard = _Heard()
-    dispatcher = Dispatcher("", cast(WakingBroker, heard), asyncio.Event())
-    try:
-        async with transaction(services.engine) as session:
-            await create(session, [_new()])
-            (born,) = (await session.execute(text("SELECT id FROM runs"))).scalars().all()
-        await hint_what_is_due(services, dispatcher)
-        assert not heard.ids, "the one who leads has just been told"
-        async with transaction(services.engine) as session:
-            await session.execute(_LATER, {"passed": LEFT_LYING_SECONDS + 1})
-        for _ in range(2):
-            await hint_what_is_due(services, dispatcher)
-        assert heard.ids == [born], "once, and not again within the same seconds"
-    finally:
-        await services.close()
+@dataclass
+class _Sweeper:
+    """One who does not lead."""
+
+    services: Services
+    heard: _Heard
+    dispatcher: Dispatcher
+
+    async def sweep(self) -> list[UUID]:
+        """What has been hinted at by then."""
+        await hint_what_is_due(self.services, self.dispatcher)
+        return self.heard.ids
+
+    async def create(self, count: int) -> list[UUID]:
+        async with transaction(self.services.engine) as session:
+            return [one.run_id for one in (await create(session, [_new(f"due {n}") for n in range(count)])).values()]
+
+    async def pass_on(self, seconds: float) -> None:
+        async with transaction(self.services.engine) as session:
+            await session.execute(_LATER, {"passed": seconds})
 
 
-async def test_a_backlog_is_hinted_at_a_thousand_at_a_time(world: World) -> None:
-    services = open_services(world.settings(role="worker"), name="sweeper", pool=2)
-    heard = _Heard()
-    dispatcher = Dispatcher("", cast(WakingBroker, heard), asyncio.Event())
-    try:
-        async with transaction(services.engine) as session:
-            await create(session, [_new(f"due {n}") for n in range(600)])
-            await session.execute(_LATER, {"passed": LEFT_LYING_SECONDS + 1})
-        await hint_what_is_due(services, dispatcher)
-        assert len({*heard.ids}) == len(heard.ids) == 600
-    finally:
-        await services.close()
+@pytest.fixture
+async def sweeper(world: World) -> AsyncIterator[_Sweeper]:
+    services, heard = open_services(world.settings(role="worker"), name="sweeper", pool=2), _Heard()
+    yield _Sweeper(services, heard, Dispatcher("", cast(WakingBroker, heard), asyncio.Event()))
+    await services.close()
 
 
-def _new(key: str = "due") -> Any:
+async def test_who_does_not_lead_hints_at_what_the_one_who_leads_has_left_lying(sweeper: _Sweeper) -> None:
+    born = await sweeper.create(1)
+    assert await sweeper.sweep() == [], "the one who leads has just been told"
+    await sweeper.pass_on(LEFT_LYING_SECONDS + 1)
+    for _ in range(2):
+        assert await sweeper.sweep() == born, "once, and not again within the same seconds"
+
+
+async def test_a_backlog_is_hinted_at_a_thousand_at_a_time(sweeper: _Sweeper) -> None:
+    born = await sweeper.create(600)
+    await sweeper.pass_on(LEFT_LYING_SECONDS + 1)
+    assert sorted(await sweeper.sweep()) == sorted(born)
+
+
+def _new(key: str) -> Any:
     place = {"platform": "api", "team": "", "channel": "", "thread": "", "shared": False}
     return NewRun(
         key=key,
