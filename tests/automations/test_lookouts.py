@@ -4,12 +4,16 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from types import SimpleNamespace
+from uuid import UUID
 
 import pytest
 
 from automations import lookouts
 from automations.lookouts import Lookout, Sight
-from tests.hubs import until
+from automations.services import open_services
+from store.journals import Bearing, Phase, StepKey
+from store.people import Person
+from tests.hubs import World, until
 
 
 class Coast:
@@ -125,3 +129,12 @@ async def test_a_look_is_as_old_as_the_moment_it_began(monkeypatch: pytest.Monke
         known.append(ada.recent)
         assert known == [True, False]
     await lookout.close()
+
+
+async def test_a_worker_that_ends_leaves_no_lookout_behind(world: World) -> None:
+    services, before = open_services(world.settings(role="worker"), name="looking", pool=1), asyncio.all_tasks()
+    key = StepKey(UUID(int=1), 1, 0, Phase.do, 1)
+    with services.lookout.watching((key, Bearing(None, None, "", "", Person("ada", True, frozenset(), frozenset()), 0.0))):
+        await asyncio.sleep(0)
+        await services.close()
+        assert asyncio.all_tasks() == before
