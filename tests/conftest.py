@@ -1,7 +1,7 @@
 """Fixtures that every room's tests share."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from sqlalchemy import make_url
 from kit.servers import Servers
 from store.embedded import DatabaseUrls
 from store.secrets import Keys
+from tests.engines import kept
 from tests.hubs import World
 from tests.pieces import pytest_xdist_make_scheduler
 from tests.turns import pytest_collection, pytest_collection_modifyitems, pytest_runtest_protocol
@@ -47,18 +48,22 @@ def database(servers: Servers) -> DatabaseUrls:
 
 
 @pytest.fixture(scope="module")
-def shared_database(servers: Servers) -> DatabaseUrls:
+async def shared_database(servers: Servers) -> AsyncIterator[DatabaseUrls]:
     """One migrated database for a file's tests that mind only their own rows: making one takes longer than most of them."""
-    return servers.fresh_database()
+    urls = servers.fresh_database()
+    async with kept(urls):
+        yield urls
 
 
 @pytest.fixture(scope="module")
-def bot_database(servers: Servers) -> DatabaseUrls:
+async def bot_database(servers: Servers) -> AsyncIterator[DatabaseUrls]:
     """Another one, for a file's tests that open a `kit` bot: a bot does every work that is due, whoever asked for it.
 
     No longer than a file's: who enrols a passkey, for one, changes for good what the hub asks of everybody.
     """
-    return servers.fresh_database()
+    urls = servers.fresh_database()
+    async with kept(urls):
+        yield urls
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 """Whose turn it is when several processes share the tests: the longest files begin first, then the stories, and what minds the clock runs
-at last: what takes the whole machine alone, and what mostly waits beside its like.
+at last: what mostly waits beside its like, and what takes the whole machine alone.
 
 Doors have patience with all others: a machine that is busy with several tests must not make an answer late.
 """
@@ -8,7 +8,7 @@ import fcntl
 import gc
 import os
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
 from unittest.mock import patch
@@ -58,6 +58,8 @@ LONGEST: Final = (
 """Each takes more than ten seconds. Begun last, one of them would be one process's work while the others had none."""
 PATIENCE_SECONDS: Final = 60.0
 _KINDS: Final = ("", "quiet", "alone")
+_turns: list[ExitStack] = []
+"""What this process holds, or nothing."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -84,16 +86,26 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Outside of the time limit, which begins when it is the test's turn."""
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """Outside of the time limit, which begins when it is the test's turn.
+
+    A process keeps its turn for all of one kind that it has: given back after each test, those that mind the clock came one by one between
+    the last of the others, and had the machine for 75 s in which it did nothing in 58.
+    """
     kind = kind_of(item)
     with nullcontext() if kind else patience():
         if "PYTEST_XDIST_WORKER" not in os.environ:
             return (yield)
-        with turn(item.config.cache.mkdir("turns"), kind):
+        if not _turns:
+            _turns.append(turns := ExitStack())
+            turns.enter_context(turn(item.config.cache.mkdir("turns"), kind))
+        try:
             if kind:
                 _set_aside()
             return (yield)
+        finally:
+            if nextitem is None or kind_of(nextitem) != kind:
+                _turns.pop().close()
 
 
 def _set_aside() -> None:

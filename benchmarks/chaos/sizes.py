@@ -39,7 +39,7 @@ class Size:
 
 SHORT: Final = Size(
     name="short",
-    seconds=65,
+    seconds=50,
     runs=1_000,
     kills=60,
     pauses=12,
