@@ -36,7 +36,7 @@ from tests.machines.casts import HOMES, MAY, MODELS, NAMES, POLICY, commands, pe
 from tests.machines.checks import check_run
 from tests.machines.ledgers import write_ledger
 from tests.machines.oracles import Someone
-from tests.machines.patience import waiting_here
+from tests.waitings import waiting_here
 
 PLANNING = (RunStatus.submitted, RunStatus.planning)
 EXECUTING = (RunStatus.queued, RunStatus.running, RunStatus.undoing)

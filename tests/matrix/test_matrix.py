@@ -23,6 +23,7 @@ from tests.matrix.surfaces import SCOPES
 from tests.matrix.tables import PERSONAS, Row, read_table
 from tests.matrix.towns import NAMES, POLICY, PRIVATE, STAFF, Run, Town, open_town
 from tests.matrix.ways import LISTED, WAYS, Way
+from tests.waitings import waiting_here
 
 # A whole town tries every door: two minutes beside others.
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
@@ -51,7 +52,8 @@ async def matrix(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> 
         doors = Doors(town)
         recorder = Recorder(town)
         await recorder.gained()
-        yield Matrix(town, doors, recorder)
+        with waiting_here():  # the doors are tried one after the other
+            yield Matrix(town, doors, recorder)
         await doors.close()
 
 
