@@ -239,6 +239,7 @@ def _stage_of_json(data: Mapping[str, Any]) -> Stage:
     return Stage(**{**data, **more, "sets": sets})
 
 
+@lru_cache(maxsize=1_000)
 def _checked_time(text: str, *, of: str, needed: bool = False) -> None:
     if not text and not needed:
         return

@@ -116,7 +116,7 @@ async def ground(folder: Path, size: Size, *, seed: int) -> AsyncIterator[Ground
         made = Ground(servers, redis, urls, folder, ledger, wires, engine, disk)
         await _furnish(made, size, seed)
         for host in made.hosts:
-            stack.callback(host.stop)
+            stack.push_async_callback(asyncio.to_thread, host.stop)  # this thread is the wires' until all have ended
             host.start()
         for host in made.hosts:  # called first: no host waits for the other's end
             stack.callback(host.end)

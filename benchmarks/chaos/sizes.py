@@ -39,7 +39,7 @@ class Size:
 
 SHORT: Final = Size(
     name="short",
-    seconds=50,
+    seconds=40,
     runs=1_000,
     kills=60,
     pauses=12,

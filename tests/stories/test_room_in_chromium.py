@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import httpx
 import pytest
@@ -51,7 +51,7 @@ class Stage:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def house(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
     """One for all stories: each asks for a run of its own."""
-    find_chromium(whole=True)
+    find_chromium()
     folder = tmp_path_factory.mktemp("room")
     world = World(servers.fresh_database(), servers.redis.url, folder, policy=DEMO.read_text())
     await world.prepare()
@@ -70,7 +70,15 @@ async def stage(house: Stage) -> AsyncIterator[Stage]:
         await house.windows.pop().close()
 
 
-async def test_three_people_deploy_to_prod_in_three_tabs(stage: Stage) -> None:
+@pytest_asyncio.fixture(loop_scope="module")
+async def whole_stage(house: Stage) -> AsyncIterator[Stage]:
+    """The same house, entered with the whole browser, which costs half as much again as its shell."""
+    async with chromium(whole=True) as browser:
+        yield replace(house, chromium=browser, windows=[])
+
+
+async def test_three_people_deploy_to_prod_in_three_tabs(whole_stage: Stage) -> None:
+    stage = whole_stage
     window = await stage.come_in()
     ada, lin, kim = [await stage.tab(window, name) for name in ("ada", "lin", "kim")]
     for tab in (ada, lin, kim):
@@ -195,7 +203,7 @@ async def _until_shown(tab: Page, what: str, button: str) -> None:
 
 @asynccontextmanager
 async def _stage(world: World, site: str) -> AsyncIterator[Stage]:
-    async with served(world, DEMO="true") as web, chromium(whole=True) as browser:
+    async with served(world, DEMO="true") as web, chromium() as browser:
         with world.workers():
             await until(lambda: _is_ready(web), what="workers are seen")
             yield Stage(web, site, browser)
