@@ -2,7 +2,7 @@
 
 from .issuers import open_issuer
 from .pages import is_page, problem_page
-from .routes import mount
+from .routes import ROUTERS, mount
 from .sessions import NOISE
 
-__all__ = ["NOISE", "is_page", "mount", "open_issuer", "problem_page"]
+__all__ = ["NOISE", "ROUTERS", "is_page", "mount", "open_issuer", "problem_page"]

@@ -52,13 +52,14 @@ router = APIRouter(include_in_schema=False)
 ANSWER: Final = "a."
 _WORK: Final = (inboxes, bulks, runlists, runpages, asks, asofs, audits, keypages, sessionpages, signins, issuers)
 _STEERING: Final = (peoplepages, accesspages, policypages, operationpages, numberpages, catalogues)
+ROUTERS: Final = (router, *(one.router for one in (*_WORK, *_STEERING)))
 Channel = Annotated[str, Query(max_length=40)]
 As = Annotated[str, Query(alias="as", max_length=64)]
 FormOf = Annotated[str, Query(max_length=100, description="A command whose form is open.")]
 
 
 def mount(app: FastAPI) -> None:
-    """Adds the console's pages to the application."""
+    """Adds what the console's pages share to the application."""
 
     def hub() -> Hub:
         made: Hub = app.state.hub
@@ -66,9 +67,6 @@ def mount(app: FastAPI) -> None:
 
     app.state.pulse, app.state.vigil, app.state.follows, app.state.trays = Pulse(hub), Vigil(hub), Follows(hub), Trays(hub)
     app.state.attempts = Attempts()
-    app.include_router(router)
-    for one in (*_WORK, *_STEERING):
-        app.include_router(one.router)
 
 
 @router.get("/")

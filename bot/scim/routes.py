@@ -26,9 +26,8 @@ router = APIRouter(prefix=PATH, include_in_schema=False)
 
 
 def mount(app: FastAPI) -> None:
-    """Adds the door to the web process."""
+    """Adds the door's own answers to the web process."""
     app.add_exception_handler(ScimProblem, response_of)
-    app.include_router(router)
 
 
 @router.get("/ServiceProviderConfig")
