@@ -33,21 +33,24 @@ from countersign.errors import NotYet
 from countersign.invocations import Door, Invocation, Place
 from countersign.replies import Card, Reply
 from countersign.runs import RunStatus
-from store.approvals import find_request
+from store.approvals import find_requests
 from store.audits import find_trail
 from store.claims import find_due
 from store.databases import ReadSession, reading, transaction
-from store.logs import find_lines
+from store.logs import find_last_lines
 from store.people import Person, find_people, save_people
 from store.policies import apply_policy
 from store.rosters import ADMIN, forget_vouchers
-from store.runs import RunRow, find_run
+from store.runs import RunRow, find_run, find_runs
 from store.secrets import find_secrets
 
 from .signers import Signers
 
 _PLAN = (RunStatus.submitted, RunStatus.planning)
 _EXECUTE = (RunStatus.queued, RunStatus.running, RunStatus.undoing)
+_WAITING = text("SELECT EXISTS (SELECT FROM approval_requests WHERE state = 'open')")
+_TRAILS = text("SELECT run_id, kind FROM audit_events WHERE run_id = ANY(:runs) ORDER BY at_us, seq")
+_LINES = 200
 
 
 @dataclass
@@ -188,12 +191,12 @@ class Bot:
         """Does all work that is due and brings every handle up to date."""
         await self.settle()
         async with reading(self.services.engine) as session:
-            for handle in self._runs.values():
-                await _fill(session, handle)
+            await _fill(session, self._runs)
 
     async def settle(self) -> None:
         """Plans and executes until nothing is due; each plan is made twice, and a difference fails the test."""
-        await reroute(self.services)
+        if await self._waits():
+            await reroute(self.services)
         while await tend_requests(self.services) + await ask_for_reviews(self.services) + await mind_tasks(self.services):
             pass
         async with self.services.transaction() as session:
@@ -218,6 +221,11 @@ class Bot:
         await self._follower.follow()
         while await announce(self.services, self.deliverers):
             pass
+
+    async def _waits(self) -> bool:
+        """Whether any request is open, and so could wait for others than before."""
+        async with reading(self.services.engine) as session:
+            return bool((await session.execute(_WAITING)).scalar_one())
 
     async def _due(self, session: ReadSession, statuses: Sequence[RunStatus]) -> list[UUID]:
         labels = ("", *self.services.labels)
@@ -320,19 +328,27 @@ class Bot:
         self.services.forget()
 
 
-async def _fill(session: ReadSession, handle: RunHandle) -> None:
-    row = await find_run(session, handle.id)
-    if row is None:
+async def _fill(session: ReadSession, handles: Mapping[UUID, RunHandle]) -> None:
+    if not handles:
         return
-    request = await find_request(session, handle.id)
-    plan: Mapping[str, Any] = row.plan or {}
-    handle.status, handle.outcome, handle.summary = RunStatus(row.status), row.outcome, plan.get("summary", "")
-    handle.digest = request.digest if request else row.digest or ""
-    handle.changed = list(plan.get("changed", ()))
-    handle.trail = [one.kind for one in await find_trail(session, handle.id)]
-    handle.log = [one.line for one in await find_lines(session, handle.id)]
-    handle.answer = Reply.model_validate(row.result) if row.result and row.status == RunStatus.answered else None
-    handle.result = row.result.get("result") if row.result and handle.answer is None else None
+    ids = list(handles)
+    rows, requests, logs = (
+        await find_runs(session, ids),
+        await find_requests(session, ids),
+        await find_last_lines(session, ids, last=_LINES),
+    )
+    trails: dict[UUID, list[str]] = {one: [] for one in ids}
+    for event in await session.execute(_TRAILS, {"runs": ids}):
+        trails[event.run_id].append(event.kind)
+    for run_id, row in rows.items():
+        handle, request = handles[run_id], requests.get(run_id)
+        plan: Mapping[str, Any] = row.plan or {}
+        handle.status, handle.outcome, handle.summary = RunStatus(row.status), row.outcome, plan.get("summary", "")
+        handle.digest = request.digest if request else row.digest or ""
+        handle.changed = list(plan.get("changed", ()))
+        handle.trail, handle.log = trails[run_id], logs[run_id]
+        handle.answer = Reply.model_validate(row.result) if row.result and row.status == RunStatus.answered else None
+        handle.result = row.result.get("result") if row.result and handle.answer is None else None
 
 
 def _policy_of(may: Mapping[str, Iterable[str]], sections: Mapping[str, Any]) -> str:

@@ -74,8 +74,10 @@ async def ask_for_reviews(services: Services) -> int:
     """Asks again, every day, for the reviews that nobody has signed; returns how many were due."""
     async with services.transaction() as session:
         due = await find_open_reviews(session, due=True)
+        if not due:
+            return 0
         runs = await find_runs(session, [one.run_id for one in due])
-        people = await find_all_people(session) if due else []
+        people = await find_all_people(session)
         policy = (await services.current_rulebook(session)).policy
         for one in due:
             able = [person for person in people if may_review(policy, person, one.involved)]
