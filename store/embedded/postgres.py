@@ -23,17 +23,8 @@ OWNER, WORKER, WEB = ROLES = ("countersign_owner", "countersign_worker", "counte
 DATABASE = "countersign"
 # A test session opens thousands of connections to hundreds of databases: stretching the password took 1.8 of each connection's 5.6 ms,
 # and every minute each database had a worker that looked for what to vacuum. The passwords are random and as long as a key. What is
-# logged ahead may be kept in memory, and nobody replicates it. Deleting a database looks through all of the buffers. Each statement in the
-# title of its process, and less to log: 3 % of all that Postgres does in the tests.
-_FOR_TESTS = {
-    "scram_iterations": "1",
-    "autovacuum_naptime": "10min",
-    "max_wal_size": "512MB",
-    "shared_buffers": "32MB",
-    "wal_level": "minimal",
-    "max_wal_senders": "0",
-    "update_process_title": "off",
-}
+# logged ahead may be kept in memory. Deleting a database looks through all of the buffers.
+_FOR_TESTS = {"scram_iterations": "1", "autovacuum_naptime": "10min", "max_wal_size": "512MB", "shared_buffers": "32MB"}
 
 log = logging.getLogger(__name__)
 
