@@ -22,8 +22,8 @@ setup: $(VENV)/.programs $(VENV)/.projects ## make .venv from the pinned, hashed
 up: setup ## run the whole hub with its own Postgres and Redis and demo data, and print one link
 	@$(BIN)/countersign up --demo
 
-# Two for each of two cores, as stories often wait for a process or a clock: 11:10 min, and 11:54 with six. tests/turns.py says in which
-# order, and what runs alone.
+# Two for each of two cores, as stories often wait for a process or a clock: 10:02 to 10:17 min. Three took as long, and six longer.
+# tests/turns.py says in which order, and what runs alone.
 WORKERS ?= 4
 
 test: setup ## run all tests, in WORKERS processes (4)
