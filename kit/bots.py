@@ -48,7 +48,6 @@ from .signers import Signers
 
 _PLAN = (RunStatus.submitted, RunStatus.planning)
 _EXECUTE = (RunStatus.queued, RunStatus.running, RunStatus.undoing)
-_WAITING = text("SELECT EXISTS (SELECT FROM approval_requests WHERE state = 'open')")
 _TRAILS = text("SELECT run_id, kind FROM audit_events WHERE run_id = ANY(:runs) ORDER BY at_us, seq")
 _LINES = 200
 
@@ -195,8 +194,7 @@ class Bot:
 
     async def settle(self) -> None:
         """Plans and executes until nothing is due; each plan is made twice, and a difference fails the test."""
-        if await self._waits():
-            await reroute(self.services)
+        await reroute(self.services)
         while await tend_requests(self.services) + await ask_for_reviews(self.services) + await mind_tasks(self.services):
             pass
         async with self.services.transaction() as session:
@@ -221,11 +219,6 @@ class Bot:
         await self._follower.follow()
         while await announce(self.services, self.deliverers):
             pass
-
-    async def _waits(self) -> bool:
-        """Whether any request is open, and so could wait for others than before."""
-        async with reading(self.services.engine) as session:
-            return bool((await session.execute(_WAITING)).scalar_one())
 
     async def _due(self, session: ReadSession, statuses: Sequence[RunStatus]) -> list[UUID]:
         labels = ("", *self.services.labels)

@@ -50,8 +50,7 @@ def database(servers: Servers) -> DatabaseUrls:
 @pytest.fixture(scope="module")
 async def shared_database(servers: Servers) -> AsyncIterator[DatabaseUrls]:
     """One migrated database for a file's tests that mind only their own rows: making one takes longer than most of them."""
-    urls = servers.fresh_database()
-    async with kept(urls):
+    async with kept(servers.fresh_database()) as urls:
         yield urls
 
 
@@ -61,8 +60,7 @@ async def bot_database(servers: Servers) -> AsyncIterator[DatabaseUrls]:
 
     No longer than a file's: who enrols a passkey, for one, changes for good what the hub asks of everybody.
     """
-    urls = servers.fresh_database()
-    async with kept(urls):
+    async with kept(servers.fresh_database()) as urls:
         yield urls
 
 

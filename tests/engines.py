@@ -21,49 +21,38 @@ _MAKER: Final = "create_async_engine"
 
 
 class _Kept(AsyncEngine):
-    """Disposed of, it lies on the shelf with its connections, unless somebody still has one of them."""
+    """Disposed of in the event loop that made it, it lies on its shelf with its connections, unless somebody still has one of them."""
 
-    __slots__ = ("lay",)
+    __slots__ = ("home", "shelf")
 
-    lay: Callable[[], bool]
+    home: asyncio.AbstractEventLoop
+    shelf: "list[_Kept]"
 
     async def dispose(self, close: bool = True) -> None:
-        if self.pool.checkedout() or not self.lay():  # type: ignore[attr-defined]
+        if self.pool.checkedout() or asyncio.get_running_loop() is not self.home:  # type: ignore[attr-defined]
             await super().dispose(close)
+        else:
+            self.shelf.append(self)
 
 
 @asynccontextmanager
-async def kept(urls: DatabaseUrls) -> AsyncIterator[None]:
+async def kept(urls: DatabaseUrls) -> AsyncIterator[DatabaseUrls]:
     """Meanwhile engines of this event loop on this database are handed on from one test to the next that opens one like it."""
     name, home = make_url(urls.owner).database, asyncio.get_running_loop()
-    shelf: dict[str, list[_Kept]] = {}
-    by_hand = getattr(databases, _MAKER)
-
-    def here() -> bool:
-        try:
-            return asyncio.get_running_loop() is home
-        except RuntimeError:
-            return False
+    shelves: dict[str, list[_Kept]] = {}
+    by_hand: Callable[..., AsyncEngine] = getattr(databases, _MAKER)
 
     def make(url: str, **options: Any) -> AsyncEngine:
-        made: AsyncEngine
-        if make_url(url).database != name or not here():
-            made = by_hand(url, **options)
-            return made
-        alike = shelf.setdefault(repr((url, options)), [])
-        if alike:
-            return alike.pop()
-
-        def lay() -> bool:
-            if here():
-                alike.append(engine)
-            return here()
-
+        if make_url(url).database != name or asyncio._get_running_loop() is not home:  # the public one raises where none is running
+            return by_hand(url, **options)
+        shelf = shelves.setdefault(repr((url, options)), [])
+        if shelf:
+            return shelf.pop()
         engine = _Kept(by_hand(url, **options).sync_engine)
-        engine.lay = lay
+        engine.home, engine.shelf = home, shelf
         return engine
 
     with patch.object(databases, _MAKER, make):
-        yield
-    for engine in chain.from_iterable(shelf.values()):
+        yield urls
+    for engine in chain.from_iterable(shelves.values()):
         await AsyncEngine.dispose(engine)

@@ -8,7 +8,7 @@ import fcntl
 import gc
 import os
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Final
@@ -59,8 +59,6 @@ LONGEST: Final = (
 """Each takes more than ten seconds. Begun last, one of them would be one process's work while the others had none."""
 PATIENCE_SECONDS: Final = 60.0
 _KINDS: Final = ("", "quiet", "alone")
-_turns: list[ExitStack] = []
-"""What this process holds, or nothing."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -89,37 +87,28 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
 
 def _read_from_elsewhere(config: pytest.Config) -> None:
     """In an empty clone each process would rewrite the asserts of all files, which is most of collecting them: beginning with another one
-    each, it finds what the others have written.
+    each, it finds what the others have written. What cannot be imported is told when pytest comes to it.
     """
     worker, root = os.environ.get("PYTEST_XDIST_WORKER"), config.rootpath
     if worker and {root / one for one in config.args} == {root / one for one in config.getini("testpaths")}:
         files = sorted(root.glob("tests/**/test_*.py"))
         first = len(files) * int(worker.removeprefix("gw")) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
         for file in files[first:] + files[:first]:
-            import_module(".".join(file.relative_to(root).with_suffix("").parts))
+            with suppress(Exception, pytest.skip.Exception):
+                import_module(".".join(file.relative_to(root).with_suffix("").parts))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
-    """Outside of the time limit, which begins when it is the test's turn.
-
-    A process keeps its turn for all of one kind that it has: given back after each test, those that mind the clock came one by one between
-    the last of the others, and had the machine for 75 s in which it did nothing in 58.
-    """
+    """Outside of the time limit, which begins when it is the test's turn."""
     kind = kind_of(item)
     with nullcontext() if kind else patience():
         if "PYTEST_XDIST_WORKER" not in os.environ:
             return (yield)
-        if not _turns:
-            _turns.append(turns := ExitStack())
-            turns.enter_context(turn(item.config.cache.mkdir("turns"), kind))
-        try:
+        with _turns.keep(item.config.cache.mkdir("turns"), kind, following=kind_of(nextitem) if nextitem else None):
             if kind:
                 _set_aside()
             return (yield)
-        finally:
-            if nextitem is None or kind_of(nextitem) != kind:
-                _turns.pop().close()
 
 
 def _set_aside() -> None:
@@ -154,3 +143,30 @@ def turn(folder: Path, kind: str) -> Iterator[None]:
             fcntl.flock(own, fcntl.LOCK_SH)
             fcntl.flock(door, fcntl.LOCK_UN)
         yield
+
+
+class Turns:
+    """A process keeps its turn for all tests of one kind that follow each other.
+
+    Given back after each test, those that mind the clock came one by one between the last of the others, and had the machine for 75 s in
+    which it did nothing in 58.
+    """
+
+    def __init__(self) -> None:
+        self._kept: ExitStack | None = None
+
+    @contextmanager
+    def keep(self, folder: Path, kind: str, *, following: str | None) -> Iterator[None]:
+        """For a test of this kind; given back behind it unless the `following` one is of the same."""
+        if self._kept is None:
+            self._kept = ExitStack()
+            self._kept.enter_context(turn(folder, kind))
+        try:
+            yield
+        finally:
+            if following != kind:
+                self._kept.close()
+                self._kept = None
+
+
+_turns: Final = Turns()

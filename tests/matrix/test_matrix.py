@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, replace
 
 import pytest
-import pytest_asyncio
 
 from commands.authorizing import Allowed, Request
 from commands.policies import bind, compile_policy
@@ -26,7 +25,7 @@ from tests.matrix.ways import LISTED, WAYS, Way
 from tests.waitings import waiting_here
 
 # A whole town tries every door: two minutes beside others.
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 _NAMED = {"private": "open vault", "staff": "oil hinge"}
 _MARKS = {"private": PRIVATE, "staff": STAFF}
 # Answered with 200 whatever is said; refused inside, which `runs.md` and `slack.md` are about.
@@ -43,7 +42,7 @@ class Matrix:
     record: Recorder
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest.fixture(scope="module")
 async def matrix(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Matrix]:
     """One town for all rows; each leaves it as it was."""
     world = World(servers.fresh_database(), "", tmp_path_factory.mktemp("matrix"), policy=POLICY)
@@ -52,7 +51,7 @@ async def matrix(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> 
         doors = Doors(town)
         recorder = Recorder(town)
         await recorder.gained()
-        with waiting_here():  # the doors are tried one after the other
+        with waiting_here():  # it is about who may, not about who comes first
             yield Matrix(town, doors, recorder)
         await doors.close()
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.forks import ROOT
 from tests.pieces import SPLIT, Pieces
-from tests.turns import LONGEST, turn
+from tests.turns import LONGEST, Turns, turn
 
 
 @pytest.mark.parametrize("name", [*LONGEST, *SPLIT])
@@ -56,6 +56,26 @@ def test_quiet_ones_share_the_room_which_none_has_who_runs_alone(tmp_path: Path)
             with pytest.raises(TimeoutError):
                 alone.result(0.1)
         alone.result(10)
+
+
+def test_a_process_keeps_its_turn_for_all_of_a_kind(tmp_path: Path) -> None:
+    def enter() -> None:
+        with turn(tmp_path, "quiet"):
+            pass
+
+    mine = Turns()
+    with ThreadPoolExecutor(1) as pool:
+        with mine.keep(tmp_path, "", following=""):
+            quiet = pool.submit(enter)
+        with pytest.raises(TimeoutError):
+            quiet.result(0.1)
+        with mine.keep(tmp_path, "", following="quiet"):
+            pass
+        quiet.result(10)
+        with mine.keep(tmp_path, "quiet", following=None):
+            pass
+        with turn(tmp_path, "alone"):
+            pass
 
 
 class Process:

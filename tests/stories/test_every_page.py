@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Locator, Page, ViewportSize, expect
 
 from kit.servers import Servers
@@ -16,7 +15,6 @@ from tests.stories.browsers import Chromium, chromium, come_in, find_chromium, t
 from tests.stories.galleries import Gallery, keep_record, open_gallery
 from tests.stories.tours import FIRST, OTHERS, PAGES, Stop, shown
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
 WIDE: Final[ViewportSize] = {"width": 1280, "height": 900}
 PHONE: Final[ViewportSize] = {"width": 360, "height": 780}
 AXE: Final = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
@@ -89,7 +87,7 @@ class Tour:
             await page.screenshot(path=self.pictures / f"{stop.name}-{kind}.png", full_page=True, animations="disabled")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest.fixture(scope="module")
 async def tour(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Tour]:
     find_chromium()
     kept = os.environ.get("COUNTERSIGN_PICTURES")

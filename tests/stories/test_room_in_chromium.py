@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 
 import httpx
 import pytest
-import pytest_asyncio
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
 from kit.servers import Servers
@@ -16,7 +15,6 @@ from tests.hubs import World, until
 from tests.stories.browsers import Chromium, chromium, come_in, find_chromium
 from tests.stories.sites import serving_site
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
 DEMO = ROOT / "bot" / "cli" / "up" / "demo.yaml"
 
 
@@ -48,7 +46,7 @@ class Stage:
             return (await client.get(f"{self.site}/{env}/{service}/version")).text.strip()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest.fixture(scope="module")
 async def house(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
     """One for all stories: each asks for a run of its own."""
     find_chromium()
@@ -61,7 +59,7 @@ async def house(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> A
             yield made
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest.fixture
 async def stage(house: Stage) -> AsyncIterator[Stage]:
     """Its windows are closed when the story ends, and what they complained about is the story's own."""
     house.chromium.complaints.clear()
@@ -70,7 +68,7 @@ async def stage(house: Stage) -> AsyncIterator[Stage]:
         await house.windows.pop().close()
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest.fixture
 async def whole_stage(house: Stage) -> AsyncIterator[Stage]:
     """The same house, entered with the whole browser, which costs half as much again as its shell."""
     async with chromium(whole=True) as browser:

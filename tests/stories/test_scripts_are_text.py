@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Page as Tab
 from sqlalchemy import text
 
@@ -22,7 +21,6 @@ from tests.stories.columns import CHOSEN_BY_NOBODY
 from tests.stories.galleries import HOSTILE, Gallery, open_gallery
 from tests.stories.tours import FIRST, Stop, stops
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
 WORDS: Final = (
     "\"'><img class=planted src=x onerror=alert(1)></textarea></pre></title><svg class=planted onload=alert(2)>"
     "<script class=planted>alert(3)</script><a class=planted href=javascript:alert(4)>{{1234*1234}}"
@@ -82,7 +80,7 @@ class Walk:
         return " ".join(texts)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest.fixture(scope="module")
 async def walk(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Walk]:
     find_chromium()
     folder = tmp_path_factory.mktemp("planted")
