@@ -15,7 +15,7 @@ import psycopg
 from store.embedded import DatabaseUrls, EmbeddedPostgres, EmbeddedRedis
 from store.migrating import migrate
 
-_TEMPLATE = "template_countersign"
+TEMPLATE = "template_countersign"
 _PREFIX = "countersign-test-"
 _MEMORY = Path("/dev/shm")  # noqa: S108  the folder in it is made by mkdtemp
 _HELD = "held"
@@ -69,15 +69,19 @@ class Servers:
             self._redis.start()
         return self._redis
 
-    def fresh_database(self, *, like: str = _TEMPLATE) -> DatabaseUrls:
-        """A migrated, empty database, or a copy of the one named `like`, to which nobody may be connected."""
+    def fresh_database(self, *, like: str = TEMPLATE, lent: bool = True) -> DatabaseUrls:
+        """A migrated, empty database, or a copy of the one named `like`, to which nobody may be connected.
+
+        One that is not `lent` is there until somebody drops it.
+        """
         if not self._made:
-            self.postgres.create_database(_TEMPLATE)
-            migrate(self.postgres.urls_for(_TEMPLATE).owner)
+            self.postgres.create_database(TEMPLATE)
+            migrate(self.postgres.urls_for(TEMPLATE).owner)
         self._made += 1
         name = f"test_{os.getpid()}_{self._made}"
         self.postgres.create_database(name, template=like)
-        self._lent.append(name)
+        if lent:
+            self._lent.append(name)
         return self.postgres.urls_for(name)
 
     @contextmanager

@@ -9,10 +9,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 from sqlalchemy import make_url
 
-from kit.servers import Servers
+from kit.bots import Bot
+from kit.fixtures import open_bot
+from kit.servers import TEMPLATE, Servers
 from store.embedded import DatabaseUrls
 from store.secrets import Keys
-from tests.engines import kept
+from tests.engines import Kept
+from tests.handovers import Handover
 from tests.hubs import World
 from tests.pieces import pytest_xdist_make_scheduler
 from tests.turns import pytest_collection, pytest_collection_modifyitems, pytest_runtest_protocol
@@ -41,17 +44,32 @@ def lending(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+async def empty_databases(countersign_servers: Servers) -> AsyncIterator[Handover]:
+    """A file's databases in which nothing is."""
+    async with Handover(countersign_servers, TEMPLATE) as made:
+        yield made
+
+
 @pytest.fixture
-def database(servers: Servers) -> DatabaseUrls:
-    """A fresh, migrated database: urls of its owner, worker and web roles."""
-    return servers.fresh_database()
+async def database(empty_databases: Handover) -> AsyncIterator[DatabaseUrls]:
+    """A migrated database of its own: urls of its owner, worker and web roles."""
+    async with empty_databases.lent() as urls:
+        yield urls
+
+
+@pytest.fixture
+async def bot(database: DatabaseUrls, tmp_path: Path) -> AsyncIterator[Bot]:
+    """What `kit` has for authors, on a database of its own."""
+    async with open_bot(database, tmp_path) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
 async def shared_database(servers: Servers) -> AsyncIterator[DatabaseUrls]:
     """One migrated database for a file's tests that mind only their own rows: making one takes longer than most of them."""
-    async with kept(servers.fresh_database()) as urls:
-        yield urls
+    async with Kept(servers.fresh_database()) as kept:
+        yield kept.urls
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +78,8 @@ async def bot_database(servers: Servers) -> AsyncIterator[DatabaseUrls]:
 
     No longer than a file's: who enrols a passkey, for one, changes for good what the hub asks of everybody.
     """
-    async with kept(servers.fresh_database()) as urls:
-        yield urls
+    async with Kept(servers.fresh_database()) as kept:
+        yield kept.urls
 
 
 @pytest.fixture
@@ -78,8 +96,16 @@ def cast_database(servers: Servers, tmp_path_factory: pytest.TempPathFactory) ->
     return str(make_url(made.urls.owner).database)
 
 
+@pytest.fixture(scope="module")
+async def cast_databases(countersign_servers: Servers, cast_database: str) -> AsyncIterator[Handover]:
+    """A file's databases with the cast in them."""
+    async with Handover(countersign_servers, cast_database) as made:
+        yield made
+
+
 @pytest.fixture
-def world(servers: Servers, cast_database: str, redis_url: str, tmp_path: Path) -> World:
+async def world(cast_databases: Handover, redis_url: str, tmp_path: Path) -> AsyncIterator[World]:
     """A database with the cast, keys and the environment for processes."""
     Keys.prepared(tmp_path / "keys")
-    return World(servers.fresh_database(like=cast_database), redis_url, tmp_path)
+    async with cast_databases.lent() as urls:
+        yield World(urls, redis_url, tmp_path)

@@ -7,10 +7,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from kit.servers import Servers
-from store import databases
 from store.databases import open_engine, reading
 from store.embedded import DatabaseUrls
-from tests.engines import kept
+from tests.engines import Kept
 from tests.hubs import disposing
 
 
@@ -54,10 +53,10 @@ async def test_what_somebody_still_has_is_not_handed_on(shared_database: Databas
 
 
 async def test_at_the_end_none_is_left(servers: Servers) -> None:
-    urls, before = servers.fresh_database(), vars(databases)["create_async_engine"]
-    async with kept(urls):
+    urls = servers.fresh_database()
+    async with Kept(urls) as kept:
         await process(opened(urls))
-    assert vars(databases)["create_async_engine"] is before
+        assert kept.idle == 1
     async with disposing(opened(urls)) as engine, reading(engine) as session:
         left = await session.execute(text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"))
         assert left.scalar_one() == 1
