@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
@@ -61,10 +62,23 @@ class Intake:
 
     A hint only adds an id, so long runs never keep Dramatiq's threads, and a hint repeated by the sweep changes nothing. Where more wait
     than can be begun at once `places` is asked for the rank and the line of each, and lines take turns.
+
+    With `patience`, in seconds, a flood of more than a batch does not take the machine from who has other work: the next batch is begun
+    only when none has begun for so long, and a hand rests as long as its batch took.
     """
 
-    def __init__(self, work: Callable[[Sequence[UUID]], Awaitable[int]], *, batch: int, hands: Callable[[], int], places: Places) -> None:
-        self._work, self._batch, self._hands, self._places = work, batch, hands, places
+    def __init__(
+        self,
+        work: Callable[[Sequence[UUID]], Awaitable[int]],
+        *,
+        batch: int,
+        hands: Callable[[], int],
+        places: Places,
+        patience: float = 0.0,
+    ) -> None:
+        self._work, self._batch, self._hands, self._places, self._patience = work, batch, hands, places, patience
+        self._begun = -math.inf
+        self._later: asyncio.TimerHandle | None = None
         self._waiting: dict[UUID, None] = {}
         self._lines = Lines()
         self._in_hand: set[UUID] = set()
@@ -76,10 +90,30 @@ class Intake:
         if self._closed:
             return
         self._waiting.update(dict.fromkeys(one for one in ids if one not in self._in_hand and one not in self._lines))
-        if (self._waiting or self._lines) and len(self._tasks) < self._hands():
+        if (self._waiting or self._lines) and len(self._tasks) < self._hands() and not self._patient():
             task = asyncio.ensure_future(self._serve())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _patient(self) -> bool:
+        """Whether the batch that was begun last may well end soon, and its hand take the next one; if it does not, another hand comes."""
+        if not self._tasks or not self._patience or not self._flooded:
+            return False
+        loop = asyncio.get_running_loop()
+        until = self._begun + self._patience
+        if loop.time() >= until:
+            return False
+        if self._later is None:
+            self._later = loop.call_at(until, self._offer_later)
+        return True
+
+    def _offer_later(self) -> None:
+        self._later = None
+        self.offer(())
+
+    @property
+    def _flooded(self) -> bool:
+        return len(self._waiting) + len(self._lines) > self._batch
 
     @property
     def busy(self) -> bool:
@@ -98,7 +132,8 @@ class Intake:
             await asyncio.gather(*pending, return_exceptions=True)
 
     async def _serve(self) -> None:
-        while len(self._tasks) <= self._hands() and (batch := await self._next()):
+        while len(self._tasks) <= self._hands() and not (len(self._tasks) > 1 and self._patient()) and (batch := await self._next()):
+            self._begun = asyncio.get_running_loop().time()
             if self._waiting or self._lines:
                 self.offer(())  # another hand, if one is free
             try:
@@ -109,6 +144,15 @@ class Intake:
                 _log.exception("work ended unexpectedly; the sweep brings the runs back")
             finally:
                 self._in_hand.difference_update(batch)
+            await self._rest()
+
+    async def _rest(self) -> None:
+        """In a flood as long as the batch took, so that others come to the processors and to Postgres meanwhile."""
+        if self._patience and self._flooded:
+            now = asyncio.get_running_loop().time()
+            pause = min(now - self._begun, self._patience)
+            self._begun = now + pause
+            await asyncio.sleep(pause)
 
     async def _next(self) -> list[UUID]:
         """The next batch, in hand from now on. Nobody is asked about lines while all that waits can be begun."""

@@ -54,14 +54,20 @@ SELECT pg_notify('countersign_work', 'messages') FROM shown LIMIT 1
 """)  # noqa: S608  built from constants
 
 
+_TOLD_AT_ONCE: Final = 200
+
+
 def waking(kind: str, rows: str) -> str:
     """The part of a statement that makes the notices, `kind ID ID …` or `kind@LABEL ID ID …`, of rows with `id` and `label`.
 
-    What does not fit into one is found by the sweep.
+    There are as many notices as it takes: one is at most 8,000 bytes. Where only the first 200 were told of, the others of 2,000 that were
+    asked for at once stood still for a second, until the sweep found them.
     """
     return (
         f"SELECT '{kind}' || CASE label WHEN '' THEN ' ' ELSE '@' || label || ' ' END"  # noqa: S608  built from constants
-        f" || array_to_string((array_agg(id::text))[1:200], ' ') AS w FROM {rows} GROUP BY label"
+        " || string_agg(id::text, ' ') AS w"
+        f" FROM (SELECT id, label, (row_number() OVER (PARTITION BY label) - 1) / {_TOLD_AT_ONCE} AS part FROM {rows}) AS parts"
+        " GROUP BY label, part"
     )
 
 

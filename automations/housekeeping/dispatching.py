@@ -17,6 +17,7 @@ _log = logging.getLogger(__name__)
 LOCK: Final = 4_707_033
 STANDBY_SECONDS: Final = 0.3
 HINT_AGAIN_SECONDS: Final = 2.0
+MOST_IN_A_TURN: Final = 128
 # Tables whose changes change who may vote; the others that are announced with them (accounts, tokens) do not.
 _VOTERS: Final = ("people", "memberships", "grants", "policies", "passkeys")
 _QUEUES: Final = {"plan": PLANNING, "execute": EXECUTING}
@@ -122,7 +123,10 @@ class Dispatcher:
                 self._hinting = asyncio.create_task(self._hint_waiting())
 
     async def _hint_waiting(self) -> None:
-        """What is announced while a hint is under way shares the next one."""
+        """What is announced while a hint is under way shares the next one. Queues take turns: none waits for thousands of another's."""
         while self._waiting:
-            queue, ids = self._waiting.popitem()
-            await self.hint(queue, ids)
+            queue = next(iter(self._waiting))
+            ids = self._waiting.pop(queue)
+            if rest := ids[MOST_IN_A_TURN:]:
+                self._waiting[queue] = rest
+            await self.hint(queue, ids[:MOST_IN_A_TURN])

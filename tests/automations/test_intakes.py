@@ -119,3 +119,67 @@ async def test_without_postgres_it_is_one_line() -> None:
     site.intake.offer(ids)
     await site.end()
     assert site.begun == ids
+
+
+class Crew:
+    """Work in many hands, in batches of two, each of which ends when it is told to."""
+
+    def __init__(self, *, patience: float) -> None:
+        self.begun: list[asyncio.Event] = []
+        self.done: list[UUID] = []
+        self.intake = Intake(self.work, batch=2, hands=lambda: 4, places=self.find, patience=patience)
+
+    async def work(self, ids: Sequence[UUID]) -> int:
+        self.begun.append(asyncio.Event())
+        await self.begun[-1].wait()
+        self.done += ids
+        return len(ids)
+
+    async def find(self, ids: Sequence[UUID]) -> Mapping[UUID, tuple[int, str]]:
+        return {}
+
+    async def hands(self, count: int) -> None:
+        async def so_many() -> bool:
+            return len(self.begun) >= count
+
+        await until(so_many)
+
+
+async def test_in_a_flood_the_next_batch_is_begun_when_the_one_before_has_ended() -> None:
+    crew, ids = Crew(patience=3_600), [uuid4() for _ in range(10)]
+    crew.intake.offer(ids)
+    crew.intake.offer(ids)
+    for number in range(1, 4):
+        await crew.hands(number)
+        assert len(crew.begun) == number
+        crew.begun[-1].set()
+    await crew.hands(5)  # what is left is no flood
+    for one in crew.begun:
+        one.set()
+    await crew.intake.close(seconds=10)
+    assert sorted(crew.done) == sorted(ids)
+
+
+async def test_a_batch_that_takes_long_holds_nobody_up() -> None:
+    crew, ids = Crew(patience=0.01), [uuid4() for _ in range(10)]
+    crew.intake.offer(ids)
+    await crew.hands(4)
+    assert not crew.done
+    for one in crew.begun:
+        one.set()
+    await crew.hands(5)
+    crew.begun[-1].set()
+    await crew.intake.close(seconds=10)
+    assert sorted(crew.done) == sorted(ids)
+
+
+async def test_what_is_no_flood_is_begun_at_once() -> None:
+    crew, ids = Crew(patience=3_600), [uuid4() for _ in range(4)]
+    crew.intake.offer(ids[:2])
+    await crew.hands(1)
+    crew.intake.offer(ids[2:])
+    await crew.hands(2)
+    for one in crew.begun:
+        one.set()
+    await crew.intake.close(seconds=10)
+    assert sorted(crew.done) == sorted(ids)
