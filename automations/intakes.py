@@ -90,18 +90,15 @@ class Intake:
         if self._closed:
             return
         self._waiting.update(dict.fromkeys(one for one in ids if one not in self._in_hand and one not in self._lines))
-        if (self._waiting or self._lines) and len(self._tasks) < self._hands() and not self._patient():
+        if (self._waiting or self._lines) and len(self._tasks) < self._hands() and not self._patient(len(self._tasks)):
             task = asyncio.ensure_future(self._serve())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    def _patient(self) -> bool:
-        """Whether the batch that was begun last may well end soon, and its hand take the next one; if it does not, another hand comes."""
-        if not self._tasks or not self._patience or not self._flooded:
-            return False
-        loop = asyncio.get_running_loop()
-        until = self._begun + self._patience
-        if loop.time() >= until:
+    def _patient(self, others: int) -> bool:
+        """Whether one of so many other hands is left to take the next batch, as its own may well end soon; if not, another hand comes."""
+        loop, until = asyncio.get_running_loop(), self._begun + self._patience
+        if not others or not self._flooded or loop.time() >= until:
             return False
         if self._later is None:
             self._later = loop.call_at(until, self._offer_later)
@@ -132,7 +129,7 @@ class Intake:
             await asyncio.gather(*pending, return_exceptions=True)
 
     async def _serve(self) -> None:
-        while len(self._tasks) <= self._hands() and not (len(self._tasks) > 1 and self._patient()) and (batch := await self._next()):
+        while len(self._tasks) <= self._hands() and not self._patient(len(self._tasks) - 1) and (batch := await self._next()):
             self._begun = asyncio.get_running_loop().time()
             if self._waiting or self._lines:
                 self.offer(())  # another hand, if one is free

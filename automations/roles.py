@@ -55,11 +55,14 @@ _log = logging.getLogger(__name__)
 Work = Callable[[Services, Sequence[UUID]], Awaitable[int]]
 SEEN_SECONDS: Final = 10.0
 GRACE_SECONDS: Final = 8.0
-PATIENCE_SECONDS: Final = 0.1
-"""In a flood planning a batch takes a third of it. With four batches at a time, and no rest, 20 places were empty for a quarter of the
-time while 2,000 runs were planned, at 1,000 a second; now for a tenth of it, at 550 a second."""
-# What does the work, how many runs at once, and how many such batches side by side (0: as many as the setting says).
-_WORK: Final[dict[str, tuple[Work, int, int]]] = {PLANNING: (plan_runs, 32, 4), EXECUTING: (execute_runs, 1, 0)}
+# In a flood planning a batch takes a third of it. With four batches at a time, and no rest, 20 places were empty for a quarter of the time
+# while 2,000 runs were planned, at 870 a second; now for a twentieth, at 530 a second.
+_PATIENCE_SECONDS: Final = 0.1
+# What does the work, how many runs at once, how many such batches side by side (0: as many as the setting says), and how patient it is.
+_WORK: Final[dict[str, tuple[Work, int, int, float]]] = {
+    PLANNING: (plan_runs, 32, 4, _PATIENCE_SECONDS),
+    EXECUTING: (execute_runs, 1, 0, 0.0),
+}
 
 
 def run_role(settings: Settings, role: str, slot: str, *, parent: int, slate: Slate) -> int:
@@ -86,7 +89,7 @@ def run_role(settings: Settings, role: str, slot: str, *, parent: int, slate: Sl
 
 def _work(settings: Settings, role: str, name: str, parent: int, slate: Slate) -> None:
     """A Dramatiq worker whose consumer hands run ids to the intake of the event loop, where the work is done."""
-    job, batch, hands = _WORK[role]
+    job, batch, hands, patience = _WORK[role]
     hands = hands or settings.slots
     # A run that is carried out needs plain statements most of the time; together they are no more connections than places and a few.
     pool = hands + FEW if role == PLANNING else hands // 8 + FEW
@@ -94,7 +97,6 @@ def _work(settings: Settings, role: str, name: str, parent: int, slate: Slate) -
     services.slate = slate
     services.slots = Slots(hands)
     most = (lambda: services.slots.hands) if role == EXECUTING else lambda: hands
-    patience = PATIENCE_SECONDS if role == PLANNING else 0.0
     intake = Intake(lambda ids: job(services, ids), batch=batch, hands=most, places=partial(_places, services), patience=patience)
 
     def take(ids: list[UUID]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def lending(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(scope="module")
 async def empty_databases(countersign_servers: Servers) -> AsyncIterator[Handover]:
     """A file's databases in which nothing is."""
-    async with Handover(countersign_servers, TEMPLATE) as made:
+    async with aclosing(Handover(countersign_servers, TEMPLATE)) as made:
         yield made
 
 
@@ -68,7 +69,7 @@ async def bot(database: DatabaseUrls, tmp_path: Path) -> AsyncIterator[Bot]:
 @pytest.fixture(scope="module")
 async def shared_database(servers: Servers) -> AsyncIterator[DatabaseUrls]:
     """One migrated database for a file's tests that mind only their own rows: making one takes longer than most of them."""
-    async with Kept(servers.fresh_database()) as kept:
+    async with aclosing(Kept(servers.fresh_database())) as kept:
         yield kept.urls
 
 
@@ -78,7 +79,7 @@ async def bot_database(servers: Servers) -> AsyncIterator[DatabaseUrls]:
 
     No longer than a file's: who enrols a passkey, for one, changes for good what the hub asks of everybody.
     """
-    async with Kept(servers.fresh_database()) as kept:
+    async with aclosing(Kept(servers.fresh_database())) as kept:
         yield kept.urls
 
 
@@ -99,7 +100,7 @@ def cast_database(servers: Servers, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="module")
 async def cast_databases(countersign_servers: Servers, cast_database: str) -> AsyncIterator[Handover]:
     """A file's databases with the cast in them."""
-    async with Handover(countersign_servers, cast_database) as made:
+    async with aclosing(Handover(countersign_servers, cast_database)) as made:
         yield made
 
 

@@ -6,7 +6,7 @@ thirds of what Postgres had to do for such a test, and a tenth of what the test 
 
 import asyncio
 from itertools import chain
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -35,19 +35,17 @@ class _KeptEngine(AsyncEngine):
 
 
 class Kept:
-    """Meanwhile engines of this event loop on this database are handed on from one test to the next that opens one like it."""
+    """Until it is closed engines of this event loop on this database are handed on from one test to the next that opens one like it."""
 
     def __init__(self, urls: DatabaseUrls) -> None:
         self.urls = urls
         self._name = make_url(urls.owner).database
         self._shelves: dict[str, list[_KeptEngine]] = {}
-
-    async def __aenter__(self) -> Self:
         self._home = asyncio.get_running_loop()
         _kept[self._name] = self
-        return self
 
-    async def __aexit__(self, *error: object) -> None:
+    async def aclose(self) -> None:
+        """From now on nothing is handed on; what lies on shelves is disposed of."""
         del _kept[self._name]
         for engine in chain.from_iterable(self._shelves.values()):
             await AsyncEngine.dispose(engine)

@@ -160,6 +160,24 @@ async def test_in_a_flood_the_next_batch_is_begun_when_the_one_before_has_ended(
     assert sorted(crew.done) == sorted(ids)
 
 
+async def test_in_a_flood_others_have_the_machine_for_as_long_as_a_batch_took() -> None:
+    crew, ids, loop = Crew(patience=3_600), [uuid4() for _ in range(6)], asyncio.get_running_loop()
+    began = loop.time()
+    crew.intake.offer(ids)
+    await crew.hands(1)
+    await asyncio.sleep(0.1)
+    took = loop.time() - began
+    crew.begun[0].set()
+    await crew.hands(2)
+    assert loop.time() - began > 1.9 * took
+    for one in crew.begun:
+        one.set()
+    await crew.hands(3)
+    crew.begun[-1].set()
+    await crew.intake.close(seconds=10)
+    assert sorted(crew.done) == sorted(ids)
+
+
 async def test_a_batch_that_takes_long_holds_nobody_up() -> None:
     crew, ids = Crew(patience=0.01), [uuid4() for _ in range(10)]
     crew.intake.offer(ids)

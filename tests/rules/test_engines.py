@@ -2,6 +2,7 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -54,7 +55,7 @@ async def test_what_somebody_still_has_is_not_handed_on(shared_database: Databas
 
 async def test_at_the_end_none_is_left(servers: Servers) -> None:
     urls = servers.fresh_database()
-    async with Kept(urls) as kept:
+    async with aclosing(Kept(urls)) as kept:
         await process(opened(urls))
         assert kept.idle == 1
     async with disposing(opened(urls)) as engine, reading(engine) as session:

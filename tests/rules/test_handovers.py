@@ -1,5 +1,7 @@
 """What a test wrote is gone for the next one, and a database that cannot be put in order is not handed over."""
 
+from contextlib import aclosing
+
 import pytest
 from sqlalchemy import make_url, text
 
@@ -28,7 +30,7 @@ async def write(urls: DatabaseUrls, statement: str) -> None:
 
 
 async def test_the_next_test_finds_what_was_there_first(servers: Servers, cast_database: str) -> None:
-    async with Handover(servers, cast_database) as databases:
+    async with aclosing(Handover(servers, cast_database)) as databases:
         async with databases.lent() as first:
             cast, number = await read(first, PEOPLE), await read(first, ROUND)
             await write(
@@ -46,7 +48,7 @@ async def test_the_next_test_finds_what_was_there_first(servers: Servers, cast_d
     "change", ["ALTER TABLE people DISABLE TRIGGER USER", "CREATE TABLE more ()", "DROP FUNCTION countersign_now CASCADE"]
 )
 async def test_what_a_test_changed_in_the_making_is_not_handed_over(servers: Servers, change: str) -> None:
-    async with Handover(servers, TEMPLATE) as databases:
+    async with aclosing(Handover(servers, TEMPLATE)) as databases:
         async with databases.lent() as first:
             await write(first, change)
         async with databases.lent() as second:
@@ -54,7 +56,7 @@ async def test_what_a_test_changed_in_the_making_is_not_handed_over(servers: Ser
 
 
 async def test_nor_is_one_to_which_somebody_is_connected(servers: Servers) -> None:
-    async with Handover(servers, TEMPLATE) as databases:
+    async with aclosing(Handover(servers, TEMPLATE)) as databases:
         async with databases.lent() as first:
             left = open_engine(first.web, name="eve", pool=1, door=False)
             connection = await left.connect()
