@@ -22,7 +22,7 @@ setup: $(VENV)/.programs $(VENV)/.projects ## make .venv from the pinned, hashed
 up: setup ## run the whole hub with its own Postgres and Redis and demo data, and print one link
 	@$(BIN)/countersign up --demo
 
-# Two for each of two cores, as stories often wait for a process or a clock: 9:20 to 10:04 min. Three took as long, and six longer.
+# Two for each of two cores, as stories often wait for a process or a clock: 9:20 to 10:04 min, by how fast the machine is. Three took as long, and six longer.
 # tests/turns.py says in which order, and what runs alone.
 WORKERS ?= 4
 
