@@ -75,6 +75,8 @@ async def find_agreement(
         plan=floor,
         freezes=freezes,
     )
+    if not work.asked:
+        return Agreement(rule is None, _AGAIN)
     async with services.reading() as session:
         request = await find_request(session, run.id)
         if request is None or request.revision != run.revision:

@@ -77,6 +77,8 @@ class Work:
     """The run's place among those that this process carries out at once."""
     steps: Mapping[str, StepFunction[..., Any]]
     command: Command | None = None
+    asked: bool = True
+    """Whether anybody was asked to approve it: planning alone opens a request, and with it the claim ends."""
     looked: tuple[float, Bearing] | None = None
     """When, on the monotonic clock, this worker claimed a run that had not begun, and how things stood with it."""
 

@@ -32,9 +32,7 @@ class Connections:
         async with self._room:
             connection = self._free.pop() if self._free else await self._connect()
             try:
-                await connection.set_autocommit(True)
                 yield WriteDriver(connection)
-                await connection.set_autocommit(False)
             except BaseException:
                 self._drop(connection)
                 raise
@@ -47,6 +45,7 @@ class Connections:
         """
         connection = self._free.pop() if self._free else await self._connect()
         try:
+            await connection.execute("BEGIN", prepare=False)
             found = await work(connection)
         except BaseException:
             self._drop(connection)
@@ -71,6 +70,7 @@ class Connections:
             prepare_threshold=1,
             keepalives_idle=5,
             row_factory=dict_row,
+            autocommit=True,
         )
         return made
 

@@ -149,6 +149,7 @@ async def _work(services: Services, one: Held, rulebook: Rulebook, slot: Slot) -
         slot,
         rulebook.registry.steps,
         rulebook.registry.find(run.command),
+        one.asked,
         looked=looked if one.claim.status is RunStatus.queued and one.bearing.policy == rulebook.policy.digest else None,
     )
 

@@ -5,6 +5,7 @@ import logging
 import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
@@ -13,8 +14,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 _log = logging.getLogger(__name__)
 _NOWHERE: Final = (1, "")
+_REST: Final = 3
+_TROUBLE: Final = (SQLAlchemyError, psycopg.Error, OSError)
 
 
+Stocked = Callable[[], Awaitable[bool]]
 Places = Callable[[Sequence[UUID]], Awaitable[Mapping[UUID, tuple[int, str]]]]
 
 
@@ -57,6 +61,10 @@ class Lines:
         self._places.clear()
 
 
+async def _never() -> bool:
+    return False
+
+
 class Intake:
     """Hands ids to `work` in batches of at most `batch`, at most as many batches at a time as there are `hands` just then.
 
@@ -64,7 +72,8 @@ class Intake:
     than can be begun at once `places` is asked for the rank and the line of each, and lines take turns.
 
     With `patience`, in seconds, a flood of more than a batch does not take the machine from who has other work: the next batch is begun
-    only when none has begun for so long, and a hand rests as long as its batch took.
+    only when none has begun for so long; and while whoever goes on with what was done is `stocked` with it, a hand rests three times as
+    long as its batch took.
     """
 
     def __init__(
@@ -75,8 +84,10 @@ class Intake:
         hands: Callable[[], int],
         places: Places,
         patience: float = 0.0,
+        stocked: Stocked = _never,
     ) -> None:
         self._work, self._batch, self._hands, self._places, self._patience = work, batch, hands, places, patience
+        self._stocked = stocked
         self._begun = -math.inf
         self._later: asyncio.TimerHandle | None = None
         self._waiting: dict[UUID, None] = {}
@@ -135,7 +146,7 @@ class Intake:
                 self.offer(())  # another hand, if one is free
             try:
                 await self._work(batch)
-            except (SQLAlchemyError, psycopg.Error, OSError) as error:
+            except _TROUBLE as error:
                 _log.warning("work was interrupted: %s; the sweep brings the runs back", type(error).__name__)
             except Exception:
                 _log.exception("work ended unexpectedly; the sweep brings the runs back")
@@ -144,12 +155,15 @@ class Intake:
             await self._rest()
 
     async def _rest(self) -> None:
-        """In a flood as long as the batch took, so that others come to the processors and to Postgres meanwhile."""
-        if self._patience and self._flooded:
-            now = asyncio.get_running_loop().time()
-            pause = min(now - self._begun, self._patience)
-            self._begun = now + pause
-            await asyncio.sleep(pause)
+        """In a flood: others come to the processors and to Postgres meanwhile, if they have anything to do."""
+        if not self._patience or not self._flooded:
+            return
+        loop, began = asyncio.get_running_loop(), self._begun
+        pause = _REST * min(loop.time() - began, self._patience)
+        with suppress(*_TROUBLE):
+            if await self._stocked():
+                self._begun = loop.time() + pause
+                await asyncio.sleep(pause)
 
     async def _next(self) -> list[UUID]:
         """The next batch, in hand from now on. Nobody is asked about lines while all that waits can be begun."""
@@ -171,7 +185,7 @@ class Intake:
             return
         try:
             places = await self._places(fresh)
-        except (SQLAlchemyError, psycopg.Error, OSError) as error:
+        except _TROUBLE as error:
             _log.warning("lines are not known: %s", type(error).__name__)
             places = {}
         for one in fresh:

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from commands.registries import RegistryError
 from integrations.catalogs import IntegrationSettingWrong
 from store import traces
-from store.claims import find_lines, release
+from store.claims import count_ready, find_lines, release
 from store.databases import PowerfulRole, refuse_powerful_role, transaction
 from store.integrations import note_used
 from store.settings import Settings
@@ -56,8 +56,10 @@ Work = Callable[[Services, Sequence[UUID]], Awaitable[int]]
 SEEN_SECONDS: Final = 10.0
 GRACE_SECONDS: Final = 8.0
 # In a flood planning a batch takes a third of it. With four batches at a time, and no rest, 20 places were empty for a quarter of the time
-# while 2,000 runs were planned, at 870 a second; now for a twentieth, at 530 a second.
+# while 2,000 runs were planned, at 870 a second.
 _PATIENCE_SECONDS: Final = 0.1
+_ENOUGH: Final = 64
+"""So many planned runs that nobody carries out yet are enough: whoever plans more of them rests."""
 # What does the work, how many runs at once, how many such batches side by side (0: as many as the setting says), and how patient it is.
 _WORK: Final[dict[str, tuple[Work, int, int, float]]] = {
     PLANNING: (plan_runs, 32, 4, _PATIENCE_SECONDS),
@@ -97,7 +99,14 @@ def _work(settings: Settings, role: str, name: str, parent: int, slate: Slate) -
     services.slate = slate
     services.slots = Slots(hands)
     most = (lambda: services.slots.hands) if role == EXECUTING else lambda: hands
-    intake = Intake(lambda ids: job(services, ids), batch=batch, hands=most, places=partial(_places, services), patience=patience)
+    intake = Intake(
+        lambda ids: job(services, ids),
+        batch=batch,
+        hands=most,
+        places=partial(_places, services),
+        patience=patience,
+        stocked=partial(_stocked, services),
+    )
 
     def take(ids: list[UUID]) -> None:
         get_event_loop_thread().loop.call_soon_threadsafe(intake.offer, ids)  # type: ignore[union-attr]
@@ -127,8 +136,13 @@ def _work(settings: Settings, role: str, name: str, parent: int, slate: Slate) -
 
 
 async def _places(services: Services, ids: Sequence[UUID]) -> Mapping[UUID, tuple[int, str]]:
-    async with services.reading() as session:
-        return await find_lines(session, ids)
+    async with services.plain_statement() as driver:
+        return await find_lines(driver, ids)
+
+
+async def _stocked(services: Services) -> bool:
+    async with services.plain_statement() as driver:
+        return await count_ready(driver, most=_ENOUGH) == _ENOUGH
 
 
 async def _begin(services: Services, role: str, name: str) -> None:

@@ -23,7 +23,8 @@ _TAKE: Final = plain(
     text(f"""{CLAIMED},
 askers AS ({people_named("SELECT (whole).asker FROM held")})
 SELECT (h.whole).*, countersign_now() AS at, row_to_json(a)::text AS asker_text, row_to_json(a) AS person,
-       (SELECT digest FROM policies WHERE in_force) AS policy_in_force, EXISTS (SELECT FROM secrets s WHERE s.run_id = h.id) AS secret
+       (SELECT digest FROM policies WHERE in_force) AS policy_in_force, EXISTS (SELECT FROM secrets s WHERE s.run_id = h.id) AS secret,
+       EXISTS (SELECT FROM approval_requests q WHERE q.run_id = h.id) AS asked
 FROM held h JOIN askers a ON a.name = (h.whole).asker
 """)  # noqa: S608  built from constants
 )
@@ -70,12 +71,13 @@ SELECT id, id IN (SELECT run_id FROM marked) AS marked, id IN (SELECT run_id FRO
 
 @dataclass(frozen=True)
 class Held:
-    """A claimed run, whole, and whether it has secrets; how things stood with it then, for the first step."""
+    """A claimed run, whole, and whether it has secrets and anybody was asked to approve it; how things stood then, for the first step."""
 
     claim: Claim
     run: RunRow
     bearing: Bearing
     secret: bool
+    asked: bool
 
 
 async def take_whole(driver: WriteDriver, ids: Sequence[UUID], claiming: dict[str, Any]) -> list[Held]:
@@ -170,4 +172,4 @@ def _held(row: dict[str, Any]) -> Held:
     run, person = run_of(row), person_of(SimpleNamespace(**row["person"]))
     claim = Claim(RunId(run.id), run.attempt, RunStatus(run.status), run.failures, row["at"])
     bearing = Bearing(run.cancelled_by, run.paused_by, row["policy_in_force"] or "", row["asker_text"], person, 0.0)
-    return Held(claim, run, bearing, row["secret"])
+    return Held(claim, run, bearing, row["secret"], row["asked"])

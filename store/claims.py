@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from psycopg.rows import tuple_row
 from sqlalchemy import text
 
 from countersign.runs import RunId, RunStatus
 
-from .databases import ReadSession, WriteSession
+from .databases import ReadSession, WriteDriver, WriteSession, driver_under
 from .drivers import plain
 from .workers import OFFERED_SECONDS, offered, waking
 
@@ -165,8 +166,23 @@ async def find_due(session: ReadSession, *, statuses: Sequence[RunStatus], quiet
     return [row.id for row in rows]
 
 
-async def find_lines(session: ReadSession, ids: Sequence[UUID]) -> dict[UUID, tuple[int, str]]:
+_READY: Final = """SELECT count(*) FROM (SELECT FROM runs WHERE status = 'queued' AND due_at <= countersign_now() AND worker IS NULL
+                                      LIMIT %s) AS ready"""
+
+
+async def count_ready(driver: WriteDriver, *, most: int) -> int:
+    """How many runs may be carried out now and are not claimed; no more than `most` are counted. This writes nothing."""
+    async with driver.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(_READY, [most])
+        return int((await cursor.fetchall())[0][0])
+
+
+_LINES: Final = f"""SELECT id, rank + CASE WHEN status IN ('running', 'undoing') THEN {_UNDER_WAY} ELSE 0 END, line
+                    FROM runs WHERE id = ANY(%s)"""  # noqa: S608  built from constants
+
+
+async def find_lines(through: ReadSession | WriteDriver, ids: Sequence[UUID]) -> dict[UUID, tuple[int, str]]:
     """The rank and the line of each of these runs, those under way before those that have not begun; unknown ids are left out."""
-    rank = f"rank + CASE WHEN status IN ('running', 'undoing') THEN {_UNDER_WAY} ELSE 0 END AS rank"
-    rows = await session.execute(text(f"SELECT id, {rank}, line FROM runs WHERE id = ANY(:ids)"), {"ids": list(ids)})  # noqa: S608
-    return {row.id: (row.rank, row.line) for row in rows}
+    async with (await driver_under(through)).cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(_LINES, [list(ids)])
+        return {run: (rank, line) for run, rank, line in await cursor.fetchall()}

@@ -156,8 +156,8 @@ async def driver_of(connection: AsyncConnection) -> Driver:
     return driver
 
 
-async def driver_under(through: WriteSession | WriteDriver) -> Driver:
-    """The driver's connection that a session writes on, in its transaction; one that is given alone is it."""
+async def driver_under(through: ReadSession | WriteDriver) -> Driver:
+    """The driver's connection of a session, in its transaction; one that is given alone is it."""
     return through if isinstance(through, psycopg.AsyncConnection) else await driver_of(await through.connection())
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from automations import executing
+from automations import agreeing, executing
 from automations.agreeing import find_agreement
 from kit.bots import Bot, Member
 from store import journals
@@ -37,6 +37,17 @@ async def test_its_only_step_costs_no_statement_of_its_own(crew: Bot, ada: Membe
     assert run.succeeded
     assert said == []
     assert traced(trace) == ["?a", "+a"]
+
+
+async def test_whom_nobody_was_asked_about_is_not_looked_for_among_the_requests(
+    crew: Bot, ada: Member, trace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def look(*_: Any) -> None:
+        raise AssertionError("there is no request")
+
+    monkeypatch.setattr(agreeing, "find_request", look)
+    run = await ada.say("course how='once only'")
+    assert run.succeeded
 
 
 @pytest.mark.parametrize("change", CHANGES)

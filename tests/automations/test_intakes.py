@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from uuid import UUID, uuid4
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -124,10 +125,11 @@ async def test_without_postgres_it_is_one_line() -> None:
 class Crew:
     """Work in many hands, in batches of two, each of which ends when it is told to."""
 
-    def __init__(self, *, patience: float) -> None:
+    def __init__(self, *, patience: float, stocked: bool = False) -> None:
         self.begun: list[asyncio.Event] = []
         self.done: list[UUID] = []
-        self.intake = Intake(self.work, batch=2, hands=lambda: 4, places=self.find, patience=patience)
+        self.stocked, self.away = stocked, False
+        self.intake = Intake(self.work, batch=2, hands=lambda: 4, places=self.find, patience=patience, stocked=self.enough)
 
     async def work(self, ids: Sequence[UUID]) -> int:
         self.begun.append(asyncio.Event())
@@ -137,6 +139,11 @@ class Crew:
 
     async def find(self, ids: Sequence[UUID]) -> Mapping[UUID, tuple[int, str]]:
         return {}
+
+    async def enough(self) -> bool:
+        if self.away:
+            raise OSError("Postgres is away")
+        return self.stocked
 
     async def hands(self, count: int) -> None:
         async def so_many() -> bool:
@@ -160,8 +167,8 @@ async def test_in_a_flood_the_next_batch_is_begun_when_the_one_before_has_ended(
     assert sorted(crew.done) == sorted(ids)
 
 
-async def test_in_a_flood_others_have_the_machine_for_as_long_as_a_batch_took() -> None:
-    crew, ids, loop = Crew(patience=3_600), [uuid4() for _ in range(6)], asyncio.get_running_loop()
+async def test_in_a_flood_who_has_enough_of_it_has_the_machine_for_a_while() -> None:
+    crew, ids, loop = Crew(patience=3_600, stocked=True), [uuid4() for _ in range(6)], asyncio.get_running_loop()
     began = loop.time()
     crew.intake.offer(ids)
     await crew.hands(1)
@@ -169,7 +176,27 @@ async def test_in_a_flood_others_have_the_machine_for_as_long_as_a_batch_took() 
     took = loop.time() - began
     crew.begun[0].set()
     await crew.hands(2)
-    assert loop.time() - began > 1.9 * took
+    assert loop.time() - began > 3.9 * took
+    for one in crew.begun:
+        one.set()
+    await crew.hands(3)
+    crew.begun[-1].set()
+    await crew.intake.close(seconds=10)
+    assert sorted(crew.done) == sorted(ids)
+
+
+@pytest.mark.parametrize("away", [False, True])
+async def test_in_a_flood_nobody_rests_while_others_want_for_it_or_cannot_be_asked(away: bool) -> None:
+    crew, ids, loop = Crew(patience=3_600), [uuid4() for _ in range(6)], asyncio.get_running_loop()
+    crew.away = away
+    began = loop.time()
+    crew.intake.offer(ids)
+    await crew.hands(1)
+    await asyncio.sleep(0.3)
+    took = loop.time() - began
+    crew.begun[0].set()
+    await crew.hands(2)
+    assert loop.time() - began < 1.9 * took
     for one in crew.begun:
         one.set()
     await crew.hands(3)

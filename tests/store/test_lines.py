@@ -5,8 +5,8 @@ from collections import defaultdict
 from uuid import UUID, uuid4
 
 from countersign.runs import RunStatus
-from store.claims import find_due, find_lines
-from store.databases import reading, transaction
+from store.claims import count_ready, find_due, find_lines
+from store.databases import WriteDriver, driver_of, reading, transaction
 from store.runs import Move, Take, create, find_run, move
 from store.workers import find_labels, find_missed, note_worker
 
@@ -60,6 +60,18 @@ async def test_one_of_another_group_is_among_the_first_of_five_hundred(tables: T
     assert lone.id in (await handed_out(tables, label, limit=16))[:2]
     async with reading(tables.worker) as session:
         assert await find_lines(session, [lone.id, crowd[0].id]) == {lone.id: (1, "ops"), crowd[0].id: (1, "devs")}
+
+
+async def test_what_is_planned_and_not_taken_is_counted_up_to_what_is_enough(tables: Tables) -> None:
+    async with tables.worker.connect() as connection:
+        driver = WriteDriver(await driver_of(connection))
+        before = await count_ready(driver, most=1_000)
+        runs = [await tables.run(S.planning, S.queued) for _ in range(5)]
+        await tables.run(S.planning)
+        assert await count_ready(driver, most=1_000) == before + 5
+        assert await count_ready(driver, most=before + 3) == before + 3
+        assert await tables.claimed(runs[0])
+        assert await count_ready(driver, most=1_000) == before + 4
 
 
 async def test_a_run_with_a_label_is_left_to_workers_that_have_it(tables: Tables) -> None:
