@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -16,12 +16,13 @@ from commands.authorizing import Refused
 from commands.switches import against_run
 from countersign.shapes import shape_of
 from countersign.tasks import ASK
-from store.beginnings import First, find_unchanged
+from store.beginnings import First, Following, find_unchanged, follow
 from store.databases import ReadSession
 from store.journals import (
     Bearing,
     Begun,
     Finished,
+    LostClaim,
     StepKey,
     StepState,
     begin_step,
@@ -35,6 +36,7 @@ from .calling import Ended, Outcome, Work
 from .journaling import write_end
 from .makingplans import may_go_on
 from .parking import paused
+from .services import Services
 
 _log = logging.getLogger(__name__)
 LOOK_SECONDS: Final = 2.0
@@ -63,9 +65,7 @@ class Gate:
         """Records the intent to call, or says why the step may not begin; and that the step before it is done. Raises LostClaim."""
         services = self.work.services
         if not services.ending and (bearing := self._recent()) is not None:
-            begin_now = partial(begin_step_unchanged, key=key, bearing=bearing, name=step["name"], worker=services.name, after=after)
-            begun = await services.insist_alone(begin_now)
-            if begun is not None:
+            if (begun := await self._begin(key, step["name"], bearing, after)) is not None:
                 return begun
         elif after is not None:
             await write_end(services, after)
@@ -73,6 +73,18 @@ class Gate:
             return LEFT
         halt = await self.look()
         return await begin(self.work, key, step) if halt is None else halt
+
+    async def _begin(self, key: StepKey, name: str, bearing: Bearing, after: Finished | None) -> Begun | None:
+        """Alone in one statement of its own: as one of several it takes a tenth longer, which is only worth it where there are others."""
+        services = self.work.services
+        begin_now = partial(begin_step_unchanged, key=key, bearing=bearing, name=name, worker=services.name, after=after)
+        with services.stepping() as alone:
+            if after is None or alone:
+                return await services.insist_alone(begin_now)
+            held, begun = await services.together(_follow, Following(key, name, bearing, after))
+        if not held:
+            raise LostClaim
+        return begun
 
     async def confirm(self, key: StepKey, step: Mapping[str, Any], *, seen: bool) -> Begun | Outcome:
         """Of a step that has begun and was not called at once: that it may be called, if nothing has changed since. Raises LostClaim.
@@ -120,6 +132,15 @@ class Gate:
         if isinstance(right, Refused):
             return Outcome(Ended.barred, error=f"{bearing.person.name} may not run {work.run.command} any more. {right.sentence}")
         return None
+
+
+async def _follow(services: Services, following: Sequence[Following]) -> list[tuple[bool, Begun | None]]:
+    """Only what is written alone is insisted on, as it is when there was trouble with several."""
+    write = partial(follow, following=following, worker=services.name)
+    if len(following) == 1:
+        return await services.insist_alone(write)
+    async with services.plain_statement() as driver:
+        return await write(driver)
 
 
 def first_step(work: Work) -> First | None:

@@ -80,6 +80,7 @@ class Services:
     _first: asyncio.Lock = field(default_factory=asyncio.Lock)
     _batches: dict[Any, Batches[Any, Any]] = field(default_factory=dict)
     _switches: tuple[float, tuple[Switch, ...]] | None = None
+    _stepping: int = 0
 
     @property
     def registry(self) -> Registry:
@@ -218,6 +219,15 @@ class Services:
             batches = self._batches[write] = Batches(partial(write, self), first=partial(first, self))
         found: Found = await batches.add(one)
         return found
+
+    @contextmanager
+    def stepping(self) -> Iterator[bool]:
+        """While a step ends and the next begins: whether none but this one does."""
+        alone, self._stepping = not self._stepping, self._stepping + 1
+        try:
+            yield alone
+        finally:
+            self._stepping -= 1
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[ReadSession]:

@@ -1,4 +1,4 @@
-"""A worker takes a run whole, says that it begins to carry it out, and lets go of it with the end of its last step; one statement each."""
+"""A worker takes a run whole, begins to carry it out, goes from a step to the next, and ends with the last one; one statement each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from countersign.runs import RunId, RunStatus
 from .claims import CLAIMED, Claim
 from .databases import WriteDriver
 from .drivers import plain
-from .journals import FENCE, NOTED_END, START, UNCHANGED, Bearing, Finished, StepKey
+from .journals import BEGIN, FENCE, NOTED_END, START, UNCHANGED, Bearing, Begun, Finished, StepKey
 from .people import people_named, person_of
 from .runs import MOVED_UNTOLD, Move, RunRow, moving, run_of
 
@@ -45,7 +45,32 @@ told AS ({NOTED_END} RETURNING run_id),
 SELECT id, {_SHOWN} FROM moved
 """)  # noqa: S608  built from constants
 )
+_BEFORE: Final = "(s.run_id, s.revision, s.position, s.phase) = (w.run_id, w.revision, w.ended, w.ended_phase)"
+_FOLLOWING: Final = """SELECT k.run_id, k.revision, k.position, k.phase, k.name, 'calling', k.attempt, cast(:worker AS text) FROM known k
+       WHERE EXISTS (SELECT FROM mine m WHERE m.id = k.run_id AND m.attempt = k.attempt)
+       AND EXISTS (SELECT FROM same s WHERE (s.run_id, s.policy, s.asker) = (k.run_id, k.policy, k.asker))"""
 _UNCHANGED: Final = UNCHANGED.replace(":run_id", "s.run_id").replace(":policy", "s.policy").replace(":asker", "s.asker")
+# Of one run twenty steps may end in the same instant: whether it may go on is looked at once.
+_FOLLOW: Final = plain(
+    text(f"""
+WITH wanted AS MATERIALIZED (SELECT * FROM jsonb_to_recordset(cast(:steps AS jsonb)) AS w(
+       n int, run_id uuid, revision int, attempt int, position int, phase text, name text, policy text, asker text, ended int,
+       ended_phase text, result jsonb)),
+mine AS MATERIALIZED (SELECT r.id, r.attempt FROM (SELECT DISTINCT run_id, attempt FROM wanted) s JOIN runs r
+       ON r.id = s.run_id AND r.attempt = s.attempt AND r.worker IS NOT NULL ORDER BY r.id FOR SHARE OF r),
+same AS MATERIALIZED (SELECT s.* FROM (SELECT DISTINCT run_id, policy, asker FROM wanted) s WHERE {_UNCHANGED}),
+ended AS (UPDATE steps s SET state = 'done', ended_at = countersign_now(), result = w.result, error = '', due_at = NULL
+          FROM wanted w JOIN mine m ON m.id = w.run_id AND m.attempt = w.attempt
+          WHERE {_BEFORE} AND s.attempt = w.attempt AND NOT (s.state = 'done' AND s.ended_at IS NOT NULL)
+          RETURNING s.*, cast(NULL AS float) AS wait),
+told AS ({NOTED_END}),
+known AS MATERIALIZED (SELECT w.* FROM wanted w WHERE EXISTS (SELECT FROM ended s WHERE {_BEFORE}) OR EXISTS
+           (SELECT FROM steps s WHERE {_BEFORE} AND s.attempt = w.attempt AND s.state = 'done' AND s.ended_at IS NOT NULL)),
+begun AS ({BEGIN.format(chosen=_FOLLOWING)})
+SELECT k.n, b.tries, b.seconds FROM known k LEFT JOIN begun b
+ON (b.run_id, b.revision, b.position, b.phase) = (k.run_id, k.revision, k.position, k.phase)
+""")  # noqa: S608  built from constants
+)
 _HELD: Final = FENCE.replace(":run_id", "s.run_id").replace(":attempt", "s.attempt").replace(" FOR SHARE", "")
 _STILL: Final = plain(
     text(f"""
@@ -147,6 +172,31 @@ async def begin_runs(driver: WriteDriver, beginnings: Sequence[Beginning], *, wo
     return [_start(rows[one.move.run_id], one.first) if one.move.run_id in rows else None for one in beginnings]
 
 
+@dataclass(frozen=True)
+class Following:
+    """A step that begins as soon as the one before it is done, `after`, unless anything is not as `bearing` says any more."""
+
+    key: StepKey
+    name: str
+    bearing: Bearing
+    after: Finished
+
+    def as_row(self) -> dict[str, Any]:
+        own = self.key.__dict__ | {"run_id": str(self.key.run_id), "name": self.name}
+        ended = {"ended": self.after.key.position, "ended_phase": self.after.key.phase, "result": self.after.result}
+        return own | ended | {"policy": self.bearing.policy, "asker": self.bearing.asker}
+
+
+async def follow(driver: WriteDriver, following: Sequence[Following], *, worker: str) -> list[tuple[bool, Begun | None]]:
+    """Records that the steps before are done, whatever has changed, and begins these as `journals.begin_step_unchanged` would.
+
+    Of each whether the end before it is recorded, which it is not when the claim has ended, and how it has begun, if it has.
+    """
+    steps = [one.as_row() | {"n": n} for n, one in enumerate(following)]
+    rows = {row["n"]: row for row in await _rows(driver, _FOLLOW, {"steps": Jsonb(steps), "worker": worker})}
+    return [(n in rows, _begun(rows.get(n))) for n in range(len(following))]
+
+
 async def find_unchanged(driver: WriteDriver, begun: Sequence[tuple[StepKey, Bearing]]) -> list[bool]:
     """Of each whether its claim holds, and all is as `journals.begin_step_unchanged` would want it, in their order; this writes nothing."""
     values = {
@@ -157,6 +207,10 @@ async def find_unchanged(driver: WriteDriver, begun: Sequence[tuple[StepKey, Bea
     }
     still = {row["number"] for row in await _rows(driver, _STILL, values)}
     return [number in still for number in range(1, len(begun) + 1)]
+
+
+def _begun(row: dict[str, Any] | None) -> Begun | None:
+    return Begun(row["tries"], float(row["seconds"])) if row and row["tries"] is not None else None
 
 
 def _start(row: dict[str, Any], first: First | None) -> Start:

@@ -94,19 +94,21 @@ UNCHANGED: Final = f"""EXISTS (SELECT FROM runs r WHERE r.id = :run_id AND r.can
  AND NOT EXISTS (SELECT FROM switches WHERE off_at IS NULL)
  AND EXISTS (SELECT FROM policies WHERE in_force AND digest = :policy)
  AND :asker = (SELECT row_to_json(a)::text FROM ({people_named("SELECT asker FROM runs WHERE id = :run_id")}) a)"""  # noqa: S608
-_BEGIN: Final = """
-INSERT INTO steps (run_id, revision, position, phase, name, state, attempt, worker)
-SELECT :run_id, :revision, :position, :phase, :name, 'calling', :attempt, :worker WHERE {where}
+# The same begin once more, because its first answer was lost, or because it had to wait before it did anything: no other try.
+_AGAIN: Final = "(steps.state = 'calling' AND steps.attempt = excluded.attempt) OR (steps.state = 'waiting' AND steps.due_at IS NULL)"
+BEGIN: Final = f"""
+INSERT INTO steps (run_id, revision, position, phase, name, state, attempt, worker) {{chosen}}
 ON CONFLICT (run_id, revision, position, phase) DO UPDATE
 SET state = 'calling', attempt = excluded.attempt, worker = excluded.worker, started_at = countersign_now(), ended_at = NULL, error = '',
     due_at = NULL,
-    tries = CASE WHEN {again} THEN steps.tries WHEN steps.state IN ('calling', 'waiting') THEN steps.tries + 1 ELSE 1 END,
+    tries = CASE WHEN {_AGAIN} THEN steps.tries WHEN steps.state IN ('calling', 'waiting') THEN steps.tries + 1 ELSE 1 END,
     since = CASE WHEN steps.state IN ('calling', 'waiting') THEN steps.since ELSE countersign_now() END,
-    earlier = CASE WHEN {again} THEN steps.earlier ELSE steps.earlier || jsonb_build_array(jsonb_build_object(
+    earlier = CASE WHEN {_AGAIN} THEN steps.earlier ELSE steps.earlier || jsonb_build_array(jsonb_build_object(
               'started_at', steps.started_at, 'ended_at', steps.ended_at, 'worker', steps.worker, 'state', steps.state,
               'error', steps.error)) END
-WHERE steps.state <> 'done' RETURNING tries, extract(epoch FROM countersign_now() - since) AS seconds
+WHERE steps.state <> 'done' RETURNING steps.*, extract(epoch FROM countersign_now() - since) AS seconds
 """
+"""Records the intent to call each of the steps that are `chosen`, unless it is done; what was there of it becomes an earlier try."""
 NOTED_END: Final = """
 INSERT INTO audit_events (id, canonical) SELECT gen_random_uuid(), json_build_object('kind', 'step:' || e.state, 'actor', 'countersign',
        'run', e.run_id, 'detail', jsonb_strip_nulls(jsonb_build_object('step', e.name, 'position', e.position, 'phase', e.phase,
@@ -122,19 +124,18 @@ noted AS ({NOTED_END}),
 known AS (SELECT 1 FROM ended UNION ALL SELECT 1 FROM steps WHERE run_id = :run_id AND revision = :revision AND position = :ended
           AND phase = :ended_phase AND attempt = :attempt AND state = :state AND ended_at IS NOT NULL)
 """  # noqa: S608  built from constants
-# The same begin once more, because its first answer was lost, or because it had to wait before it did anything: no other try.
-_AGAIN: Final = "(steps.state = 'calling' AND steps.attempt = excluded.attempt) OR (steps.state = 'waiting' AND steps.due_at IS NULL)"
-_FOLLOWS: Final = f"EXISTS (SELECT FROM known) AND {FENCE} AND {UNCHANGED}"
-_BEGIN_CLAIMED: Final = plain(text(_BEGIN.format(where=FENCE, again=_AGAIN)))
-_BEGIN_UNCHANGED: Final = plain(text(_BEGIN.format(where=f"{FENCE} AND {UNCHANGED}", again=_AGAIN)))
-END_PLAIN: Final = plain(text(f"WITH {_ENDED} SELECT 1 FROM known"))  # noqa: S608  built from constants
-"""What `end_step` does, for a process that has no session yet."""
+_CHOSEN: Final = f"SELECT :run_id, :revision, :position, :phase, :name, 'calling', :attempt, :worker WHERE {FENCE}"
+_TRIES: Final = "SELECT tries, seconds FROM begun"
+_BEGIN_CLAIMED: Final = plain(text(f"WITH begun AS ({BEGIN.format(chosen=_CHOSEN)}) {_TRIES}"))
+_BEGIN_UNCHANGED: Final = plain(text(f"WITH begun AS ({BEGIN.format(chosen=f'{_CHOSEN} AND {UNCHANGED}')}) {_TRIES}"))
 _END_AND_BEGIN: Final = plain(
     text(  # built from constants
-        f"WITH {_ENDED}, begun AS ({_BEGIN.format(where=_FOLLOWS, again=_AGAIN)})"  # noqa: S608
+        f"WITH {_ENDED}, begun AS ({BEGIN.format(chosen=f'{_CHOSEN} AND EXISTS (SELECT FROM known) AND {UNCHANGED}')})"  # noqa: S608
         " SELECT b.tries, b.seconds FROM known LEFT JOIN begun b ON true"
     )
 )
+END_PLAIN: Final = plain(text(f"WITH {_ENDED} SELECT 1 FROM known"))  # noqa: S608  built from constants
+"""What `end_step` does, for a process that has no session yet."""
 _PROGRESS = text(f"""
 UPDATE steps SET progress = cast(:progress AS jsonb) WHERE run_id = :run_id AND revision = :revision AND position = :position
 AND phase = :phase AND attempt = :attempt AND {FENCE} RETURNING 1

@@ -141,6 +141,7 @@ COURSES = {
     "itself": lambda: [submit("course", how="itself")],
     "a control": lambda: [submit("whoami")],
     "loop beside": lambda: [each("abcd", lambda x: late(x), at_once=4)],
+    "crowd": lambda: [each(range(24), lambda n: late(str(n), 0.05), at_once=8)],
     "shaky": lambda: [shaky(3)],
     "too shaky": lambda: [undone("a"), shaky(9)],
     "sure": lambda: [careful(3, True)],

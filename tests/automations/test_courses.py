@@ -3,15 +3,19 @@
 import asyncio
 import itertools
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import event, text
 
+from automations import halting
 from kit.bots import Bot, Member
+from store.beginnings import Following, follow
 from store.databases import WriteDriver, reading, transaction
-from store.journals import find_steps
+from store.journals import Begun, find_steps
 from store.runs import search_runs
 from tests.automations.carts import done, traced
 from tests.hubs import until
@@ -20,6 +24,10 @@ CHANGES = {
     "cancelled": "UPDATE runs SET cancelled_by = 'max' WHERE status = 'running'",
     "switched": "INSERT INTO switches (id, kind, target, on_by) VALUES (gen_random_uuid(), 'command', 'course', 'max')",
     "left": "UPDATE people SET active = false WHERE name = 'ada'",
+}
+MEANWHILE = {
+    "cancelled": CHANGES["cancelled"],
+    "claim lost": "UPDATE runs SET lease_until = countersign_now(), attempt = attempt + 1 WHERE status = 'running'",
 }
 CHANGED_BACK = "WITH off AS (UPDATE switches SET off_at = countersign_now()) UPDATE people SET active = true WHERE name = 'ada'"
 AFTER = {
@@ -194,6 +202,45 @@ async def test_what_changes_between_two_steps_is_seen_by_the_second(ada: Member,
     assert (run.status, run.outcome.split(";")[0].removesuffix(" before can be undone.")) == AFTER[how]
     async with transaction(crew.owner) as session:
         await session.execute(text(CHANGED_BACK))
+
+
+@pytest.mark.parametrize("how", ["well", "lost answer", "trouble", "cancelled", "claim lost"])
+async def test_steps_that_end_together_are_followed_together(
+    ada: Member, crew: Bot, trace: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    crowds: list[int] = []
+
+    async def crowding(driver: WriteDriver, following: Sequence[Following], *, worker: str) -> list[tuple[bool, Begun | None]]:
+        if len(following) == 1 or crowds:
+            return await follow(driver, following, worker=worker)
+        crowds.append(len(following))
+        if how in MEANWHILE:
+            async with transaction(crew.owner) as session:
+                await session.execute(text(MEANWHILE[how]))
+        found = await follow(driver, following, worker=worker) if how != "trouble" else []
+        if how in ("trouble", "lost answer"):
+            raise psycopg.OperationalError("gone")
+        return found
+
+    monkeypatch.setattr(halting, "follow", crowding)
+    asking = asyncio.create_task(ada.say("course how=crowd"))
+    if how == "claim lost":
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(2.0):
+                await asking
+        async with transaction(crew.owner) as session:
+            await session.execute(text("UPDATE runs SET due_at = NULL WHERE status = 'running'"))
+    else:
+        run = await asking
+        assert run.status == ("cancelled" if how == "cancelled" else "succeeded")
+        assert run.trail.count("step:done") == len([one for one in traced(trace) if one.startswith("+")])
+    assert crowds
+    lines = traced(trace)
+    assert len(set(lines)) == len(lines)
+    if how in ("well", "lost answer", "trouble"):
+        assert {one[1:] for one in lines if one.startswith("+")} == {str(n) for n in range(24)}
+    else:
+        assert len(lines) < 2 * 24
 
 
 async def test_a_card_shows_the_shape_and_what_is_left_out(ada: Member, crew: Bot) -> None:

@@ -8,8 +8,10 @@ import pytest
 
 from countersign.runs import RunStatus
 from store.audits import find_trail
-from store.databases import WriteSession, reading, transaction
+from store.beginnings import Following, follow
+from store.databases import WriteDriver, WriteSession, driver_under, reading, transaction
 from store.journals import (
+    Begun,
     Finished,
     LostClaim,
     Phase,
@@ -38,6 +40,10 @@ async def executing(tables: Tables) -> tuple[UUID, StepKey]:
     return run, StepKey(run, 1, 0, Phase.do, claim.attempt)
 
 
+async def followed(session: WriteSession, *following: Following) -> list[tuple[bool, Begun | None]]:
+    return await follow(WriteDriver(await driver_under(session)), following, worker="w1")
+
+
 async def test_a_step_is_begun_reported_and_ended(tables: Tables) -> None:
     run, key = await executing(tables)
     async with transaction(tables.worker) as session:
@@ -63,7 +69,8 @@ async def test_what_is_said_again_because_the_answer_was_lost_changes_nothing(ta
         async with transaction(tables.worker) as session:
             bearing = await find_bearing(session, run)
             after = Finished(key, "moved")
-            following = await begin_step_unchanged(session, replace(key, position=1), bearing, name="a.next", worker="w1", after=after)
+            ((held, following),) = await followed(session, Following(replace(key, position=1), "a.next", bearing, after))
+        assert held
         assert following is not None
         assert following.tries == 1
     for _ in range(2):
@@ -74,6 +81,18 @@ async def test_what_is_said_again_because_the_answer_was_lost_changes_nothing(ta
         assert [(row.state, row.result, row.tries, row.earlier) for row in rows] == [("done", "moved", 1, [])] * 2
         told = [event.kind for event in await find_trail(session, run)]
     assert told.count("step:done") == 2
+
+
+async def test_who_asks_again_and_has_lost_the_claim_meanwhile_begins_nothing(tables: Tables) -> None:
+    run, key = await executing(tables)
+    await tables.execute(POLICY)
+    async with transaction(tables.worker) as session:
+        await begin_step(session, key, name="a.move", worker="w1")
+        following = Following(replace(key, position=1), "a.next", await find_bearing(session, run), Finished(key, "moved"))
+        await end_step(session, key, state=StepState.done, result="moved")
+    await tables.execute("UPDATE runs SET attempt = attempt + 1 WHERE id = :run", run=run)
+    async with transaction(tables.worker) as session:
+        assert await followed(session, following) == [(True, None)]
 
 
 @pytest.mark.parametrize("changed", ["", "cancelled_by = 'max'", "paused_by = 'max'"])
@@ -87,7 +106,8 @@ async def test_one_statement_ends_a_step_and_begins_the_next_one_unless_somethin
     if changed:
         await tables.execute(f"UPDATE runs SET {changed} WHERE id = :run", run=run)  # noqa: S608
     async with transaction(tables.worker) as session:
-        begun = await begin_step_unchanged(session, following, bearing, name="a.next", worker="w1", after=Finished(key, {"moved": [1]}))
+        ((held, begun),) = await followed(session, Following(following, "a.next", bearing, Finished(key, {"moved": [1]})))
+    assert held
     async with reading(tables.web) as session:
         first, *others = await find_steps(session, run, revision=1)
     assert (first.state, first.result, first.ended_at is not None) == ("done", {"moved": [1]}, True)
@@ -96,6 +116,37 @@ async def test_one_statement_ends_a_step_and_begins_the_next_one_unless_somethin
     assert [one[0] for one in await tables.execute(record, run=run)] == [
         {"step": "a.move", "position": 0, "phase": "do", "attempt": key.attempt}
     ]
+
+
+async def test_of_steps_that_end_in_the_same_instant_each_has_its_own_successor(tables: Tables) -> None:
+    await tables.execute(POLICY)
+    lost, cancelled, well = [await executing(tables) for _ in range(3)]
+    following: list[Following] = []
+    for run, key in (lost, cancelled, well, well):
+        first, later = replace(key, position=2 * len(following)), replace(key, position=2 * len(following) + 1)
+        async with transaction(tables.worker) as session:
+            await begin_step(session, first, name="a.move", worker="w1")
+            following.append(Following(later, f"a.next{len(following)}", await find_bearing(session, run), Finished(first, [None])))
+    await tables.execute("UPDATE runs SET attempt = attempt + 1 WHERE id = :run", run=lost[0])
+    await tables.execute("UPDATE runs SET cancelled_by = 'max' WHERE id = :run", run=cancelled[0])
+    async with transaction(tables.worker) as session:
+        found = await followed(session, *following)
+    assert [(held, begun is not None) for held, begun in found] == [(False, False), (True, False), (True, True), (True, True)]
+    async with reading(tables.web) as session:
+        rows = {run: await find_steps(session, run, revision=1) for run, _ in (lost, cancelled, well)}
+    assert [[(one.name, one.state, one.result) for one in rows[run]] for run, _ in (lost, cancelled)] == [
+        [("a.move", "calling", None)],
+        [("a.move", "done", [None])],
+    ]
+    assert sorted((one.position, one.name, one.state, one.worker) for one in rows[well[0]]) == [
+        (4, "a.move", "done", "w1"),
+        (5, "a.next2", "calling", "w1"),
+        (6, "a.move", "done", "w1"),
+        (7, "a.next3", "calling", "w1"),
+    ]
+    record = "SELECT (canonical::jsonb ->> 'run')::uuid FROM audit_events WHERE kind = 'step:done' AND run_id = ANY(:runs)"
+    told = [one[0] for one in await tables.execute(record, runs=[run for run, _ in (lost, cancelled, well)])]
+    assert sorted(told) == sorted([cancelled[0], well[0], well[0]])
 
 
 @pytest.mark.parametrize("how", ["reclaimed", "moved on", "cancelled"])
@@ -112,15 +163,16 @@ async def test_an_old_worker_writes_nothing(tables: Tables, how: str) -> None:
     writes: list[Callable[[WriteSession], Awaitable[object]]] = [
         lambda session: begin_step(session, key, name="a.move", worker="w1"),
         lambda session: end_step(session, key, state=StepState.done, result="mine"),
-        lambda session: begin_step_unchanged(
-            session, replace(key, position=1), bearing, name="a.next", worker="w1", after=Finished(key, "mine")
-        ),
         lambda session: note_progress(session, key, {"done": 1}),
         lambda session: add_lines(session, key, ["I was here"]),
     ]
     for write in writes:
         with pytest.raises(LostClaim):
             await _written(tables, write)
+    async with transaction(tables.worker) as session:
+        following = Following(replace(key, position=1), "a.next", bearing, Finished(key, "mine"))
+        assert await followed(session, following) == [(False, None)]
+        assert await begin_step_unchanged(session, replace(key, position=1), bearing, name="a.next", worker="w1") is None
     async with reading(tables.web) as reader:
         (row,) = await find_steps(reader, run, revision=1)
         assert (row.state, row.result, row.progress) == ("calling", None, None)
